@@ -1,0 +1,48 @@
+# Every target does its own set-up: `make demo` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+# The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
+TORCH  ?= torch==2.13.0
+
+.PHONY: setup demo test check bench faults proto vectors format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $(STAMP)
+
+demo: setup  ## train, be killed, resume, prove that nothing was lost
+	$(BIN)/holdfast demo
+
+test: setup  ## the whole test-suite
+	$(BIN)/python -m pytest
+
+check: setup  ## what CI checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## speed here beside the physical limits and the peers
+	$(BIN)/holdfast bench
+
+faults: setup  ## the long version of the crash and damage tests
+	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash
+
+proto: setup  ## regenerate the descriptor of the manifest
+	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto
+
+vectors: setup  ## regenerate the golden vectors; a diff means that the format has changed
+	$(BIN)/python tests/vectors/generate.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

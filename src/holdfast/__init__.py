@@ -1,0 +1,77 @@
+"""Checkpoints for machine-learning training.
+
+Never lose training progress, always know what each checkpoint is, trust what you load, pay almost
+nothing for it. ``Checkpointer`` is for a training run, ``save`` and ``load`` for one checkpoint,
+``Store`` for what is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from holdfast.version import __version__
+
+if TYPE_CHECKING:
+    from holdfast import data, errors
+    from holdfast.checkpointer import Checkpointer
+    from holdfast.engine.handle import SaveHandle
+    from holdfast.engine.ledger import SaveTimes
+    from holdfast.history.info import CheckpointInfo, LeafInfo
+    from holdfast.oneshot import load, save
+    from holdfast.policy import every, keep, on
+    from holdfast.repository import Store
+    from holdfast.restored import Restored
+    from holdfast.state.codecs import register_codec
+
+# Where each public name is. They are imported when first used, so that a script which only may
+# save a checkpoint starts as fast as before.
+_HOMES = {
+    "CheckpointInfo": "holdfast.history.info",
+    "Checkpointer": "holdfast.checkpointer",
+    "LeafInfo": "holdfast.history.info",
+    "Restored": "holdfast.restored",
+    "SaveHandle": "holdfast.engine.handle",
+    "SaveTimes": "holdfast.engine.ledger",
+    "Store": "holdfast.repository",
+    "every": "holdfast.policy",
+    "keep": "holdfast.policy",
+    "load": "holdfast.oneshot",
+    "on": "holdfast.policy",
+    "register_codec": "holdfast.state.codecs",
+    "save": "holdfast.oneshot",
+}
+_MODULES = ("data", "errors")
+
+__all__ = [
+    "CheckpointInfo",
+    "Checkpointer",
+    "LeafInfo",
+    "Restored",
+    "SaveHandle",
+    "SaveTimes",
+    "Store",
+    "__version__",
+    "data",
+    "errors",
+    "every",
+    "keep",
+    "load",
+    "on",
+    "register_codec",
+    "save",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"holdfast.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

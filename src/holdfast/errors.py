@@ -1,0 +1,175 @@
+"""Every error that holdfast raises on purpose, grouped by what a handler would do about it.
+
+Each class has a stable ``kind`` (for machines: it appears in ``--json`` output) and an
+``exit_code`` (for the command line): 1 something is wrong with the data, 2 wrong usage,
+3 trouble with the environment. The facts named in the message are also attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class HoldfastError(Exception):
+    """Base of all errors of this package; catch it to catch everything of ours."""
+
+    kind = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> object:
+        # Only reached for names that are no ordinary attributes.
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+# --- Something is wrong with the stored data (exit code 1) -------------------------------------
+
+
+class DataError(HoldfastError):
+    """Stored data is damaged, missing, or not what it claims to be."""
+
+    kind = "data"
+
+
+class ChunkDamaged(DataError):
+    """A chunk's bytes do not have the digest that the manifest names."""
+
+    kind = "chunk-damaged"
+
+
+class ChunkMissing(DataError):
+    """An object that a checkpoint needs is not in the store."""
+
+    kind = "chunk-missing"
+
+
+class ManifestDamaged(DataError):
+    """A part manifest, commit record, tag or store marker is damaged or malformed."""
+
+    kind = "manifest-damaged"
+
+
+class NoGoodCheckpoint(DataError):
+    """The run has checkpoints, but none of them verifies."""
+
+    kind = "no-good-checkpoint"
+
+
+class StoreTooNew(DataError):
+    """The store or checkpoint was written by a newer format than this version can read."""
+
+    kind = "store-too-new"
+
+
+class RestoreIncomplete(DataError):
+    """An object of the state refused its values after others had taken theirs."""
+
+    kind = "restore-incomplete"
+
+
+class IncompleteWrite(DataError):
+    """What was planned is not what was written; nothing was committed."""
+
+    kind = "incomplete-write"
+
+
+# --- The caller asked for something that cannot be (exit code 2) --------------------------------
+
+
+class UsageError(HoldfastError):
+    """The call, its arguments or the state handed in are not possible."""
+
+    kind = "usage"
+    exit_code = 2
+
+
+class NotFound(UsageError):
+    """A store, run, checkpoint or tag of that name does not exist."""
+
+    kind = "not-found"
+
+
+class InvalidName(UsageError):
+    """A run, tag, ref or pattern is not well formed."""
+
+    kind = "invalid-name"
+
+
+class UnsupportedLeaf(UsageError):
+    """The state holds a value that no codec knows; names the place in the tree."""
+
+    kind = "unsupported-leaf"
+
+
+class Mismatch(UsageError):
+    """Saved and wanted state differ in leaves, shapes, dtypes or kinds; nothing was changed."""
+
+    kind = "mismatch"
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), **facts: object) -> None:
+        super().__init__(message, problems=tuple(problems), **facts)
+
+
+class UnknownType(UsageError):
+    """The checkpoint names a class that is not imported here, and holdfast imports none by name."""
+
+    kind = "unknown-type"
+
+
+class AlreadyExists(UsageError):
+    """A name that must be new is taken."""
+
+    kind = "already-exists"
+
+
+# --- The machine, the disk or another process is in the way (exit code 3) -----------------------
+
+
+class EnvironmentTrouble(HoldfastError):
+    """The environment does not allow the operation; the same call may work later."""
+
+    kind = "environment"
+    exit_code = 3
+
+
+class StoreUnavailable(EnvironmentTrouble):
+    """The store cannot be read or written: no permission, read-only, not a folder, I/O error."""
+
+    kind = "store-unavailable"
+
+
+class NoSpace(EnvironmentTrouble):
+    """The disk or its quota is full; nothing that was committed is affected."""
+
+    kind = "no-space"
+
+
+class RunBusy(EnvironmentTrouble):
+    """Another live process is writing this run."""
+
+    kind = "run-busy"
+
+
+class SaveFailed(EnvironmentTrouble):
+    """A background save did not become durable; the cause is chained or told in the message."""
+
+    kind = "save-failed"
+
+
+class PersisterDied(SaveFailed):
+    """The process that writes checkpoints ended while it had work in hand."""
+
+    kind = "persister-died"
+
+
+class MissingDependency(EnvironmentTrouble):
+    """An optional package is needed; the message has the ``pip install`` line."""
+
+    kind = "missing-dependency"
