@@ -1,0 +1,150 @@
+"""Names and keys: what runs and tags may be called, and where objects lie in a store.
+
+Layout of a store (docs/spec/v1.md, section 2)::
+
+    holdfast.json                          the marker
+    runs/RUN/commits/SEQ                   commit records, numbered
+    runs/RUN/parts/ID-RANK                 part manifests
+    runs/RUN/packs/ID-N                    packs: the chunks that the save ID wrote
+    runs/RUN/tags/TAG                      tags
+    runs/RUN/pins/ID                       saves under way
+    runs/RUN/events.jsonl, writer.lock     local bookkeeping
+
+RUN and TAG are percent-encoded, so that any name is one safe path component.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from holdfast.errors import InvalidName
+
+MARKER_KEY = "holdfast.json"
+RUNS_PREFIX = "runs/"
+MAX_NAME_BYTES = 200
+_RESERVED_TAGS = ("latest", "best", "head")
+
+
+def check_run(name: object) -> str:
+    """Return name if a run may be called so, else raise InvalidName."""
+    return _check(name, "run")
+
+
+def check_tag(name: object) -> str:
+    """Return name if a tag may be called so, else raise InvalidName.
+
+    A tag that reads like a step, ``latest`` or ``best:…`` would hide that ref; it is refused.
+    """
+    tag = _check(name, "tag")
+    if tag in _RESERVED_TAGS or tag.startswith("best:") or re.fullmatch(r"[+-]*\d+", tag):
+        raise InvalidName(
+            f"{tag!r} cannot be a tag: refs use it for steps, 'latest' or 'best:METRIC'.", name=tag
+        )
+    return tag
+
+
+def _check(name: object, what: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidName(f"The name of a {what} is a str, not {type(name).__name__}.", name=name)
+    problem = ""
+    if not name or name != name.strip():
+        problem = "it is empty or begins or ends with a space"
+    elif "@" in name:
+        problem = "'@' separates run and checkpoint in a ref"
+    elif any(not c.isprintable() for c in name):
+        problem = "it has a character that cannot be printed"
+    elif len(_quoted(name)) > MAX_NAME_BYTES:
+        problem = f"it is longer than {MAX_NAME_BYTES} bytes"
+    if problem:
+        raise InvalidName(f"{name!r} cannot name a {what}: {problem}.", name=name)
+    return name
+
+
+def _quoted(name: str) -> str:
+    text = quote(name, safe=" +=,()[]!~")
+    # A leading dot would make hidden files, "." and ".." worse.
+    return "%2E" + text[1:] if text.startswith(".") else text
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of one run's objects."""
+
+    run: str
+
+    @property
+    def root(self) -> str:
+        """Prefix of everything of the run."""
+        return f"{RUNS_PREFIX}{_quoted(self.run)}/"
+
+    @property
+    def commits(self) -> str:
+        """Prefix of the commit records."""
+        return self.root + "commits/"
+
+    @property
+    def parts(self) -> str:
+        """Prefix of the part manifests."""
+        return self.root + "parts/"
+
+    @property
+    def packs(self) -> str:
+        """Prefix of the packs."""
+        return self.root + "packs/"
+
+    @property
+    def tags(self) -> str:
+        """Prefix of the tags."""
+        return self.root + "tags/"
+
+    @property
+    def pins(self) -> str:
+        """Prefix of the pins."""
+        return self.root + "pins/"
+
+    @property
+    def events(self) -> str:
+        """Key of the journal of events."""
+        return self.root + "events.jsonl"
+
+    @property
+    def lock(self) -> str:
+        """Key of the writer's lock file."""
+        return self.root + "writer.lock"
+
+    def commit(self, seq: int) -> str:
+        """Return the key of the commit with that sequence number."""
+        return f"{self.commits}{seq:012d}"
+
+    def part(self, checkpoint_id: str, rank: int) -> str:
+        """Return the key of a rank's part manifest."""
+        return f"{self.parts}{checkpoint_id}-{rank:05d}"
+
+    def pack(self, checkpoint_id: str, number: int) -> str:
+        """Return the key of the save's pack with that number."""
+        return f"{self.packs}{checkpoint_id}-{number:05d}"
+
+    def tag(self, name: str) -> str:
+        """Return the key of a tag."""
+        return self.tags + _quoted(name)
+
+    def pin(self, checkpoint_id: str) -> str:
+        """Return the key of the pin of a save under way."""
+        return self.pins + checkpoint_id
+
+
+def checkpoint_of(key: str) -> str:
+    """Return the id of the save that wrote a pack or part."""
+    return last_component(key).partition("-")[0]
+
+
+def run_of_component(component: str) -> str:
+    """Return the run's name of a path component below ``runs/``."""
+    return unquote(component)
+
+
+def last_component(key: str) -> str:
+    """Return what follows the last slash, decoded."""
+    return unquote(key.rsplit("/", 1)[-1])

@@ -1,0 +1,220 @@
+"""Part manifests: the tree of a state, its arrays, its chunks and the packs that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from math import prod
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from holdfast.errors import ManifestDamaged, StoreTooNew
+from holdfast.format import dtypes
+from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
+from holdfast.format.schema import PartMessage
+from holdfast.format.tree import TreeColumns
+
+FORMAT = 1
+ALIGNMENT = 4096
+MAX_NDIM = 64
+
+
+class ArrayRow(NamedTuple):
+    """One array: what it is, and where its bytes begin in the part's chunks.
+
+    An array whose bytes go beyond its first chunk starts at offset 0 of it and fills the chunks
+    that follow. An array of no elements has chunk 0 and offset 0 and no bytes.
+    """
+
+    framework: str
+    dtype: str
+    shape: tuple[int, ...]
+    chunk: int
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array, densely packed in C order."""
+        return prod(self.shape) * dtypes.itemsize(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """One chunk: its digests, plain length in bytes, and the place where it is stored."""
+
+    digest: bytes
+    check: bytes
+    length: int
+    pack: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow:
+    """One object that holds chunks: its key in the store, and its length in bytes."""
+
+    key: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Everything that one rank saved of a checkpoint. ``checkpoint_id`` is 32 hex digits."""
+
+    run: str
+    step: int
+    checkpoint_id: str
+    rank: int
+    world_size: int
+    tree: TreeColumns
+    arrays: Sequence[ArrayRow]
+    chunks: Sequence[ChunkRow]
+    packs: Sequence[PackRow]
+
+
+def encode(part: Part) -> bytes:
+    """Return the bytes of a part manifest; equal parts give equal bytes."""
+    message = PartMessage(
+        format=FORMAT,
+        run=part.run,
+        step=part.step,
+        checkpoint_id=bytes.fromhex(part.checkpoint_id),
+        rank=part.rank,
+        world_size=part.world_size,
+    )
+    for column in fields(TreeColumns):
+        getattr(message.tree, column.name).extend(getattr(part.tree, column.name))
+    _encode_arrays(message.arrays, part.arrays)
+    _encode_chunks(message.chunks, part.chunks)
+    for pack in part.packs:
+        message.packs.add(key=pack.key, length=pack.length)
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def _encode_arrays(table: Any, rows: Sequence[ArrayRow]) -> None:
+    types: dict[str, int] = {}
+    index = [types.setdefault(f"{r.framework}:{r.dtype}", len(types)) for r in rows]
+    table.type.extend(types)
+    table.type_index.extend(index)
+    table.ndim.extend([len(r.shape) for r in rows])
+    table.dim.extend([n for r in rows for n in r.shape])
+    table.chunk.extend([r.chunk for r in rows])
+    table.offset.extend([r.offset for r in rows])
+
+
+def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
+    table.digest = b"".join(r.digest for r in rows)
+    table.check = b"".join(r.check for r in rows)
+    table.length.extend([r.length for r in rows])
+    table.pack.extend([r.pack for r in rows])
+    table.offset.extend([r.offset for r in rows])
+
+
+def decode(data: bytes, *, what: str) -> Part:
+    """Return the part of a manifest's bytes, with every cross-reference checked.
+
+    Raises:
+        ManifestDamaged: The bytes are no manifest, or one that contradicts itself.
+        StoreTooNew: A newer version of holdfast wrote them.
+    """
+    try:
+        message = PartMessage.FromString(data)
+    except DecodeError as error:
+        raise ManifestDamaged(f"{what} is no manifest: {error}.", record=what) from error
+    if message.format != FORMAT:
+        raise StoreTooNew(
+            f"{what} has format {message.format}; this version of holdfast reads {FORMAT}.",
+            found=message.format,
+            supported=FORMAT,
+        )
+    try:
+        part = _decode_message(message)
+        _check_bounds(part)
+    except (ValueError, IndexError, TypeError) as error:
+        raise ManifestDamaged(f"{what} contradicts itself: {error}.", record=what) from error
+    return part
+
+
+def _decode_message(message: Any) -> Part:
+    tree = TreeColumns(
+        **{column.name: list(getattr(message.tree, column.name)) for column in fields(TreeColumns)}
+    )
+    return Part(
+        run=message.run,
+        step=message.step,
+        checkpoint_id=message.checkpoint_id.hex(),
+        rank=message.rank,
+        world_size=message.world_size,
+        tree=tree,
+        arrays=_decode_arrays(message.arrays),
+        chunks=_decode_chunks(message.chunks),
+        packs=[PackRow(pack.key, pack.length) for pack in message.packs],
+    )
+
+
+def _decode_arrays(table: Any) -> list[ArrayRow]:
+    types = [_split_type(name) for name in table.type]
+    ndims = list(table.ndim)
+    if any(n > MAX_NDIM for n in ndims):
+        raise ValueError(f"an array has more than {MAX_NDIM} dimensions")
+    dims = list(table.dim)
+    ends = list(accumulate(ndims))
+    if (ends[-1] if ends else 0) != len(dims):
+        raise ValueError("the shapes do not add up")
+    return [
+        ArrayRow(types[t][0], types[t][1], tuple(dims[end - n : end]), chunk, offset)
+        for t, n, end, chunk, offset in zip(
+            table.type_index, ndims, ends, table.chunk, table.offset, strict=True
+        )
+    ]
+
+
+def _split_type(name: str) -> tuple[str, str]:
+    framework, _, dtype = name.partition(":")
+    dtypes.itemsize(dtype)
+    return framework, dtype
+
+
+def _decode_chunks(table: Any) -> list[ChunkRow]:
+    digests, checks, count = table.digest, table.check, len(table.length)
+    if len(digests) != count * DIGEST_BYTES or len(checks) != count * CHECK_BYTES:
+        raise ValueError("the digests are not as many as the chunks")
+    return [
+        ChunkRow(
+            digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES],
+            checks[i * CHECK_BYTES : (i + 1) * CHECK_BYTES],
+            length,
+            pack,
+            offset,
+        )
+        for i, (length, pack, offset) in enumerate(
+            zip(table.length, table.pack, table.offset, strict=True)
+        )
+    ]
+
+
+def _check_bounds(part: Part) -> None:
+    for chunk in part.chunks:
+        if chunk.offset % ALIGNMENT or chunk.offset + chunk.length > part.packs[chunk.pack].length:
+            raise ValueError("a chunk does not lie within its pack")
+    ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
+    for row in part.arrays:
+        nbytes = row.nbytes
+        if nbytes == 0:
+            continue
+        start = ends[row.chunk] + row.offset
+        if row.offset >= part.chunks[row.chunk].length or start + nbytes > ends[-1]:
+            raise ValueError("an array does not lie within the chunks")
+        if row.offset and row.offset + nbytes > part.chunks[row.chunk].length:
+            raise ValueError("an array that spans chunks does not start at one")
+
+
+def complete(plan: bytes, chunks: Sequence[ChunkRow], packs: Sequence[PackRow]) -> bytes:
+    """Return the bytes of a manifest made of a plan and the tables of what was written."""
+    message = PartMessage.FromString(plan)
+    _encode_chunks(message.chunks, chunks)
+    for pack in packs:
+        message.packs.add(key=pack.key, length=pack.length)
+    return bytes(message.SerializeToString(deterministic=True))

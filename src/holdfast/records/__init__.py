@@ -1,0 +1,1 @@
+"""The small objects of a store: marker, commits, part manifests, tags and pins."""

@@ -1,0 +1,104 @@
+"""Commits and parts as they lie in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.errors import ChunkMissing, DataError, HoldfastError, ManifestDamaged
+from holdfast.format import commit as commit_format
+from holdfast.format import part as part_format
+from holdfast.format.commit import CommitRecord, PartRef
+from holdfast.format.digests import digest
+from holdfast.format.names import RUNS_PREFIX, RunKeys, run_of_component
+from holdfast.store.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedCommit:
+    """A commit record that cannot be read: where it lies, and why."""
+
+    key: str
+    seq: int
+    error: HoldfastError
+
+
+def runs(store: LocalStore) -> list[str]:
+    """Return the names of the runs, sorted."""
+    return sorted(run_of_component(name) for name in store.folders(RUNS_PREFIX))
+
+
+def sequence_numbers(store: LocalStore, run: str) -> list[int]:
+    """Return the sequence numbers of a run's commits, rising."""
+    numbers = []
+    for info in store.list(RunKeys(run).commits):
+        name = info.key.rsplit("/", 1)[-1]
+        if name.isdecimal():
+            numbers.append(int(name))
+    return sorted(numbers)
+
+
+def read_commit(store: LocalStore, run: str, seq: int) -> CommitRecord:
+    """Return a commit, checked against its digest and its own name.
+
+    Raises:
+        ChunkMissing: It is not there.
+        ManifestDamaged: It is damaged, or another one's bytes.
+    """
+    key = RunKeys(run).commit(seq)
+    what = f"commit {seq} of run {run!r}"
+    record = commit_format.decode(store.get(key), what=what)
+    if record.run != run or record.seq != seq:
+        raise ManifestDamaged(
+            f"{what} ({key}) is the record of {record.run!r}, commit {record.seq}: the file was "
+            "moved or copied over. It is not used.",
+            record=what,
+        )
+    return record
+
+
+def is_listed(store: LocalStore, run: str, seq: int, checkpoint_id: str) -> bool:
+    """Say whether the commit of that number is there and may be the checkpoint's."""
+    try:
+        return read_commit(store, run, seq).id == checkpoint_id
+    except ChunkMissing:
+        return False
+    except DataError:
+        return True
+
+
+def all_commits(store: LocalStore, run: str) -> Iterator[CommitRecord | DamagedCommit]:
+    """Yield a run's commits in order, damaged ones as such, without those deleted meanwhile."""
+    for seq in sequence_numbers(store, run):
+        try:
+            yield read_commit(store, run, seq)
+        except ChunkMissing:
+            continue
+        except DataError as error:
+            yield DamagedCommit(RunKeys(run).commit(seq), seq, error)
+
+
+def good_commits(store: LocalStore, run: str) -> list[CommitRecord]:
+    """Return a run's readable commits in order."""
+    return [c for c in all_commits(store, run) if isinstance(c, CommitRecord)]
+
+
+def read_part(store: LocalStore, record: CommitRecord, ref: PartRef) -> part_format.Part:
+    """Return a part of a checkpoint, checked against the digest in the commit.
+
+    Raises:
+        ChunkMissing: The manifest is not there.
+        ManifestDamaged: It is damaged or belongs to another checkpoint.
+    """
+    what = f"the manifest of {record.run}@{record.step}, rank {ref.rank}"
+    data = store.get(ref.key)
+    if digest(data) != ref.digest:
+        raise ManifestDamaged(
+            f"{what} ({ref.key}) is damaged: digest expected {ref.digest.hex()[:12]}…, "
+            f"found {digest(data).hex()[:12]}…. Nothing was loaded from it.",
+            record=what,
+        )
+    part = part_format.decode(data, what=what)
+    if (part.run, part.step, part.checkpoint_id) != (record.run, record.step, record.id):
+        raise ManifestDamaged(f"{what} belongs to another checkpoint.", record=what)
+    return part

@@ -1,0 +1,99 @@
+"""The marker that makes a folder a store, and says which format it has."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+from holdfast.errors import (
+    ChunkMissing,
+    ManifestDamaged,
+    NotFound,
+    StoreTooNew,
+    StoreUnavailable,
+    UsageError,
+)
+from holdfast.format import envelope
+from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
+from holdfast.store.local import LocalStore
+
+FORMAT = 1
+PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
+
+Location = str | os.PathLike[str]
+
+
+def open_store(location: Location, *, create: bool) -> LocalStore:
+    """Open the store at a location, making it first if asked to.
+
+    Raises:
+        NotFound: There is no store, and ``create`` is False.
+        StoreTooNew: A newer version of holdfast made it.
+        StoreUnavailable: The location is a file, or may not be read or written.
+    """
+    check_location(location)
+    store = LocalStore(location)
+    if os.path.exists(store.location) and not os.path.isdir(store.location):
+        raise StoreUnavailable(
+            f"{store.location!r} is a file; a store is a folder. Nothing was changed.",
+            path=store.location,
+        )
+    try:
+        _check(store)
+    except ChunkMissing:
+        if not create:
+            _explain_absence(store)
+        _make(store)
+    if create:
+        store.clear_root()
+    return store
+
+
+def check_location(location: object) -> Location:
+    """Return location if it can be a store's, else raise UsageError."""
+    if not isinstance(location, str | os.PathLike):
+        raise UsageError(f"A store's location is a path, not a {type(location).__name__}.")
+    if isinstance(location, str) and "://" in location:
+        raise UsageError(
+            f"{location!r} is a URL; this version of holdfast keeps stores in folders only."
+        )
+    if not os.fspath(location) or "\0" in os.fspath(location):
+        raise UsageError(f"{location!r} is no path of a folder.")
+    return location
+
+
+def _explain_absence(store: LocalStore) -> None:
+    if not os.path.isdir(store.location):
+        raise NotFound(f"There is no store at {store.location!r}.", path=store.location)
+    if not store.folders(RUNS_PREFIX):
+        raise NotFound(
+            f"{store.location!r} is a folder but no holdfast store: it has no {MARKER_KEY}.",
+            path=store.location,
+        )
+    # The runs are what counts; the marker can be written again by the next save.
+
+
+def _check(store: LocalStore) -> None:
+    what = f"the marker of the store at {store.location!r}"
+    try:
+        payload = envelope.unwrap(store.get(MARKER_KEY), PAYLOAD_TYPE, what=what)
+    except ManifestDamaged as error:
+        raise ManifestDamaged(
+            f"{what} ({MARKER_KEY}) is damaged. The checkpoints do not depend on it: remove that "
+            "file, and the next save writes it anew.",
+            record=what,
+        ) from error
+    if payload.get("format") != FORMAT:
+        raise StoreTooNew(
+            f"The store at {store.location!r} has format {payload.get('format')}; this version "
+            f"of holdfast reads {FORMAT}. Nothing is wrong with it: upgrade holdfast.",
+            found=payload.get("format"),
+            supported=FORMAT,
+        )
+
+
+def _make(store: LocalStore) -> None:
+    store.create()
+    payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
+    store.put_new(MARKER_KEY, envelope.wrap(PAYLOAD_TYPE, payload))

@@ -1,0 +1,52 @@
+"""Pins: saves under way tell what must not be swept, without a lock.
+
+A save first puts its pin, then looks whether its parent is still listed. Who removes first
+unlists, then looks at the pins. Whichever order the two come in, one sees the other: either the
+save finds its parent gone and does not build on it, or the sweep finds the pin and spares what
+the parent had.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from holdfast.errors import ChunkMissing
+from holdfast.format.names import RunKeys, last_component
+from holdfast.store.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A save under way: its id, and the keys of the manifests that it builds on."""
+
+    checkpoint_id: str
+    base_parts: tuple[str, ...]
+
+
+def put_pin(store: LocalStore, run: str, pin: Pin) -> None:
+    """Announce a save."""
+    data = json.dumps({"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}).encode()
+    # A pin need not outlive its writer, so no power cut either.
+    store.put_hint(RunKeys(run).pin(pin.checkpoint_id), data)
+
+
+def delete_pin(store: LocalStore, run: str, checkpoint_id: str) -> None:
+    """Take back what was announced."""
+    store.delete_hint(RunKeys(run).pin(checkpoint_id))
+
+
+def all_pins(store: LocalStore, run: str) -> list[Pin]:
+    """Return the pins of a run. A torn one still pins its own save."""
+    pins = []
+    for info in store.list(RunKeys(run).pins):
+        checkpoint_id = last_component(info.key)
+        try:
+            payload = json.loads(store.get(info.key))
+            base = tuple(str(key) for key in payload["base_parts"])
+        except ChunkMissing:
+            continue
+        except (ValueError, KeyError, TypeError):
+            base = ()
+        pins.append(Pin(checkpoint_id, base))
+    return pins

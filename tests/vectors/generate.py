@@ -1,0 +1,82 @@
+"""Makes the golden vectors anew, byte for byte the same each time: ``make vectors``.
+
+A difference afterwards means that the format has changed; docs/spec/v1.md says when it may.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import golden  # noqa: E402
+import malformed  # noqa: E402
+import spec_reader  # noqa: E402
+
+MADE = ("golden", "golden.json", "malformed.json")
+
+
+def write(folder: Path) -> None:
+    """Write all vectors into a folder."""
+    _write(folder / "golden", golden.files())
+    described = spec_reader.describe(folder / "golden")
+    _write(folder, {"golden.json": _json(described)})
+    _write(folder, {"malformed.json": _json(malformed_vectors())})
+
+
+def malformed_vectors() -> dict[str, object]:
+    """Return the sound store, and what each case lays over it, as plain JSON."""
+    return {
+        "sound": _texts(malformed.sound()),
+        "cases": {
+            case.name: {
+                "rule": case.rule,
+                "kind": case.kind,
+                "why": case.why,
+                "files": _texts(case.files),
+            }
+            for case in malformed.cases()
+        },
+    }
+
+
+def _texts(files: dict[str, bytes]) -> dict[str, object]:
+    """Return files as plain JSON: text as it is, other bytes in base64."""
+    return {
+        key: data.decode() if data.isascii() and b"\0" not in data else _base64(data)
+        for key, data in files.items()
+    }
+
+
+def _base64(data: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for key, data in files.items():
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode("ascii") + b"\n"
+
+
+def main() -> None:
+    for name in MADE:
+        path = HERE / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    write(HERE)
+
+
+if __name__ == "__main__":
+    main()

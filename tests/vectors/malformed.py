@@ -1,0 +1,514 @@
+"""Stores that a reader must refuse: a sound one, and for each rule the files that break it.
+
+A case is laid over the sound store. What is beside the fault is right, digests included, so that
+only the rule itself can catch it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from making import (
+    COMMIT_TYPE,
+    TAG_TYPE,
+    Arrays,
+    Files,
+    Packs,
+    Tree,
+    canonical,
+    commit,
+    digests_of,
+    encoded,
+    head,
+    marker,
+    sealed,
+    statement,
+    tag,
+)
+
+from holdfast.format.tree import NodeKind as K
+
+RUN, STEP, ID = "r", 1, "b" * 32
+ROOT = "runs/r/"
+COMMIT, TAG = f"{ROOT}commits/000000000001", f"{ROOT}tags/t"
+PART, PACK = f"{ROOT}parts/{ID}-00000", f"{ROOT}packs/{ID}-00000"
+
+DAMAGED, TOO_NEW = "manifest-damaged", "store-too-new"
+CHUNK_DAMAGED, CHUNK_MISSING = "chunk-damaged", "chunk-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault: the rule of the specification, the kind of error, and the files that have it."""
+
+    name: str
+    rule: str
+    kind: str
+    why: str
+    files: Files
+
+
+def sound() -> Files:
+    """Return a small store that is as it should be: an array, a second one, an int."""
+    message, pack = _part()
+    data = encoded(message)
+    return {
+        "holdfast.json": marker(),
+        COMMIT: commit(_statement(data)),
+        TAG: tag(RUN, "t", ID),
+        PART: data,
+        PACK: pack,
+    }
+
+
+def _part() -> tuple[Any, bytes]:
+    tree, arrays = Tree(), Arrays()
+    tree.container(K.DICT, 3)
+    for name, floats in (("w", bytes(range(16))), ("v", bytes(range(100, 108)))):
+        tree.key(name)
+        tree.leaf(K.ARRAY)
+        arrays.add("numpy:float32", (len(floats) // 4,), floats)
+    tree.key("n")
+    tree.leaf(K.INT, ints=3)
+    tree.finish()
+    packs = Packs(ROOT, ID)
+    packs.add(arrays.chunks, per_pack=4)
+    head(tree.message, run=RUN, step=STEP, id=ID)
+    arrays.fill(tree.message.arrays)
+    packs.fill(tree.message, arrays.chunks)
+    return tree.message, packs.objects[PACK]
+
+
+def _statement(part: bytes, **changes: object) -> dict[str, Any]:
+    changes = {"state_bytes": 24, "stored_bytes": 4096, "n_leaves": 3} | changes
+    return statement(PART, part, run=RUN, step=STEP, seq=1, id=ID, **changes)
+
+
+# --- ways to break something ---
+
+
+def _with_part(edit: Callable[[Any], object]) -> Files:
+    message, _ = _part()
+    edit(message)
+    data = encoded(message)
+    return {PART: data, COMMIT: commit(_statement(data))}
+
+
+def _with_tree(edit: Callable[[Any], object]) -> Files:
+    return _with_part(lambda message: edit(message.tree))
+
+
+def _of_nodes(build: Callable[[Tree], object]) -> Files:
+    """A part whose tree has an INT ``n`` and what is built besides, and no arrays."""
+
+    def edit(message: Any) -> None:
+        tree = Tree()
+        tree.container(K.DICT, 2)
+        tree.key("n")
+        tree.leaf(K.INT, ints=3)
+        tree.key("x")
+        build(tree)
+        tree.finish()
+        message.tree.CopyFrom(tree.message.tree)
+        for name in ("arrays", "chunks", "packs"):
+            message.ClearField(name)
+
+    return _with_part(edit)
+
+
+def _with_statement(edit: Callable[[dict[str, Any]], object]) -> Files:
+    found = _statement(sound()[PART])
+    edit(found)
+    return {COMMIT: commit(found)}
+
+
+def _with_predicate(**changes: object) -> Files:
+    return _with_statement(lambda s: s["predicate"].update(changes))
+
+
+def _set(column: str, index: int, value: Any, table: str = "tree") -> Callable[[Any], object]:
+    return lambda message: getattr(getattr(message, table), column).__setitem__(index, value)
+
+
+def _flipped(data: bytes, at: int, bit: int = 0) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+
+
+# --- the cases, in the order of docs/spec/v1.md, section 10 ---
+
+
+def cases() -> list[Case]:
+    return [*_envelopes(), *_records(), *_parts(), *_trees(), *_arrays(), *_chunks()]
+
+
+def _envelopes() -> list[Case]:
+    good = sound()[COMMIT]
+    body = base64.b64decode(json.loads(good)["payload"])
+    seal = json.loads(good)["signatures"][0]
+    twice = json.loads(good) | {"signatures": [seal, seal]}
+    reordered = json.dumps(dict(reversed(json.loads(good).items())), separators=(",", ":")).encode()
+    spaced = json.dumps(json.loads(body), sort_keys=True).encode()
+    doubled = body.replace(b'"step":1,', b'"step":1,"step":1,')
+    made = [
+        ("empty", "a file of no bytes", b""),
+        ("cut-short", "its end is missing", good[:-7]),
+        ("payload-flipped", "a bit of the payload has changed", _flipped(good, 40)),
+        ("seal-flipped", "a bit of the digest has changed", _flipped(good, len(good) - 12)),
+        ("newline", "a byte behind the end", good + b"\n"),
+        ("member-order", "members in another order", reordered),
+        ("two-seals", "a second signature", canonical(twice)),
+        ("other-type", "sealed as a tag", sealed(TAG_TYPE, body)),
+        ("payload-spaced", "a payload that is not canonical JSON", sealed(COMMIT_TYPE, spaced)),
+        ("payload-member-twice", "a member that comes twice", sealed(COMMIT_TYPE, doubled)),
+        ("payload-list", "a payload that is no object", sealed(COMMIT_TYPE, b"[]")),
+    ]
+    return [Case(f"E-{name}", "E", DAMAGED, why, {COMMIT: data}) for name, why, data in made]
+
+
+def _records() -> list[Case]:
+    part = sound()[PART]
+    half = {"rank": 0, "length": len(part)}
+    elsewhere = "runs/other/parts/" + PART.rpartition("/")[2]
+    flipped = {"holdfast.json": _flipped(marker(), 30)}
+    made: list[tuple[str, str, str, Files]] = [
+        ("marker-too-new", TOO_NEW, "a store of format 2", {"holdfast.json": marker(format=2)}),
+        ("marker-flipped", DAMAGED, "a bit of the marker has changed", flipped),
+        ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
+        ("too-new", TOO_NEW, "a commit of format 2", _with_predicate(format=2)),
+        (
+            "predicate-too-new",
+            TOO_NEW,
+            "another predicate type",
+            _with_statement(lambda s: s.update(predicateType=s["predicateType"][:-1] + "2")),
+        ),
+        (
+            "no-statement",
+            DAMAGED,
+            "no in-toto statement",
+            _with_statement(lambda s: s.update(_type="x")),
+        ),
+        ("other-run", DAMAGED, "the record of another run", _with_predicate(run="s")),
+        ("other-number", DAMAGED, "the record of another commit", _with_predicate(seq=2)),
+        ("step-missing", DAMAGED, "no step", _with_statement(lambda s: s["predicate"].pop("step"))),
+        ("step-negative", DAMAGED, "a step below 0", _with_predicate(step=-1)),
+        ("step-float", DAMAGED, "a step that is no integer", _with_predicate(step=1.0)),
+        ("step-text", DAMAGED, "a step that is text", _with_predicate(step="1")),
+        (
+            "metric-text",
+            DAMAGED,
+            "a metric that is no number",
+            _with_predicate(metrics={"m": "many"}),
+        ),
+        ("metric-bool", DAMAGED, "a metric that is true", _with_predicate(metrics={"m": True})),
+        (
+            "metric-vast",
+            DAMAGED,
+            "a metric beyond all floats",
+            _with_predicate(metrics={"m": 10**400}),
+        ),
+        ("time-vast", DAMAGED, "a time that no clock has", _with_predicate(created_ns=2**70)),
+        ("id-short", DAMAGED, "an id of 31 digits", _with_predicate(id=ID[1:])),
+        ("no-parts", DAMAGED, "no part at all", _with_statement(_without_parts)),
+        ("part-missing", DAMAGED, "two ranks, one part", _with_predicate(world_size=2)),
+        (
+            "rank-twice",
+            DAMAGED,
+            "a rank that comes twice",
+            _with_statement(
+                lambda s: (
+                    s["subject"].append(s["subject"][0]),
+                    s["predicate"].update(parts=[half, half], world_size=2),
+                )
+            ),
+        ),
+        (
+            "uneven",
+            DAMAGED,
+            "more subjects than parts",
+            _with_statement(lambda s: s["subject"].append(s["subject"][0])),
+        ),
+        (
+            "part-outside",
+            DAMAGED,
+            "a part's key that leaves the store",
+            _with_statement(lambda s: s["subject"][0].update(name=f"{ROOT}parts/../../../x")),
+        ),
+        (
+            "part-elsewhere",
+            DAMAGED,
+            "a part in another run",
+            {elsewhere: part} | _with_statement(lambda s: s["subject"][0].update(name=elsewhere)),
+        ),
+        (
+            "digest-short",
+            DAMAGED,
+            "a part's digest of 31 bytes",
+            _with_statement(lambda s: s["subject"][0].update(digest={"blake3": "00" * 31})),
+        ),
+    ]
+    return [Case(f"R-{name}", "R", kind, why, files) for name, kind, why, files in made]
+
+
+def _without_parts(found: dict[str, Any]) -> None:
+    found["subject"] = []
+    found["predicate"].update(parts=[], world_size=0)
+
+
+def _parts() -> list[Case]:
+    data = sound()[PART]
+    cut = data[:-3]
+    made: list[tuple[str, str, str, Files]] = [
+        ("flipped", DAMAGED, "a bit of the part has changed", {PART: _flipped(data, 20)}),
+        ("absent", CHUNK_MISSING, "the part is not there", _with_statement(_renamed_part)),
+        ("cut-short", DAMAGED, "no whole message", {PART: cut, COMMIT: commit(_statement(cut))}),
+        ("too-new", TOO_NEW, "a part of format 2", _with_part(lambda m: setattr(m, "format", 2))),
+        ("other-run", DAMAGED, "another run's", _with_part(lambda m: setattr(m, "run", "s"))),
+        ("other-step", DAMAGED, "another step's", _with_part(lambda m: setattr(m, "step", 2))),
+        (
+            "other-id",
+            DAMAGED,
+            "another checkpoint's",
+            _with_part(lambda m: setattr(m, "checkpoint_id", bytes(16))),
+        ),
+        ("other-rank", DAMAGED, "another rank's", _with_part(lambda m: setattr(m, "rank", 1))),
+        (
+            "other-world",
+            DAMAGED,
+            "of two ranks, where the commit says one",
+            _with_part(lambda m: setattr(m, "world_size", 2)),
+        ),
+    ]
+    return [Case(f"P-{name}", "P", kind, why, files) for name, kind, why, files in made]
+
+
+def _renamed_part(found: dict[str, Any]) -> None:
+    found["subject"][0]["name"] = f"{ROOT}parts/{'e' * 32}-00000"
+
+
+def _nested(tree: Tree, depth: int) -> None:
+    for _ in range(depth):
+        tree.container(K.LIST, 1)
+    tree.leaf(K.NONE)
+
+
+def _trees() -> list[Case]:
+    def keyed(data: bytes, kind: int) -> Callable[[Tree], object]:
+        def build(tree: Tree) -> None:
+            tree.container(K.DICT, 1)
+            tree.key(data, kind)
+            tree.leaf(K.NONE)
+
+        return build
+
+    def twice(tree: Tree) -> None:
+        tree.container(K.DICT, 2)
+        for _ in range(2):
+            tree.key("k")
+            tree.leaf(K.NONE)
+
+    def two_wrapped(tree: Tree) -> None:
+        tree.container(K.STATEFUL, 2, "a:B")
+        tree.leaf(K.NONE)
+        tree.leaf(K.NONE)
+
+    def alias(tree: Tree) -> None:
+        tree.leaf(K.ALIAS, refs=0)
+
+    def blob(kind: int, data: bytes) -> Callable[[Tree], object]:
+        return lambda tree: tree.leaf(kind, blobs=data)
+
+    made: list[tuple[str, str, Files]] = [
+        ("kinds-short", "fewer nodes than children", _with_tree(lambda t: t.kind.pop())),
+        ("kinds-long", "nodes behind the end", _with_tree(lambda t: t.kind.append(K.NONE))),
+        ("children-short", "a container without a count", _with_tree(lambda t: t.children.pop())),
+        ("keys-short", "a child without a key", _with_tree(lambda t: t.key.pop())),
+        ("keys-long", "a key without a child", _with_tree(lambda t: t.key.append(b"k"))),
+        ("ints-short", "an INT without a value", _with_tree(lambda t: t.ints.pop())),
+        ("ints-long", "a value without an INT", _with_tree(lambda t: t.ints.append(4))),
+        (
+            "types-long",
+            "a type name without a node",
+            _with_tree(lambda t: t.type_name.append("a:B")),
+        ),
+        ("refs-long", "a ref without an ALIAS", _with_tree(lambda t: t.refs.append(0))),
+        ("kind-unknown", "a kind of node that is not known", _with_part(_set("kind", 3, 99))),
+        ("root-list", "a root that is no mapping", _with_part(_root_list)),
+        ("alias-early", "an alias of an array that has not come", _of_nodes(alias)),
+        ("too-deep", "a leaf within 201 containers", _of_nodes(lambda t: _nested(t, 200))),
+        ("wrapped-two", "a STATEFUL with two children", _of_nodes(two_wrapped)),
+        ("omitted-in-dict", "an OMITTED in a mapping", _of_nodes(lambda t: t.leaf(K.OMITTED))),
+        ("key-twice", "a key that comes twice", _of_nodes(twice)),
+        (
+            "key-kinds-short",
+            "fewer key kinds than keys",
+            _with_tree(lambda t: t.key_kind.append(0)),
+        ),
+        ("key-kind-unknown", "a kind of key that is not known", _of_nodes(keyed(b"0x1p+0", 9))),
+        ("key-int", "an integer key that is no number", _of_nodes(keyed(b"1x", 1))),
+        ("key-bool", "a boolean key that is neither", _of_nodes(keyed(b"2", 2))),
+        ("key-float", "a float key that is no number", _of_nodes(keyed(b"1 / 3", 4))),
+        ("key-utf8", "a text key that is no UTF-8", _of_nodes(keyed(b"\xff", 0))),
+        ("str-utf8", "a text that is no UTF-8", _of_nodes(blob(K.STR, b"\xff"))),
+        ("datetime", "a date that is none", _of_nodes(blob(K.DATETIME, b"yesterday"))),
+        ("scalar-size", "a scalar of too few bytes", _of_nodes(blob(K.SCALAR, b"float32\0\0\0\0"))),
+        (
+            "scalar-dtype",
+            "a scalar of no known type",
+            _of_nodes(blob(K.SCALAR, b"quad\0" + bytes(16))),
+        ),
+    ]
+    return [Case(f"T-{name}", "T", DAMAGED, why, files) for name, why, files in made]
+
+
+def _root_list(message: Any) -> None:
+    message.tree.kind[0] = K.LIST
+    del message.tree.key[:]
+
+
+def _arrays() -> list[Case]:
+    def shape(*dims: int) -> Callable[[Any], object]:
+        def edit(message: Any) -> None:
+            message.arrays.ndim[0] = len(dims)
+            message.arrays.dim[:] = [*dims, 2]
+
+        return edit
+
+    def typed(name: str) -> Callable[[Any], object]:
+        return lambda m: m.arrays.type.__setitem__(0, name)
+
+    def empty_somewhere(message: Any) -> None:
+        message.arrays.dim[0], message.arrays.offset[0] = 0, 16
+
+    made: list[tuple[str, str, Callable[[Any], object]]] = [
+        ("dtype-unknown", "a type that is not known", typed("numpy:float128")),
+        ("dtype-object", "a type that holds objects", typed("numpy:np:|O")),
+        (
+            "type-unknown",
+            "a row of the table of types that is not there",
+            _set("type_index", 0, 1, "arrays"),
+        ),
+        ("too-many-dims", "65 dimensions", shape(*[1] * 64, 4)),
+        ("dims-short", "fewer dimensions than said", lambda m: m.arrays.dim.pop()),
+        ("dims-long", "more dimensions than said", lambda m: m.arrays.dim.append(1)),
+        ("dim-vast", "no elements, in a dimension beyond all bounds", shape(2**63, 0)),
+        ("too-large", "more bytes than the chunks have", shape(8)),
+        ("chunk-unknown", "a chunk that is not there", _set("chunk", 0, 1, "arrays")),
+        ("offset-beyond", "an offset beyond the chunk", _set("offset", 1, 4096, "arrays")),
+        ("spans-from-within", "over two chunks, but not from the first byte", _spanning),
+        ("empty-somewhere", "no elements, but a place", empty_somewhere),
+        ("row-without-node", "an array that no node names", _extra_row),
+        ("node-without-row", "an ARRAY node without a row", _missing_row),
+        ("columns-differ", "columns of different lengths", lambda m: m.arrays.chunk.append(0)),
+    ]
+    return [Case(f"A-{name}", "A", DAMAGED, why, _with_part(edit)) for name, why, edit in made]
+
+
+def _spanning(message: Any) -> None:
+    """The second array runs on into a second chunk, which is the first once more."""
+    chunks = message.chunks
+    chunks.digest, chunks.check = chunks.digest * 2, chunks.check * 2
+    for column in (chunks.length, chunks.pack, chunks.offset):
+        column.append(column[0])
+    message.arrays.dim[1] = 4
+
+
+def _extra_row(message: Any) -> None:
+    arrays = message.arrays
+    for column in (arrays.type_index, arrays.ndim, arrays.dim, arrays.chunk, arrays.offset):
+        column.append(column[0])
+
+
+def _missing_row(message: Any) -> None:
+    arrays = message.arrays
+    for column in (arrays.type_index, arrays.ndim, arrays.dim, arrays.chunk, arrays.offset):
+        column.pop()
+
+
+def _chunks() -> list[Case]:
+    pack = sound()[PACK]
+    elsewhere = "runs/other/packs/" + PACK.rpartition("/")[2]
+
+    def key(name: str) -> Callable[[Any], object]:
+        return lambda m: setattr(m.packs[0], "key", name)
+
+    edits: list[tuple[str, str, str, Callable[[Any], object]]] = [
+        ("pack-unknown", DAMAGED, "a pack that is not there", _set("pack", 0, 1, "chunks")),
+        (
+            "unaligned",
+            DAMAGED,
+            "an offset that is no multiple of 4,096",
+            _set("offset", 0, 16, "chunks"),
+        ),
+        ("beyond-pack", DAMAGED, "beyond the end of its pack", _set("offset", 0, 4096, "chunks")),
+        ("empty", DAMAGED, "a chunk of no bytes", _empty_chunk),
+        (
+            "digests-short",
+            DAMAGED,
+            "a digest cut short",
+            lambda m: setattr(m.chunks, "digest", m.chunks.digest[:-1]),
+        ),
+        (
+            "checks-short",
+            DAMAGED,
+            "a checksum cut short",
+            lambda m: setattr(m.chunks, "check", m.chunks.check[:-1]),
+        ),
+        (
+            "columns-differ",
+            DAMAGED,
+            "columns of different lengths",
+            lambda m: m.chunks.pack.append(0),
+        ),
+        (
+            "key-outside",
+            DAMAGED,
+            "a pack's key that leaves the store",
+            key(f"{ROOT}packs/../../../x"),
+        ),
+        ("key-elsewhere", DAMAGED, "a pack of another run", key(elsewhere)),
+        (
+            "absent",
+            CHUNK_MISSING,
+            "a pack that is not in the store",
+            key(f"{ROOT}packs/{'e' * 32}-00000"),
+        ),
+        (
+            "digest-wrong",
+            CHUNK_DAMAGED,
+            "only the BLAKE3 digest tells",
+            lambda m: setattr(m.chunks, "digest", _flipped(m.chunks.digest, 3)),
+        ),
+        (
+            "check-wrong",
+            CHUNK_DAMAGED,
+            "only the XXH3 checksum tells",
+            lambda m: setattr(m.chunks, "check", _flipped(m.chunks.check, 3)),
+        ),
+    ]
+    made = [Case(f"K-{name}", "K", kind, why, _with_part(edit)) for name, kind, why, edit in edits]
+    files = {
+        "flipped": ("a bit of a chunk has changed", _flipped(pack, 21, 7)),
+        "cut-short": ("a pack that is cut short", pack[:20]),
+    }
+    made += [
+        Case(f"K-{name}", "K", CHUNK_DAMAGED, why, {PACK: data})
+        for name, (why, data) in files.items()
+    ]
+    for case in made:
+        if case.name == "K-key-elsewhere":
+            case.files[elsewhere] = pack
+    return made
+
+
+def _empty_chunk(message: Any) -> None:
+    """A second chunk, of no bytes and with the digests of none, that no array names."""
+    digest, check = digests_of(b"")
+    message.chunks.digest += digest
+    message.chunks.check += check
+    message.chunks.length.append(0)
+    message.chunks.pack.append(0)
+    message.chunks.offset.append(0)

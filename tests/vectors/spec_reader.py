@@ -1,0 +1,545 @@
+"""A reader of stores made from docs/spec/v1.md alone: it shares not a line with holdfast.
+
+It has the standard library and the two digests, and says what is in a store as plain JSON. That it
+reads what holdfast writes, and refuses what holdfast refuses, is the proof that the
+specification is enough to get at one's data.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from blake3 import blake3
+
+
+class Refused(Exception):
+    """The store holds something that a reader must refuse."""
+
+
+def refuse_unless(condition: object, why: str) -> None:
+    if not condition:
+        raise Refused(why)
+
+
+# --- section 3: envelopes ---
+
+
+def canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def unwrap(data: bytes, payload_type: str) -> dict[str, Any]:
+    try:
+        body = base64.b64decode(json.loads(data)["payload"], validate=True)
+        payload = json.loads(body)
+        kind = payload_type.encode()
+        pae = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
+        seal = {"keyid": "blake3", "sig": base64.b64encode(blake3(pae).digest()).decode()}
+        envelope = {
+            "payload": base64.b64encode(body).decode(),
+            "payloadType": payload_type,
+            "signatures": [seal],
+        }
+        refuse_unless(canonical(envelope) == data, "the envelope is damaged")
+        refuse_unless(canonical(payload) == body, "the payload is not canonical")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(f"no envelope: {error}") from error
+    refuse_unless(isinstance(payload, dict), "the payload is no object")
+    return payload
+
+
+# --- section 7: Protocol Buffers, as far as they are needed ---
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        refuse_unless(at < len(data) and shift < 70, "a number is cut short")
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value & (2**64 - 1), at
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    at = 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value: int | bytes
+            value, at = varint(data, at)
+        elif wire == 2:
+            length, at = varint(data, at)
+            refuse_unless(at + length <= len(data), "a field is cut short")
+            value, at = data[at : at + length], at + length
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+            refuse_unless(at + size <= len(data), "a field is cut short")
+            value, at = data[at : at + size], at + size
+        else:
+            raise Refused(f"wire type {wire}")
+        yield number, value
+
+
+def message(data: bytes) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for number, value in fields(data):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def numbers(values: list[Any]) -> list[int]:
+    out: list[int] = []
+    for value in values:
+        if isinstance(value, int):
+            out.append(value)
+            continue
+        at = 0
+        while at < len(value):
+            number, at = varint(value, at)
+            out.append(number)
+    return out
+
+
+def signed(values: list[Any]) -> list[int]:
+    return [(n >> 1) ^ -(n & 1) for n in numbers(values)]
+
+
+def doubles(values: list[Any]) -> list[float]:
+    data = b"".join(values)
+    refuse_unless(len(data) % 8 == 0, "a float is cut short")
+    return list(struct.unpack(f"<{len(data) // 8}d", data))
+
+
+# --- section 7.2: the tree ---
+
+DICT, ORDERED_DICT, LIST, TUPLE, NAMED_TUPLE, DATACLASS, STATEFUL, CUSTOM = range(1, 9)
+ARRAY, ALIAS, OMITTED = 20, 21, 22
+KINDS = {
+    30: "none",
+    31: "false",
+    32: "true",
+    33: "int",
+    34: "big int",
+    35: "float",
+    36: "complex",
+    37: "str",
+    38: "bytes",
+    39: "datetime",
+    40: "path",
+    41: "enum",
+    42: "scalar",
+}
+CONTAINERS = {
+    DICT: "dict",
+    ORDERED_DICT: "ordered dict",
+    LIST: "list",
+    TUPLE: "tuple",
+    NAMED_TUPLE: "named tuple",
+    DATACLASS: "dataclass",
+    STATEFUL: "stateful",
+    CUSTOM: "custom",
+}
+KEYED = {DICT, ORDERED_DICT, NAMED_TUPLE, DATACLASS}
+WRAPPED = {STATEFUL, CUSTOM}
+TYPED = {NAMED_TUPLE, DATACLASS, STATEFUL, CUSTOM, 41}
+BLOBS = {34, 37, 38, 39, 40, 41, 42}
+
+
+@dataclass
+class Row:
+    """One line of the description of a checkpoint: a node, as plain JSON."""
+
+    path: str
+    kind: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class TreeReader:
+    def __init__(self, data: bytes, arrays: list[dict[str, Any]]) -> None:
+        found = message(data)
+        self.kinds = iter(numbers(found.get(1, [])))
+        self.children = iter(numbers(found.get(2, [])))
+        keys = found.get(3, [])
+        key_kinds = numbers(found.get(4, [])) or [0] * len(keys)
+        refuse_unless(len(key_kinds) == len(keys), "as many key kinds as keys")
+        self.keys = iter(list(zip(key_kinds, keys, strict=True)))
+        self.types = iter([text(name) for name in found.get(5, [])])
+        self.ints = iter(signed(found.get(6, [])))
+        self.floats = iter(doubles(found.get(7, [])))
+        self.blobs = iter(found.get(8, []))
+        self.refs = iter(numbers(found.get(9, [])))
+        self.arrays = arrays
+        self.paths: list[str] = []
+        self.rows: list[Row] = []
+
+    def read(self) -> list[Row]:
+        try:
+            self.node("", 0)
+        except StopIteration as error:
+            raise Refused("a column is too short") from error
+        columns = (
+            self.kinds,
+            self.children,
+            self.keys,
+            self.types,
+            self.ints,
+            self.floats,
+            self.blobs,
+            self.refs,
+        )
+        refuse_unless(all(next(c, None) is None for c in columns), "a column is too long")
+        refuse_unless(len(self.paths) == len(self.arrays), "arrays that no node names")
+        refuse_unless(self.rows[0].kind in ("dict", "ordered dict"), "the root is no mapping")
+        return self.rows
+
+    def node(self, path: str, depth: int, parent: int = 0) -> None:
+        refuse_unless(depth <= 200, "too deep")
+        kind = next(self.kinds)
+        facts = {"type": next(self.types)} if kind in TYPED else {}
+        if kind in CONTAINERS:
+            count = next(self.children)
+            row = Row(path, CONTAINERS[kind], {**facts, "children": count})
+            self.rows.append(row)
+            self.below(row, kind, count, path, depth)
+        elif kind == ARRAY:
+            facts = self.arrays[len(self.paths)] if len(self.paths) < len(self.arrays) else {}
+            refuse_unless(facts, "an array without a row")
+            self.paths.append(path)
+            self.rows.append(Row(path, "array", dict(facts)))
+        elif kind == ALIAS:
+            ref = next(self.refs)
+            refuse_unless(ref < len(self.paths), "an alias before its array")
+            self.rows.append(Row(path, "alias", {"of": self.paths[ref]}))
+        elif kind == OMITTED:
+            refuse_unless(parent in (LIST, TUPLE), "an omitted node outside of a sequence")
+            self.rows.append(Row(path, "omitted"))
+        else:
+            refuse_unless(kind in KINDS, f"node kind {kind}")
+            self.rows.append(Row(path, KINDS[kind], {**facts, **self.value(kind)}))
+
+    def below(self, row: Row, kind: int, count: int, path: str, depth: int) -> None:
+        if kind in WRAPPED:
+            refuse_unless(count == 1, "a wrapped value has one child")
+            self.node(path, depth + 1, kind)
+        elif kind in KEYED:
+            keys = row.facts["keys"] = []
+            for _ in range(count):
+                key_kind, data = next(self.keys)
+                keys.append([key_kind, text(data)])
+                refuse_unless(keys.count(keys[-1]) == 1, "a key twice")
+                refuse_unless(kind not in (NAMED_TUPLE, DATACLASS) or key_kind == 0, "a field name")
+                self.node(join(path, component(key_kind, data)), depth + 1, kind)
+        else:
+            for i in range(count):
+                self.node(join(path, str(i)), depth + 1, kind)
+
+    def value(self, kind: int) -> dict[str, Any]:
+        if kind == 33:
+            return {"value": str(next(self.ints))}
+        if kind == 35:
+            return {"value": next(self.floats).hex()}
+        if kind == 36:
+            return {"value": [next(self.floats).hex(), next(self.floats).hex()]}
+        if kind not in BLOBS:
+            return {}
+        blob = next(self.blobs)
+        if kind == 34:
+            return {"value": str(int.from_bytes(blob, "little", signed=True))}
+        if kind == 38:
+            return {"value": blob.hex()}
+        if kind == 42:
+            dtype, nul, data = blob.partition(b"\0")
+            size = len(data) if dtype in (b"str", b"bytes") else itemsize(text(dtype))
+            refuse_unless(nul and len(data) == size, "a scalar of another size")
+            return {"dtype": text(dtype), "value": data.hex()}
+        value = text(blob)
+        refuse_unless(kind != 39 or DATETIME.fullmatch(value), "no date and time")
+        return {"value": value}
+
+
+DATETIME = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?([+-]\d\d:\d\d(:\d\d(\.\d{6})?)?)?(\[[^\]~]+\])?~?"
+)
+
+
+def text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise Refused("no UTF-8") from error
+
+
+def component(kind: int, data: bytes) -> str:
+    """Return what a key is called in a path."""
+    word = text(data)
+    if kind == 0:
+        return word
+    if kind == 1:
+        refuse_unless(re.fullmatch(r"0|-?[1-9]\d*", word), "no integer key")
+        return word
+    if kind == 2:
+        refuse_unless(word in ("0", "1"), "no boolean key")
+        return "True" if word == "1" else "False"
+    if kind == 3:
+        refuse_unless(word == "", "no null key")
+        return "None"
+    refuse_unless(kind == 4, f"key kind {kind}")
+    try:
+        return repr(float.fromhex(word))
+    except ValueError as error:
+        raise Refused("no float key") from error
+
+
+def join(path: str, name: str) -> str:
+    name = name.replace("~", "~0").replace("/", "~1")
+    return f"{path}/{name}" if path else name
+
+
+# --- sections 7.3 and 7.4: arrays, chunks, packs ---
+
+SIZES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "float8_e4m3fn": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "complex32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float64": 8,
+    "complex64": 8,
+    "complex128": 16,
+}
+SIMPLE = re.compile(r"[<>|=]([?bBiufcSVUmM])(\d+)(\[.*\])?")
+
+
+def itemsize(name: str) -> int:
+    if name in SIZES:
+        return SIZES[name]
+    refuse_unless(name.startswith("np:"), f"unknown dtype {name}")
+    return descr_size(json.loads(name[3:]) if name.startswith("np:[") else name[3:])
+
+
+def descr_size(descr: Any) -> int:
+    if isinstance(descr, str):
+        found = SIMPLE.fullmatch(descr)
+        refuse_unless(found, f"unknown dtype {descr}")
+        assert found
+        return int(found[2]) * (4 if found[1] == "U" else 1)
+    return sum(descr_size(f[1]) * prod(f[2] if len(f) > 2 else ()) for f in descr)
+
+
+class Part:
+    def __init__(self, store: Path, data: bytes, run_root: str) -> None:
+        found = message(data)
+        self.store, self.run_root = store, run_root
+        self.format = number(found, 1)
+        if self.format != 1:
+            raise Refused(f"too new: format {self.format}")
+        self.run, self.step = text(one(found, 2, b"")), number(found, 3)
+        self.checkpoint_id = one(found, 4, b"").hex()
+        self.rank, self.world_size = number(found, 5), number(found, 6)
+        self.packs = [
+            (text(one(pack, 1, b"")), number(pack, 2)) for pack in map(message, found.get(13, []))
+        ]
+        self.chunks = self.read_chunks(message(one(found, 12, b"")))
+        self.arrays = [
+            self.read_array(*row) for row in self.array_rows(message(one(found, 11, b"")))
+        ]
+        self.rows = TreeReader(one(found, 10, b""), self.arrays).read()
+
+    def read_chunks(self, table: dict[int, list[Any]]) -> list[bytes]:
+        digests, checks = one(table, 1, b""), one(table, 2, b"")
+        lengths, packs, offsets = (numbers(table.get(n, [])) for n in (3, 4, 5))
+        n = len(lengths)
+        refuse_unless(len(packs) == len(offsets) == n, "columns of chunks differ")
+        refuse_unless(len(digests) == 32 * n and len(checks) == 16 * n, "digests are missing")
+        out = []
+        for i, (length, pack, offset) in enumerate(zip(lengths, packs, offsets, strict=True)):
+            refuse_unless(pack < len(self.packs), "a pack that is not there")
+            key, size = self.packs[pack]
+            refuse_unless(length and offset % 4096 == 0, "an empty or unaligned chunk")
+            refuse_unless(offset + length <= size, "a chunk beyond its pack")
+            refuse_unless(inside(key, f"{self.run_root}packs/"), "a pack of another run")
+            data = get(self.store, key)[offset : offset + length]
+            refuse_unless(blake3(data).digest() == digests[32 * i : 32 * i + 32], "a damaged chunk")
+            refuse_unless(
+                xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
+            )
+            out.append(data)
+        return out
+
+    def array_rows(self, table: dict[int, list[Any]]) -> Iterator[tuple[str, list[int], int, int]]:
+        types = [text(name) for name in table.get(1, [])]
+        index, ndims, dims, chunks, offsets = (numbers(table.get(n, [])) for n in range(2, 7))
+        n = len(index)
+        refuse_unless(len(ndims) == len(chunks) == len(offsets) == n, "columns of arrays differ")
+        refuse_unless(sum(ndims) == len(dims), "the shapes do not add up")
+        at = 0
+        for i in range(n):
+            refuse_unless(index[i] < len(types), "a type that is not there")
+            refuse_unless(ndims[i] <= 64, "too many dimensions")
+            yield types[index[i]], dims[at : at + ndims[i]], chunks[i], offsets[i]
+            at += ndims[i]
+
+    def read_array(self, kind: str, shape: list[int], chunk: int, offset: int) -> dict[str, Any]:
+        framework, colon, dtype = kind.partition(":")
+        refuse_unless(framework and colon, "no framework")
+        refuse_unless(all(n < 2**63 for n in shape), "a dimension beyond all bounds")
+        nbytes = prod(shape) * itemsize(dtype)
+        data = b""
+        if nbytes == 0:
+            refuse_unless((chunk, offset) == (0, 0), "nothing lies somewhere")
+        else:
+            refuse_unless(chunk < len(self.chunks), "a chunk that is not there")
+            first = self.chunks[chunk]
+            refuse_unless(offset < len(first), "an array beyond its chunk")
+            refuse_unless(offset == 0 or offset + nbytes <= len(first), "it spans, but not from 0")
+            data, chunk = first[offset:], chunk + 1
+            while len(data) < nbytes:
+                refuse_unless(chunk < len(self.chunks), "an array beyond the chunks")
+                data, chunk = data + self.chunks[chunk], chunk + 1
+            data = data[:nbytes]
+        return {
+            "framework": framework,
+            "dtype": dtype,
+            "shape": shape,
+            "blake3": blake3(data).hexdigest(),
+        }
+
+
+def one(found: dict[int, list[Any]], number: int, default: Any) -> Any:
+    return found.get(number, [default])[-1]
+
+
+def number(found: dict[int, list[Any]], field_number: int) -> int:
+    value = one(found, field_number, 0)
+    refuse_unless(isinstance(value, int), "not a number")
+    return int(value)
+
+
+# --- sections 2, 4, 5 and 6: keys, marker, commits, tags ---
+
+
+def inside(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and "/" not in key[len(prefix) :] and key[len(prefix) :] != ""
+
+
+def get(store: Path, key: str) -> bytes:
+    path = store / key
+    refuse_unless(path.is_file(), f"{key} is missing")
+    return path.read_bytes()
+
+
+def listed(folder: Path) -> list[str]:
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if not name.startswith(".tmp-")]
+
+
+def too_new_unless(condition: object, why: str) -> None:
+    refuse_unless(condition, f"too new: {why}")
+
+
+def read_commit(store: Path, run: str, seq: int) -> dict[str, Any]:
+    """Return the description of a checkpoint: its record, and every node of its tree."""
+    root = f"runs/{quoted(run)}/"
+    statement = unwrap(get(store, f"{root}commits/{seq:012d}"), "application/vnd.in-toto+json")
+    try:
+        too_new_unless(
+            statement["predicateType"] == "https://holdfast.dev/checkpoint/v1", "predicate"
+        )
+        predicate = statement["predicate"]
+        too_new_unless(predicate["format"] == 1, "format")
+        refuse_unless(
+            statement["_type"] == "https://in-toto.io/Statement/v1", "not an in-toto statement"
+        )
+        refuse_unless((predicate["run"], predicate["seq"]) == (run, seq), "another's record")
+        refuse_unless(re.fullmatch(r"[0-9a-f]{32}", predicate["id"]), "no id")
+        for name in ("step", "seq", "created_ns", "state_bytes", "stored_bytes", "n_leaves"):
+            value = predicate[name]
+            refuse_unless(type(value) is int and 0 <= value < 2**63, f"{name} is no count")
+        metrics = {name: metric(value) for name, value in predicate["metrics"].items()}
+        subjects, parts = statement["subject"], predicate["parts"]
+        world = predicate["world_size"]
+        refuse_unless(len(subjects) == len(parts) == world > 0, "as many parts as ranks")
+        refuse_unless([p["rank"] for p in parts] == list(range(world)), "ranks")
+        nodes: list[list[Any]] = []
+        for subject, extra in zip(subjects, parts, strict=True):
+            refuse_unless(inside(subject["name"], f"{root}parts/"), "a part of another run")
+            data = get(store, subject["name"])
+            refuse_unless(len(data) == extra["length"], "a part of another length")
+            refuse_unless(blake3(data).hexdigest() == subject["digest"]["blake3"], "a damaged part")
+            part = Part(store, data, root)
+            found = (part.run, part.step, part.checkpoint_id, part.rank, part.world_size)
+            wanted = (run, predicate["step"], predicate["id"], extra["rank"], world)
+            refuse_unless(found == wanted, "the part of another checkpoint")
+            nodes += [[row.path, row.kind, row.facts] for row in part.rows]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Refused(f"malformed: {error!r}") from error
+    names = ("step", "seq", "id", "parent", "reason", "created_ns", "state_bytes")
+    record = {name: predicate[name] for name in (*names, "stored_bytes", "n_leaves")}
+    return {"run": run, **record, "metrics": metrics, "nodes": nodes}
+
+
+def metric(value: object) -> str:
+    if isinstance(value, str):
+        refuse_unless(value in ("nan", "inf", "-inf"), "no metric")
+        return value
+    refuse_unless(isinstance(value, int | float) and not isinstance(value, bool), "no metric")
+    try:
+        return float(value).hex()  # type: ignore[arg-type]
+    except OverflowError as error:
+        raise Refused("a metric beyond all bounds") from error
+
+
+SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~ +=,()[]!")
+
+
+def quoted(name: str) -> str:
+    word = "".join(chr(b) if b in SAFE else f"%{b:02X}" for b in name.encode())
+    return f"%2E{word[1:]}" if word.startswith(".") else word
+
+
+def unquoted(word: str) -> str:
+    data = re.sub(rb"%([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), word.encode())
+    return text(data)
+
+
+def describe(store: Path) -> dict[str, Any]:
+    """Return everything that a store holds, as plain JSON."""
+    payload = unwrap(get(store, "holdfast.json"), "application/vnd.holdfast.store+json")
+    too_new_unless(payload.get("format") == 1 and payload["format"] is not True, "format")
+    checkpoints, tags = [], []
+    for word in listed(store / "runs"):
+        run = unquoted(word)
+        refuse_unless(quoted(run) == word, "a folder that is no run's")
+        for name in listed(store / "runs" / word / "commits"):
+            checkpoints.append(read_commit(store, run, int(name)))
+        for name in listed(store / "runs" / word / "tags"):
+            data = get(store, f"runs/{word}/tags/{name}")
+            tag = unwrap(data, "application/vnd.holdfast.tag+json")
+            refuse_unless((tag["run"], tag["tag"]) == (run, unquoted(name)), "another tag's record")
+            tags.append([run, tag["tag"], tag["id"]])
+    return {"format": 1, "checkpoints": checkpoints, "tags": tags}
