@@ -1,0 +1,187 @@
+"""A PyTorch data loader that resumes in the middle of an epoch, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader as TorchLoader
+from torch.utils.data import IterableDataset, default_collate, default_convert
+
+from holdfast.data.cursor import Cursor
+from holdfast.data.order import Delivery, Order
+from holdfast.data.torch_fetch import MapDataset, SeededFetch
+from holdfast.errors import UsageError
+
+_REFUSED = {
+    "sampler": "the order is made from seed; give 'shuffle', 'rank' and 'world_size' instead",
+    "batch_sampler": "the order is made from seed; give 'batch_size' and 'drop_last' instead",
+    "generator": "all randomness is made from 'seed'",
+    "in_order": "batches out of order could not be resumed",
+}
+
+
+class DataLoader:
+    """Batches of any map-style dataset, resumable between any two of them.
+
+    ::
+
+        loader = DataLoader(dataset, batch_size=32, num_workers=4, seed=0)
+        for epoch in range(loader.epoch, 10):
+            for batch in loader:
+                train(batch)
+
+    * **Position.** It counts batches that the loop has got, not those that workers have fetched
+      ahead. In the loop body the batch at hand counts as consumed. After ``load_state_dict`` the
+      first ``for`` gets the rest of the epoch (nothing, if all of it had been delivered), later
+      ones whole epochs. A new ``iter()`` while an old one is half-way goes on after the last
+      delivered batch; the old one then refuses to go on.
+    * **Augmentation.** Random draws in ``dataset[i]`` and ``collate_fn`` from the global
+      generators of Python, NumPy and torch (CPU) depend only on seed, epoch and position: they
+      are the same after a resume, at any number of workers, and disturb no draw of the model. See
+      ``holdfast.data.torch_fetch`` for what is outside of that.
+    * **Workers.** Results are the same at any ``num_workers`` if the dataset's arithmetic does
+      not depend on the number of threads: PyTorch gives workers one thread each.
+    """
+
+    # The Checkpointer may read the state at every step.
+    cheap_state = True
+
+    def __init__(
+        self,
+        dataset: MapDataset,
+        *,
+        batch_size: int | None = 1,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        **torch_kwargs: Any,  # typed by torch.utils.data.DataLoader
+    ) -> None:
+        """Start before the first epoch.
+
+        Args:
+            dataset: Anything with ``len`` and ``dataset[i]``.
+            batch_size: Samples in a batch on this rank; None delivers single samples.
+            shuffle: Whether each epoch has its own random order.
+            seed: Decides orders and augmentation, see ``holdfast.data.order``.
+            drop_last: Leave out what does not fill a batch on every rank; otherwise samples from
+                the beginning of the order are given out twice, so that all ranks get equally many.
+            num_workers: Processes that fetch ahead; 0 fetches in this one.
+            collate_fn: Makes a batch of a list of samples; PyTorch's own if None.
+            rank: Which of the ranks this is.
+            world_size: How many ranks share the dataset.
+            **torch_kwargs: Passed on to PyTorch's ``DataLoader``: ``pin_memory``,
+                ``persistent_workers``, ``prefetch_factor``, ``worker_init_fn``, ``timeout``, ...
+
+        Raises:
+            UsageError: The dataset is not map-style, or an argument would take the order away.
+        """
+        _check_resumable(dataset, torch_kwargs)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.num_workers = num_workers
+        self._order = Order(len(dataset), batch_size, shuffle, seed, drop_last, rank, world_size)
+        self._cursor = Cursor(self._order)
+        if collate_fn is None:
+            collate_fn = default_convert if batch_size is None else default_collate
+        self._loader = TorchLoader(
+            SeededFetch(dataset, collate_fn, seed, is_batched=batch_size is not None),
+            # To PyTorch a whole batch is one sample: what fetches it must know where it belongs.
+            batch_size=None,
+            sampler=_Remaining(self._order, self._cursor),
+            collate_fn=_as_it_is,
+            num_workers=num_workers,
+            # Its own, so that making an iterator draws nothing from the global one.
+            generator=torch.Generator().manual_seed(seed),
+            **torch_kwargs,
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # whatever collate_fn makes
+        cursor = self._cursor
+        ticket = cursor.begin()
+        for batch in self._loader:
+            cursor.deliver(ticket)
+            yield batch
+            # Before another batch is asked for: persistent workers share one iterator.
+            cursor.check(ticket)
+        cursor.finish(ticket)
+
+    def __len__(self) -> int:
+        """Return the number of batches in a whole epoch."""
+        return self._order.deliveries
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return self._cursor.epoch
+
+    @property
+    def position(self) -> int:
+        """How many batches of the epoch were delivered."""
+        return self._cursor.position
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs finished so far with the fraction of the one under way."""
+        return self._cursor.epoch + self._cursor.position / len(self)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of another epoch; nothing happens if it is the one under way."""
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, the same on every rank and for any number of workers."""
+        return self._cursor.state()
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go to a saved position.
+
+        Args:
+            state: From ``state_dict``. Another number of workers is fine, and another world size
+                if the global batch (batch size x world size) is the same.
+
+        Raises:
+            Mismatch: The position would mean other samples here; nothing was changed.
+        """
+        self._cursor.load(state)
+
+
+class _Remaining:
+    """What PyTorch's loader asks for the deliveries of the epoch under way."""
+
+    def __init__(self, order: Order, cursor: Cursor) -> None:
+        self._order = order
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return self._order.walk(self._cursor.epoch, self._cursor.position)
+
+    def __len__(self) -> int:
+        return self._order.deliveries
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _check_resumable(dataset: MapDataset, torch_kwargs: Mapping[str, object]) -> None:
+    if isinstance(dataset, IterableDataset):
+        raise UsageError(
+            "An IterableDataset cannot be resumed exactly: its samples have no numbers. "
+            "Give a dataset with len() and dataset[i]."
+        )
+    for name in ("__len__", "__getitem__"):
+        if not hasattr(dataset, name):
+            raise UsageError(
+                f"The dataset, a {type(dataset).__name__}, has no {name}: "
+                "resuming needs a dataset with len() and dataset[i]."
+            )
+    for name, reason in _REFUSED.items():
+        if name in torch_kwargs:
+            raise UsageError(f"DataLoader does not take {name!r}: {reason}.", name=name)

@@ -1,0 +1,24 @@
+"""One module per framework. Each registers its leaf kinds when its framework is in play."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+_SUPPORTED = ("torch",)
+
+
+def activate() -> None:
+    """Register the leaf kinds of every supported framework that is loaded; costs nothing twice."""
+    for name in _SUPPORTED:
+        if name in sys.modules:
+            importlib.import_module(f"holdfast.frameworks.{name}_support")
+
+
+def activate_for(frameworks: set[str]) -> None:
+    """Register the leaf kinds of those frameworks, importing the ones that are installed."""
+    activate()
+    for name in frameworks:
+        if name in _SUPPORTED and importlib.util.find_spec(name) is not None:
+            importlib.import_module(f"holdfast.frameworks.{name}_support")

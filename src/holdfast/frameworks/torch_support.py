@@ -1,0 +1,209 @@
+"""PyTorch: tensors as leaves, its generators, and the small values that its states hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import torch
+
+from holdfast.errors import UnsupportedLeaf
+from holdfast.frameworks import torch_modules
+from holdfast.state.arrays import ArraySpec, register_adapter
+from holdfast.state.bind import register_stateful_binder
+from holdfast.state.changes import register_change_probe
+from holdfast.state.codecs import register_codec
+from holdfast.state.environment import register_devices
+from holdfast.state.numpy_arrays import memory_at
+from holdfast.state.rng import RngSource, register_rng
+
+_NAMES = {
+    getattr(torch, name): name
+    for name in (
+        "bool",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex32",
+        "complex64",
+        "complex128",
+        "float8_e4m3fn",
+        "float8_e4m3fnuz",
+        "float8_e5m2",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+    )
+    if hasattr(torch, name)
+}
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+
+
+class TorchAdapter:
+    """Dense tensors of any device and layout."""
+
+    framework = "torch"
+    mutable = True
+
+    def is_array(self, value: object) -> bool:
+        return isinstance(value, torch.Tensor)
+
+    def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
+        if isinstance(value, torch.nn.parameter.UninitializedTensorMixin):
+            raise UnsupportedLeaf(
+                f"{path!r} is a parameter of a lazy module that has no shape yet. Nothing was "
+                f"saved. Run a batch through the module first, or leave it out: skip={path!r}.",
+                path=path,
+            )
+        name = _NAMES.get(value.dtype)
+        if (
+            value.is_nested
+            or name is None
+            or value.layout is not torch.strided
+            or value.is_meta
+            or _wraps(value)
+        ):
+            raise UnsupportedLeaf(_refusal(value, path), path=path)
+        shape = tuple(value.shape)
+        nbytes = value.numel() * value.element_size()
+        spec = ArraySpec("torch", name, shape, nbytes)
+        if not nbytes:
+            return spec, None, None
+        address = value.data_ptr()
+        contiguous = value.is_contiguous() and not (value.is_conj() or value.is_neg())
+        layout = None if contiguous else (value.stride(), value.is_conj(), value.is_neg())
+        device = value.device
+        here = contiguous and device.type == "cpu"
+        where = "host" if device.type == "cpu" else str(device)
+        return spec, (where, address, name, shape, layout), address if here else None
+
+    def export(self, value: Any, into: memoryview) -> None:
+        if not value.numel():
+            return
+        source = value.detach()
+        target = torch.from_numpy(np.frombuffer(into, np.uint8))
+        if target.data_ptr() % source.element_size() == 0:
+            target.view(source.dtype).view(source.shape).copy_(source)
+            return
+        # A view of another dtype wants its memory aligned.
+        dense = source.cpu().resolve_conj().resolve_neg().contiguous()
+        target.copy_(dense.view(-1).view(torch.uint8))
+
+    def is_writable(self, value: Any) -> bool:
+        # Elements of an expanded tensor share their memory.
+        strides = zip(value.stride(), value.shape, strict=True)
+        return value.is_contiguous() or all(stride or size < 2 for stride, size in strides)
+
+    def assign(self, value: Any, data: memoryview) -> None:
+        if value.numel():
+            with torch.no_grad():
+                value.copy_(_over(data, value.dtype).view(value.shape))
+
+    def create(self, spec: ArraySpec, like: Any | None) -> tuple[Any, memoryview]:
+        tensor = torch.empty(spec.shape, dtype=_DTYPES[spec.dtype])
+        return tensor, memory_at(tensor.data_ptr(), spec.nbytes)
+
+    def finish(self, value: Any, like: Any | None) -> Any:
+        return value
+
+
+def _wraps(value: torch.Tensor) -> bool:
+    # Subclasses such as DTensor hold their data in other tensors; Parameter and Buffer do not.
+    return hasattr(type(value), "__tensor_flatten__")
+
+
+def _over(data: memoryview, dtype: torch.dtype) -> torch.Tensor:
+    raw = torch.from_numpy(np.frombuffer(data, np.uint8)) if not data.readonly else None
+    if raw is None:
+        raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    # A view of another dtype wants its storage aligned, which a place in a chunk may not be.
+    size = torch.empty((), dtype=dtype).element_size()
+    return (raw if raw.data_ptr() % size == 0 else raw.clone()).view(dtype)
+
+
+def _refusal(value: torch.Tensor, path: str) -> str:
+    if value.is_meta:
+        what = "is on the meta device: it has no data. Materialise it (to_empty, load) first"
+    elif value.is_nested:
+        what = "is a nested tensor. Save the tensors of its unbind()"
+    elif value.is_quantized:
+        what = "is a quantised tensor. Save its int_repr(), scale and zero point instead"
+    elif value.layout is not torch.strided:
+        what = f"is a sparse tensor ({value.layout}). Save its indices and values, or .to_dense()"
+    elif _wraps(value):
+        what = f"is a {type(value).__name__}, a tensor made of others. Save those, or .to_local()"
+    else:
+        what = f"has the dtype {value.dtype}, which the format does not know"
+    return f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}."
+
+
+def _rng_state() -> dict[str, object]:
+    state: dict[str, object] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = [t.cpu() for t in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def _set_rng_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    saved = state.get("cuda", [])
+    if saved and torch.cuda.is_available():
+        for device, tensor in zip(range(torch.cuda.device_count()), saved, strict=False):
+            torch.cuda.set_rng_state(tensor, device)
+
+
+def _devices() -> list[str]:
+    if not torch.cuda.is_available():
+        return ["cpu"]
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _new_generator(tree: dict[str, Any]) -> torch.Generator:
+    generator = torch.Generator(device=tree["device"])
+    generator.set_state(tree["state"])
+    return generator
+
+
+register_adapter(TorchAdapter())
+register_rng(RngSource("torch", lambda: "torch" in sys.modules, _rng_state, _set_rng_state))
+register_devices("torch", _devices)
+register_codec(torch.Size, list, torch.Size, name="torch:Size")
+register_codec(torch.device, str, torch.device, name="torch:device")
+register_codec(
+    torch.dtype, lambda d: str(d).removeprefix("torch."), lambda n: _DTYPES[n], name="torch:dtype"
+)
+register_codec(
+    torch.Generator,
+    lambda g: {"device": str(g.device), "state": g.get_state()},
+    _new_generator,
+    name="torch:Generator",
+    update=lambda g, tree: g.set_state(tree["state"]),
+)
+register_stateful_binder(
+    lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer
+)
+register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
+register_change_probe(lambda v: isinstance(v, torch.Tensor), lambda t: t._version)
+register_change_probe(
+    lambda v: isinstance(v, torch.nn.Module),
+    lambda m: sum(t._version for t in (*m.parameters(), *m.buffers())),
+)
+register_change_probe(
+    lambda v: isinstance(v, torch.optim.Optimizer),
+    lambda o: sum(
+        t._version
+        for entry in o.state.values()
+        for t in entry.values()
+        if isinstance(t, torch.Tensor)
+    ),
+)

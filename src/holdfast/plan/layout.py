@@ -1,0 +1,85 @@
+"""How the leaves of a state become chunks.
+
+The rule is fixed by the sizes and paths of the leaves alone, so that from save to save the same
+leaf lies in the same chunk, and unchanged data is found again:
+
+- A large leaf (256 KiB and more) is cut at fixed offsets of 32 MiB; its pieces are its own.
+- Small leaves are grouped, in tree order, with the small leaves that follow them under the same
+  root key, until a group holds 1 MiB. Large leaves in between do not end a group.
+
+Small groups keep what is written again small when little has changed; that many chunks make
+slow files is taken care of where chunks are packed (``plan.packs``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+CHUNK_BYTES = 32 << 20
+SMALL_BYTES = 256 << 10
+GROUP_BYTES = 1 << 20
+# Chunks begin at multiples of this in memory and in packs, as direct I/O wants it.
+CHUNK_ALIGNMENT = 4096
+# Leaves within a group begin at multiples of this, so that they can be viewed as any dtype.
+LEAF_ALIGNMENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the bytes of each leaf go.
+
+    Attributes:
+        places: For each leaf, its first chunk and the offset in it, in bytes. A leaf that spans
+            several chunks fills them from offset 0, one after the other.
+        lengths: For each chunk, its bytes.
+        offsets: For each chunk, where it begins in the snapshot, in bytes.
+        total_bytes: Size of the snapshot; a multiple of the alignment.
+    """
+
+    places: Sequence[tuple[int, int]]
+    lengths: Sequence[int]
+    offsets: Sequence[int]
+    total_bytes: int
+
+
+def plan_layout(leaves: Iterable[tuple[str, int]]) -> Layout:
+    """Return the layout of leaves given as (path, bytes), in tree order.
+
+    >>> plan_layout([("a", 5), ("b", 3)]).places
+    [(0, 0), (0, 16)]
+    """
+    places: list[tuple[int, int]] = []
+    lengths: list[int] = []
+    group, fill, group_root = -1, 0, ""
+    for path, nbytes in leaves:
+        if nbytes == 0:
+            places.append((0, 0))
+        elif nbytes >= SMALL_BYTES:
+            places.append((len(lengths), 0))
+            whole, rest = divmod(nbytes, CHUNK_BYTES)
+            lengths.extend([CHUNK_BYTES] * whole)
+            if rest:
+                lengths.append(rest)
+        else:
+            root = path.partition("/")[0]
+            if group < 0 or root != group_root or fill + nbytes > GROUP_BYTES:
+                group, fill, group_root = len(lengths), 0, root
+                lengths.append(0)
+            places.append((group, fill))
+            lengths[group] = fill + nbytes
+            fill = align(fill + nbytes, LEAF_ALIGNMENT)
+    offsets, total = [], 0
+    for length in lengths:
+        offsets.append(total)
+        total = align(total + length, CHUNK_ALIGNMENT)
+    return Layout(places, lengths, offsets, total)
+
+
+def align(value: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below value.
+
+    >>> align(17, 16)
+    32
+    """
+    return -(-value // multiple) * multiple

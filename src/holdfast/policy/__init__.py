@@ -1,0 +1,26 @@
+"""Pure decisions: when to save and what to keep.
+
+Nothing here does I/O or reads a clock: the time is handed in with a ``Moment``. A policy is a
+frozen value; several combine with ``|`` and the result holds where any of them does.
+"""
+
+from holdfast.policy.keep import Candidate, KeepPolicy, Retention, keep, plan_retention
+from holdfast.policy.moment import Moment, Past
+from holdfast.policy.text import format_keep, parse_keep
+from holdfast.policy.when import SavePolicy, every, on, updated_best
+
+__all__ = [
+    "Candidate",
+    "KeepPolicy",
+    "Moment",
+    "Past",
+    "Retention",
+    "SavePolicy",
+    "every",
+    "format_keep",
+    "keep",
+    "on",
+    "parse_keep",
+    "plan_retention",
+    "updated_best",
+]

@@ -1,0 +1,101 @@
+"""What an array is to holdfast: an adapter per framework between array objects and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple, Protocol
+
+
+class ArraySpec(NamedTuple):
+    """What is to be known of an array before its bytes: shape in elements, size in bytes.
+
+    A named tuple, since a state may have a million of them.
+    """
+
+    framework: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class ArrayAdapter(Protocol):
+    """Bridge between one framework's arrays and plain bytes in C order.
+
+    One adapter is registered per framework. ``mutable`` says whether the framework's arrays can
+    be written to; those that cannot are replaced in the container that holds them.
+    """
+
+    framework: str
+    mutable: bool
+
+    def is_array(self, value: object) -> bool:
+        """Say whether value is an array of this framework."""
+        ...
+
+    def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
+        """Describe value.
+
+        Returns:
+            Its spec; a key that is equal for arrays over the same memory in the same layout, or
+            None; the address of its bytes in host memory in C order, or None if they are not
+            there.
+
+        Raises:
+            UnsupportedLeaf: value cannot be saved; the message names path and reason.
+        """
+        ...
+
+    def export(self, value: Any, into: memoryview) -> None:
+        """Copy value's bytes in C order, from whatever device and layout."""
+        ...
+
+    def is_writable(self, value: Any) -> bool:
+        """Say whether value can be written to; else another array takes its place."""
+        ...
+
+    def assign(self, value: Any, data: memoryview) -> None:
+        """Copy bytes in C order into value, whatever its device and layout."""
+        ...
+
+    def create(self, spec: ArraySpec, like: Any | None) -> tuple[Any, memoryview]:
+        """Return an array being made and the bytes to fill; ``finish`` makes it complete.
+
+        ``like``, if given, is the array that it replaces (its device and layout).
+        """
+        ...
+
+    def finish(self, value: Any, like: Any | None) -> Any:
+        """Return the finished array of what ``create`` returned and the caller filled."""
+        ...
+
+
+_adapters: dict[str, ArrayAdapter] = {}
+_version = 0
+
+
+def register_adapter(adapter: ArrayAdapter) -> None:
+    """Make a framework's arrays known; a second registration replaces the first."""
+    global _version
+    _adapters[adapter.framework] = adapter
+    _version += 1
+
+
+def adapter_of(value: object) -> ArrayAdapter | None:
+    """Return the adapter of the framework whose array value is, or None."""
+    for adapter in _adapters.values():
+        if adapter.is_array(value):
+            return adapter
+    return None
+
+
+def adapter_named(framework: str) -> ArrayAdapter | None:
+    """Return the adapter of that framework, or None where it is not registered."""
+    return _adapters.get(framework)
+
+
+def registry_version() -> int:
+    """Return a number that changes whenever an adapter is registered."""
+    return _version

@@ -1,0 +1,385 @@
+"""A saved tree meets the objects that shall take it: what to read to where, what does not fit.
+
+Binding changes nothing. It gives the reads to be done and, for after the reads, one function
+that puts everything into place; and it lists every leaf that is missing, unexpected or of another
+shape, dtype or kind, so that nothing is touched where something does not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from holdfast.errors import Mismatch, MissingDependency, RestoreIncomplete
+from holdfast.format.part import ArrayRow
+from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
+from holdfast.state import arrays, codecs, rebuild
+from holdfast.state.nodes import Node, plain_value
+from holdfast.state.numpy_arrays import as_bytes, memory_at
+from holdfast.state.overlay import is_partial, overlay
+from holdfast.state.paths import join
+from holdfast.state.stateful import accessors
+
+Thunk = Callable[[], Any]
+
+
+@dataclasses.dataclass(slots=True)
+class Read:
+    """An array to be read: its row, and the bytes where it goes.
+
+    ``in_place`` says that the bytes are those of an object that stands and must not change
+    unless everything is found good.
+    """
+
+    row: int
+    into: memoryview
+    in_place: bool
+    path: str
+    address: int = 0
+
+
+class Binder:
+    """Collects what a restore will do, and what stands against it."""
+
+    def __init__(
+        self,
+        rows: Sequence[ArrayRow],
+        *,
+        chosen: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.reads: list[Read] = []
+        self.missing: list[str] = []
+        self.unexpected: list[str] = []
+        self.problems: list[str] = []
+        self._chosen = chosen
+        self._fresh: dict[int, tuple[arrays.ArrayAdapter, Any]] = {}
+        self._finished: dict[int, Any] = {}
+        self._owners: dict[tuple[object, ...], int] = {}
+        self._claimed: set[tuple[object, ...]] = set()
+
+    # --- new values ---
+
+    def fresh(self, node: Node) -> Thunk:
+        """Return a function that gives a new value of node, once its arrays are read."""
+        if node.kind in (NodeKind.ARRAY, NodeKind.ALIAS):
+            return self._fresh_array(node)
+        if node.kind in CONTAINERS:
+            rebuild.require_class(node)
+            children = [(c, self.fresh(c)) for c in node.children]
+            return lambda: rebuild.container(node, [(c, thunk()) for c, thunk in children])
+        value = plain_value(node)
+        return lambda: value
+
+    def _fresh_array(self, node: Node) -> Thunk:
+        row = node.row
+        if row not in self._fresh:
+            spec = self._spec(row)
+            adapter = arrays.adapter_named(spec.framework)
+            if adapter is None:
+                raise MissingDependency(
+                    f"{node.path!r} was saved as an array of {spec.framework}, which is not "
+                    "installed or not supported here. Install it, or load with "
+                    f"skip={node.path!r}.",
+                    path=node.path,
+                    package=spec.framework,
+                )
+            value, view = adapter.create(spec, None)
+            self._fresh[row] = adapter, value
+            self.reads.append(Read(row, view, False, node.path))
+
+        def finish() -> Any:
+            if row not in self._finished:
+                adapter, value = self._fresh[row]
+                self._finished[row] = adapter.finish(value, None)
+            return self._finished[row]
+
+        return finish
+
+    # --- values that stand ---
+
+    def into(self, node: Node, target: Any, path: str) -> Thunk:
+        """Return a function that puts node into target, once its arrays are read.
+
+        What the function returns takes the place of target where that could not be changed.
+        """
+        if node.kind == NodeKind.OMITTED:
+            return lambda: target
+        handler = _stateful_binder(target)
+        if handler is not None:
+            inner = node.children[0] if node.kind == NodeKind.STATEFUL else node
+            return handler(self, inner, target, path)
+        if node.kind == NodeKind.STATEFUL:
+            return self.into(node.children[0], target, path)
+        if node.kind in (NodeKind.ARRAY, NodeKind.ALIAS):
+            return self._array_into(node, target, path)
+        if arrays.adapter_of(target) is not None and not isinstance(target, str | bytes):
+            return self._problem(path, f"saved as {_describe(node)}, wanted an array")
+        if node.kind == NodeKind.CUSTOM:
+            return self._custom_into(node, target, path)
+        if node.kind in KEYED and isinstance(target, dict):
+            return self._mapping_into(node, target, path)
+        if node.kind in KEYED and dataclasses.is_dataclass(target):
+            return self._fields_into(node, target, path)
+        if node.kind in SEQUENCES and isinstance(target, list | tuple):
+            return self._sequence_into(node, target, path)
+        if isinstance(target, dict | list | tuple):
+            return self._problem(path, f"saved as {_describe(node)}, wanted {_kind_of(target)}")
+        return self.fresh(node)
+
+    def _array_into(self, node: Node, target: Any, path: str) -> Thunk:
+        adapter = arrays.adapter_of(target)
+        if adapter is None or isinstance(target, str | bytes):
+            if target is None or isinstance(target, str | bytes):
+                return self.fresh(node)
+            spec = self._spec(node.row)
+            return self._problem(path, f"saved as {spec}, wanted {_kind_of(target)}")
+        saved = self._spec(node.row)
+        wanted, _, address = adapter.describe(target, path)
+        if saved[1:3] != wanted[1:3]:
+            return self._problem(path, f"saved as {saved}, wanted {wanted}")
+        if saved.nbytes == 0:
+            return lambda: target
+        if not adapter.mutable or not adapter.is_writable(target):
+            value, view = adapter.create(wanted, target)
+            self.reads.append(Read(node.row, view, False, path))
+            return lambda: adapter.finish(value, target)
+        if address is None:
+            return self._staged(node, target, adapter, path)
+        if self._claim(node.row, address, path):
+            into = memory_at(address, saved.nbytes)
+            self.reads.append(Read(node.row, into, True, path, address))
+        return lambda: target
+
+    def _staged(self, node: Node, target: Any, adapter: arrays.ArrayAdapter, path: str) -> Thunk:
+        staging = as_bytes(np.empty(self._spec(node.row).nbytes, np.uint8))
+        self.reads.append(Read(node.row, staging, False, path))
+
+        def put() -> Any:
+            adapter.assign(target, staging)
+            return target
+
+        return put
+
+    def _claim(self, row: int, address: int, path: str) -> bool:
+        """Note that row goes to that memory; False where it does so already (tied arrays)."""
+        layout = (address, *self.rows[row][1:3])
+        if self._owners.setdefault(layout, row) != row:
+            self.problems.append(
+                f"{path!r}: shares its memory with another leaf here, but was saved as different "
+                "values; untie them, or restore one of them with skip="
+            )
+        first = layout not in self._claimed
+        self._claimed.add(layout)
+        return first
+
+    def _mapping_into(self, node: Node, target: dict[Any, Any], path: str) -> Thunk:
+        if not target:
+            make = self.fresh(node)
+
+            def adopt() -> Any:
+                target.update(make())
+                return target
+
+            return adopt
+        slots = []
+        saved = {child.key: child for child in node.children}
+        for key, child in saved.items():
+            if key in target:
+                slots.append((key, self.into(child, target[key], join(path, key))))
+            else:
+                self.unexpected += [leaf.path for leaf in child.leaves()]
+        for key, value in target.items():
+            if key not in saved:
+                self.note_missing(value, join(path, key))
+
+        def put() -> Any:
+            for key, thunk in slots:
+                value = thunk()
+                if value is not target[key]:
+                    target[key] = value
+            return target
+
+        return put
+
+    def _fields_into(self, node: Node, target: Any, path: str) -> Thunk:
+        slots = []
+        names = {f.name for f in dataclasses.fields(target)}
+        saved = {child.key: child for child in node.children}
+        for key, child in saved.items():
+            if isinstance(key, str) and key in names:
+                slots.append((key, self.into(child, getattr(target, key), join(path, key))))
+            else:
+                self.unexpected += [leaf.path for leaf in child.leaves()]
+        for name in names - saved.keys():
+            self.note_missing(getattr(target, name), join(path, name))
+
+        def put() -> Any:
+            values = {key: thunk() for key, thunk in slots}
+            changed = {k: v for k, v in values.items() if v is not getattr(target, k)}
+            if type(target).__dataclass_params__.frozen and changed:
+                return rebuild.replaced(target, changed)
+            for key, value in changed.items():
+                setattr(target, key, value)
+            return target
+
+        return put
+
+    def _sequence_into(self, node: Node, target: Any, path: str) -> Thunk:
+        if isinstance(target, list) and not target:
+            make = self.fresh(node)
+
+            def adopt() -> Any:
+                target.extend(make())
+                return target
+
+            return adopt
+        if len(node.children) != len(target):
+            if not isinstance(target, list) or _has_arrays(node):
+                return self._problem(
+                    path, f"saved with {len(node.children)} elements, wanted {len(target)}"
+                )
+            make = self.fresh(node)
+
+            def replace() -> Any:
+                target[:] = make()
+                return target
+
+            return replace
+        thunks = [
+            self.into(child, value, join(path, i))
+            for i, (child, value) in enumerate(zip(node.children, target, strict=True))
+        ]
+
+        def put() -> Any:
+            values = [thunk() for thunk in thunks]
+            if all(new is old for new, old in zip(values, target, strict=True)):
+                return target
+            if isinstance(target, list):
+                target[:] = values
+                return target
+            return rebuild.like_tuple(target, values)
+
+        return put
+
+    def _custom_into(self, node: Node, target: Any, path: str) -> Thunk:
+        codec = codecs.codec_of(type(target))
+        if codec is None or codec.update is None or codec.name != node.type_name:
+            return self.fresh(node)
+        if codec.variant is not None:
+            tree: Any = codec.encode(target)
+            saved = next((c for c in node.children[0].children if c.key == codec.variant), None)
+            if saved is not None and plain_value(saved) != tree[codec.variant]:
+                return self._problem(
+                    path, f"saved over {plain_value(saved)}, wanted over {tree[codec.variant]}"
+                )
+        update, make = codec.update, self.fresh(node.children[0])
+
+        def put() -> Any:
+            update(target, make())
+            return target
+
+        return put
+
+    def stage_overlaps(self) -> Callable[[], None]:
+        """Let arrays that lie in the memory of others be read elsewhere first.
+
+        Returns:
+            A function that copies them to their places, once everything is read and good.
+        """
+        late: list[tuple[memoryview, memoryview]] = []
+        end = 0
+        standing = [read for read in self.reads if read.in_place]
+        for read in sorted(standing, key=lambda r: (r.address, -r.into.nbytes)):
+            if read.address < end:
+                late.append((read.into, memoryview(bytearray(read.into.nbytes))))
+                read.into, read.in_place = late[-1][1], False
+            end = max(end, read.address + read.into.nbytes)
+
+        def copy() -> None:
+            for place, data in late:
+                # Who shares memory was saved with the same bytes, or both cannot be had.
+                if place != data:
+                    raise RestoreIncomplete(
+                        "Leaves that share memory here were saved with different values. Some "
+                        "tensors have the checkpoint's values: do not go on with this state. Untie "
+                        "them, or leave one out with skip=, and restore again."
+                    )
+
+        return copy
+
+    # --- what does not fit ---
+
+    def _problem(self, path: str, what: str) -> Thunk:
+        self.problems.append(f"{path!r}: {what}")
+        return lambda: None
+
+    def note_missing(self, value: object, path: str) -> None:
+        """Note that a leaf, or every leaf of a mapping, is wanted but was not saved."""
+        if isinstance(value, Mapping) and value:
+            for key, child in value.items():
+                self.note_missing(child, join(path, key))
+        elif self._chosen is None or self._chosen(path):
+            self.missing.append(path)
+
+    def _spec(self, row: int) -> arrays.ArraySpec:
+        found = self.rows[row]
+        return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
+
+
+StatefulBinder = Callable[[Binder, Node, Any, str], Thunk]
+_binders: list[tuple[Callable[[object], bool], StatefulBinder]] = []
+
+
+def register_stateful_binder(applies: Callable[[object], bool], binder: StatefulBinder) -> None:
+    """Let a framework bind its own objects with state, to restore them in place."""
+    _binders.insert(0, (applies, binder))
+
+
+def _stateful_binder(target: object) -> StatefulBinder | None:
+    if codecs.codec_of(type(target)) is not None or accessors(target) is None:
+        return None
+    for applies, binder in _binders:
+        if applies(target):
+            return binder
+    return _bind_any_stateful
+
+
+def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
+    # Whether such an object's state is its own memory or a copy is not known: it gets new values.
+    found = accessors(target)
+    assert found is not None
+    get, put = found
+    make = overlay(node, get(), binder.fresh) if is_partial(node) else binder.fresh(node)
+
+    def load() -> Any:
+        put(make())
+        return target
+
+    return load
+
+
+def _has_arrays(node: Node) -> bool:
+    return any(leaf.row >= 0 for leaf in node.leaves())
+
+
+def _describe(node: Node) -> str:
+    return node.kind.name.lower().replace("_", " ")
+
+
+def _kind_of(target: object) -> str:
+    return f"a {type(target).__name__}"
+
+
+def unfit(problems: Sequence[str]) -> Mismatch:
+    """Return the error that lists what does not fit."""
+    shown = "\n  ".join(problems[:20])
+    more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+    return Mismatch(
+        f"The checkpoint does not fit; nothing was changed.\n  {shown}{more}\n"
+        "Restore a part with only= or skip=, or what fits with strict=False.",
+        problems=problems,
+    )

@@ -1,0 +1,163 @@
+"""Codecs for values that are neither arrays nor plain: how a class becomes a tree and returns."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from holdfast.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How values of one class are saved.
+
+    ``encode`` gives a tree of supported values, ``decode`` makes a new value of such a tree,
+    and ``update``, where given, puts a tree into a value that stands. ``variant``, where given,
+    is the key of the tree in which saved and standing value must agree.
+    """
+
+    cls: type
+    name: str
+    encode: Callable[[Any], object]
+    decode: Callable[[Any], object]
+    update: Callable[[Any, Any], None] | None = None
+    variant: str | None = None
+
+
+_by_class: dict[type, Codec] = {}
+_by_name: dict[str, Codec] = {}
+
+
+def register_codec(
+    cls: type,
+    encode: Callable[[Any], object],
+    decode: Callable[[Any], object],
+    *,
+    name: str | None = None,
+    update: Callable[[Any, Any], None] | None = None,
+    variant: str | None = None,
+) -> None:
+    """Teach holdfast to save and load values of a class.
+
+    Args:
+        cls: The class; its subclasses are not meant.
+        encode: Takes a value, returns a tree of values that holdfast knows.
+        decode: Takes such a tree, returns a value.
+        name: What the format calls the class, ``module:qualname`` if not given. Keep it stable.
+        update: Takes a standing value and a tree; puts the tree into the value.
+        variant: Key of the tree in which saved and standing value must agree for an update.
+
+    Raises:
+        UsageError: Another class has that name.
+
+    >>> from fractions import Fraction
+    >>> register_codec(Fraction, lambda f: [f.numerator, f.denominator], lambda t: Fraction(*t))
+    """
+    label = name if name is not None else f"{cls.__module__}:{cls.__qualname__}"
+    known = _by_name.get(label)
+    if known is not None and known.cls is not cls and not _same_definition(known.cls, cls):
+        raise UsageError(f"A codec named {label!r} is registered for {known.cls!r} already.")
+    codec = Codec(cls, label, encode, decode, update, variant)
+    _by_class[cls] = codec
+    _by_name[label] = codec
+
+
+def codec_of(cls: type) -> Codec | None:
+    """Return the codec of exactly that class, or None."""
+    return _by_class.get(cls)
+
+
+def codec_named(name: str) -> Codec | None:
+    """Return the codec that the format knows by that name, or None."""
+    return _by_name.get(name)
+
+
+def codec_count() -> int:
+    """Return how many codecs are registered; it only grows."""
+    return len(_by_class)
+
+
+def _same_definition(a: type, b: type) -> bool:
+    # A module that was reloaded, or a notebook cell that ran twice, makes the same class anew.
+    return (a.__module__, a.__qualname__) == (b.__module__, b.__qualname__)
+
+
+def python_random_tree(state: tuple[Any, ...]) -> dict[str, object]:
+    """Return ``random.getstate()`` as a small tree: 625 words become one array."""
+    version, words, gauss = state
+    return {"version": version, "words": np.array(words, np.uint32), "gauss": gauss}
+
+
+def python_random_state(tree: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what ``random.setstate()`` takes."""
+    return (tree["version"], tuple(int(word) for word in tree["words"]), tree["gauss"])
+
+
+def _new_random(tree: dict[str, Any]) -> random.Random:
+    generator = random.Random()
+    generator.setstate(python_random_state(tree))
+    return generator
+
+
+_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+def _new_bit_generator(state: dict[str, Any]) -> Any:
+    name = state["bit_generator"]
+    if name not in _BIT_GENERATORS:
+        raise UsageError(f"The checkpoint names an unknown NumPy bit generator {name!r}.")
+    bit_generator = getattr(np.random, name)()
+    bit_generator.state = state
+    return bit_generator
+
+
+def _new_random_state(state: dict[str, Any]) -> np.random.RandomState:
+    generator = np.random.RandomState()
+    generator.set_state(state)
+    return generator
+
+
+def _set_generator(generator: np.random.Generator, state: dict[str, Any]) -> None:
+    generator.bit_generator.state = state
+
+
+register_codec(
+    random.Random,
+    lambda generator: python_random_tree(generator.getstate()),
+    _new_random,
+    name="random:Random",
+    update=lambda generator, tree: generator.setstate(python_random_state(tree)),
+)
+register_codec(
+    Counter,
+    lambda counter: [[key, count] for key, count in counter.items()],
+    lambda pairs: Counter(dict(pairs)),
+    name="collections:Counter",
+)
+register_codec(
+    deque,
+    lambda queue: {"items": list(queue), "maxlen": queue.maxlen},
+    lambda tree: deque(tree["items"], tree["maxlen"]),
+    name="collections:deque",
+)
+register_codec(
+    np.random.Generator,
+    lambda generator: generator.bit_generator.state,
+    lambda state: np.random.Generator(_new_bit_generator(state)),
+    name="numpy.random:Generator",
+    update=_set_generator,
+    variant="bit_generator",
+)
+register_codec(
+    np.random.RandomState,
+    lambda generator: generator.get_state(legacy=False),
+    _new_random_state,
+    name="numpy.random:RandomState",
+    update=lambda generator, state: generator.set_state(state),
+)
