@@ -1,0 +1,78 @@
+"""Chunks checked where they lie, as fast as the disk gives them; nothing is kept of their bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from holdfast.chunks.read import Batch, ChunkRead, batches
+from holdfast.errors import HoldfastError
+from holdfast.format.digests import check, digest
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.store.contract import ObjectReader, ObjectStore
+from holdfast.store.memory_pages import private_memory
+
+THREADS = 4
+
+Verdict = Callable[[ChunkRead, str | None], None]
+
+
+def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) -> None:
+    """Read chunks and compare both digests of each.
+
+    Args:
+        store: Where they lie.
+        reads: The chunks; their targets are not used.
+        tell: Called for each chunk with None where it is good, else with what is wrong; from
+            several threads.
+    """
+    local = threading.local()
+
+    def scratch(nbytes: int) -> memoryview:
+        held: memoryview | None = getattr(local, "scratch", None)
+        if held is None or held.nbytes < nbytes:
+            held = local.scratch = memoryview(private_memory(max(nbytes, CHUNK_BYTES)))
+        return held[:nbytes]
+
+    def work(batch: Batch) -> None:
+        try:
+            with closing(store.open(batch[0].pack_key)) as reader:
+                _check_batch(reader, batch, scratch, tell)
+        except HoldfastError as error:
+            if len(batch) == 1:
+                tell(batch[0], str(error))
+                return
+            # One bad sector shall not condemn its neighbours.
+            for read in batch:
+                work([read])
+
+    with ThreadPoolExecutor(THREADS, "holdfast-check") as pool:
+        for _ in pool.map(work, batches(reads)):
+            pass
+
+
+def _check_batch(
+    reader: ObjectReader, batch: Batch, scratch: Callable[[int], memoryview], tell: Verdict
+) -> None:
+    begin, end = batch[0].row.offset, batch[-1].row.offset + batch[-1].row.length
+    data = scratch(align(end - begin, CHUNK_ALIGNMENT))
+    if reader.is_cached(begin, end - begin) or end > reader.size:
+        reader.read(data[: end - begin], begin)
+    else:
+        padded = min(data.nbytes, reader.size - begin)
+        reader.read_uncached(data[:padded], begin)
+    for read in batch:
+        row = read.row
+        at = row.offset - begin
+        tell(read, _problem(read, data[at : at + row.length]))
+
+
+def _problem(read: ChunkRead, data: memoryview) -> str | None:
+    name = f"chunk {read.row.digest.hex()[:12]}…"
+    if digest(data) != read.row.digest:
+        return f"{name} in {read.pack_key} is damaged"
+    if check(data) != read.row.check:
+        return f"the checksum of {name} is wrong in the manifest"
+    return None

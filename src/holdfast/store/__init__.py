@@ -1,0 +1,1 @@
+"""Places that hold objects under opaque keys, all behind one contract."""

@@ -1,0 +1,119 @@
+"""What every store can do: keep immutable objects under keys, and say when they are durable.
+
+Keys are ``/``-separated relative paths of safe components. Objects become visible whole or not
+at all. Errors are holdfast's own: ``ChunkMissing`` for an object that is not there, ``NoSpace``,
+``StoreUnavailable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object in a listing: key, size in bytes, time of the last change in seconds (epoch)."""
+
+    key: str
+    size: int
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An object that a store has the bytes of but does not show yet; stores derive their own."""
+
+    key: str
+    size: int
+
+
+class ObjectReader(Protocol):
+    """An open object; reads from several threads at once are allowed."""
+
+    size: int
+
+    def read(self, into: memoryview, offset: int) -> None:
+        """Fill into with the bytes at offset; fewer bytes than that are an error."""
+        ...
+
+    def is_cached(self, offset: int, nbytes: int) -> bool:
+        """Say whether a stretch is in memory already, so that ``read_cached`` will do."""
+        ...
+
+    def read_cached(self, into: memoryview, offset: int) -> bool:
+        """Fill into if the bytes are in memory still; False, at once, if they are not."""
+        ...
+
+    def read_uncached(self, into: memoryview, offset: int) -> None:
+        """Fill into past every cache where that is possible.
+
+        The caller gives page-aligned memory, an aligned offset, and a length that is a
+        multiple of the page or ends with the object.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the object back."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """A place that holds objects. All methods may be called from several threads at once."""
+
+    location: str
+
+    def stage(self, key: str, buffers: Sequence[Buffer]) -> Staged:
+        """Take the concatenation of buffers as a new object, not yet visible.
+
+        Called once per pack, with large buffers that stay the caller's and are not changed until
+        the call returns. Page-aligned ones are the fastest.
+        """
+        ...
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        """Make staged objects durable and visible; when it returns, all of them are."""
+        ...
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """Throw staged objects away; never raises."""
+        ...
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Write an object, durable on return; replaces one that is there, in one step."""
+        ...
+
+    def put_hint(self, key: str, data: Buffer) -> None:
+        """Write an object that is visible at once but need not outlive a power cut."""
+        ...
+
+    def put_new(self, key: str, data: Buffer) -> bool:
+        """Write an object unless the key is taken, durable on return; say if it was."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        ...
+
+    def open(self, key: str) -> ObjectReader:
+        """Open an object for reading."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is an object with that key."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object whose key begins with prefix (which ends in ``/``), sorted by key."""
+        ...
+
+    def delete_hint(self, key: str) -> None:
+        """Remove an object that ``put_hint`` wrote, if it is there; need not be durable."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects, durably; those that are not there are no error."""
+        ...

@@ -1,0 +1,364 @@
+"""A folder as a store: durable by fsync of files and folders, fast by direct I/O.
+
+An object is written under a temporary name beside its final one, synced, then renamed; a folder
+is synced after the rename, and its parent after the folder was made. Everything is private to
+its owner (0700 and 0600).
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable, UsageError
+from holdfast.store import direct
+from holdfast.store.contract import Buffer, ObjectInfo, Staged
+from holdfast.store.residency import Residency
+
+DIR_MODE, FILE_MODE = 0o700, 0o600
+TEMPORARY = ".tmp-"
+# Below this, the page cache is faster than the set-up of direct I/O.
+DIRECT_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_counter = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile(Staged):
+    """A file that is written but neither synced nor renamed."""
+
+    file: io.FileIO
+    temporary: str
+    final: str
+
+
+class LocalStore:
+    """The store in a folder of a local or mounted file system."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.location = os.path.abspath(os.fspath(root))
+        self._synced: set[str] = set()
+        self._lock = threading.Lock()
+
+    # --- writing ---
+
+    def create(self) -> None:
+        """Make the folder, and those above it, if they are not there."""
+        with _translated("create the store", self.location):
+            self._make_folder(self.location)
+
+    def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedFile:
+        views = [memoryview(b).cast("B") for b in buffers]
+        size = sum(v.nbytes for v in views)
+        with _translated("write", key):
+            fd, temporary, final = self._open_temporary(key, large=size >= DIRECT_BYTES)
+            try:
+                direct.write_all(fd, views)
+            except BaseException:
+                os.close(fd)
+                _forget(temporary)
+                raise
+        return StagedFile(key, size, io.FileIO(fd, "wb"), temporary, final)
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        files = _files(staged)
+        try:
+            with _translated("make durable", files[0].key if files else ""):
+                # All files first: one journal commit of the file system serves many of them.
+                for item in files:
+                    os.fsync(item.file.fileno())
+                for item in files:
+                    item.file.close()
+                    os.rename(item.temporary, item.final)
+                self._sync_folders({os.path.dirname(item.final) for item in files})
+        except BaseException:
+            self.discard(files)
+            raise
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        for item in _files(staged):
+            with suppress(OSError):
+                item.file.close()
+            _forget(item.temporary)
+
+    def put(self, key: str, data: Buffer) -> None:
+        self.publish([self.stage(key, [data])])
+
+    def put_hint(self, key: str, data: Buffer) -> None:
+        staged = self.stage(key, [data])
+        with _translated("write", key):
+            staged.file.close()
+            os.rename(staged.temporary, staged.final)
+
+    def put_new(self, key: str, data: Buffer) -> bool:
+        staged = self.stage(key, [data])
+        try:
+            with _translated("write", key):
+                os.fsync(staged.file.fileno())
+                try:
+                    os.link(staged.temporary, staged.final)
+                except FileExistsError:
+                    return False
+                except FileNotFoundError:
+                    # Who won has cleared our temporary file away.
+                    if os.path.lexists(staged.final):
+                        return False
+                    raise
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+                        raise
+                    return self._put_exclusively(staged.final, data)
+                self._sync_folders({os.path.dirname(staged.final)})
+                return True
+        finally:
+            self.discard([staged])
+
+    def _put_exclusively(self, final: str, data: Buffer) -> bool:
+        # Without hard links a crash can leave a torn object; commits carry a digest that tells.
+        try:
+            fd = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except FileExistsError:
+            return False
+        try:
+            direct.write_all(fd, [memoryview(data)])
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._sync_folders({os.path.dirname(final)})
+        return True
+
+    def append(self, key: str, data: bytes) -> None:
+        """Add a line to a journal in one write; not synced."""
+        with _translated("write", key):
+            path = self.path(key)
+            self._make_folder(os.path.dirname(path))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            fd = os.open(path, flags, FILE_MODE)
+            try:
+                os.write(fd, data)
+            finally:
+                os.close(fd)
+
+    def open_lock(self, key: str) -> int:
+        """Return the descriptor of a file that was made by ``append``, for an advisory lock."""
+        with _translated("lock", key):
+            return os.open(self.path(key), os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+
+    def delete_hint(self, key: str) -> None:
+        with _translated("delete", key), suppress(FileNotFoundError):
+            os.unlink(self.path(key))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        folders = set()
+        with _translated("delete from", self.location):
+            for key in keys:
+                path = self.path(key)
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                    folders.add(os.path.dirname(path))
+            self._sync_folders(folders)
+
+    # --- reading ---
+
+    def get(self, key: str) -> bytes:
+        with _translated("read", key), open(self.path(key), "rb") as file:
+            return file.read()
+
+    def open(self, key: str) -> FileReader:
+        with _translated("read", key):
+            return FileReader(key, self.path(key))
+
+    def exists(self, key: str) -> bool:
+        return os.path.lexists(self.path(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with _translated("list", prefix):
+            yield from self._walk(self._folder(prefix), prefix)
+
+    def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
+        try:
+            # In the order of keys, in which the slash behind a folder's name counts.
+            entries = sorted(
+                os.scandir(folder), key=lambda e: e.name + "/" * e.is_dir(follow_symlinks=False)
+            )
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file() and not entry.name.startswith(TEMPORARY):
+                try:
+                    found = entry.stat()
+                except FileNotFoundError:
+                    continue
+                yield ObjectInfo(prefix + entry.name, found.st_size, found.st_mtime)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names of the folders right below prefix, sorted."""
+        try:
+            with _translated("list", prefix), os.scandir(self._folder(prefix)) as entries:
+                return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+        except ChunkMissing:
+            return []
+
+    def clear_root(self) -> None:
+        """Delete temporary files beside the marker; only to be called once that is there."""
+        with _translated("clear", self.location), os.scandir(self.location) as entries:
+            for entry in entries:
+                if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
+                    _forget(entry.path)
+
+    def temporaries(self, prefix: str) -> Iterator[str]:
+        """Yield the keys of temporary files below prefix, left by writers that died."""
+        for folder, _, names in os.walk(self._folder(prefix)):
+            for name in names:
+                if name.startswith(TEMPORARY):
+                    path = os.path.join(folder, name)
+                    yield os.path.relpath(path, self.location).replace(os.sep, "/")
+
+    def path(self, key: str) -> str:
+        """Return the file of a key; keys that would leave the store are refused."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\0" in key:
+            raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
+        return os.path.join(self.location, *parts)
+
+    # --- folders ---
+
+    def _folder(self, prefix: str) -> str:
+        return self.path(prefix.rstrip("/")) if prefix else self.location
+
+    def _open_temporary(self, key: str, *, large: bool) -> tuple[int, str, str]:
+        final = self.path(key)
+        folder, name = os.path.split(final)
+        temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{next(_counter)}-{name}"[:250])
+        self._make_folder(folder)
+        return direct.open_for_writing(temporary, FILE_MODE, direct=large), temporary, final
+
+    def _make_folder(self, folder: str) -> None:
+        if folder in self._synced:
+            return
+        parent = os.path.dirname(folder)
+        if not os.path.isdir(folder):
+            self._make_folder(parent)
+            with suppress(FileExistsError):
+                os.mkdir(folder, DIR_MODE)
+            if not os.path.isdir(folder):
+                raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", folder)
+        # Also where the folder was there: who made it may have died before it was durable.
+        if parent != folder and os.access(parent, os.R_OK):
+            _sync_folder(parent)
+        with self._lock:
+            self._synced.add(folder)
+
+    def _sync_folders(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            _sync_folder(folder)
+
+
+class FileReader:
+    """An open file of the store."""
+
+    def __init__(self, key: str, path: str) -> None:
+        self.key = key
+        self._path = path
+        self._fd = direct.open_for_reading(path, direct=False)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise FileNotFoundError(errno.ENOENT, "not a file", path)
+        self._direct_fd = -1
+        self._residency: Residency | None = None
+        self._lock = threading.Lock()
+        self.size = os.fstat(self._fd).st_size
+
+    def read(self, into: memoryview, offset: int) -> None:
+        with _translated("read", self.key):
+            direct.read_exactly(self._fd, into, offset)
+
+    def is_cached(self, offset: int, nbytes: int) -> bool:
+        with self._lock:
+            if self._residency is None:
+                self._residency = Residency(self._fd, self.size)
+        return self._residency.covers(offset, nbytes)
+
+    def read_cached(self, into: memoryview, offset: int) -> bool:
+        return direct.read_if_cached(self._fd, into, offset)
+
+    def read_uncached(self, into: memoryview, offset: int) -> None:
+        with _translated("read", self.key):
+            with self._lock:
+                if self._direct_fd < 0:
+                    self._direct_fd = direct.open_for_reading(self._path, direct=True)
+            direct.read_exactly(self._direct_fd, into, offset)
+
+    def close(self) -> None:
+        for fd in (self._fd, self._direct_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._direct_fd = -1
+        if self._residency is not None:
+            self._residency.close()
+
+
+def _files(staged: Sequence[Staged]) -> list[StagedFile]:
+    return [item for item in staged if isinstance(item, StagedFile)]
+
+
+def _sync_folder(folder: str) -> None:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _forget(temporary: str) -> None:
+    with suppress(OSError):
+        os.unlink(temporary)
+
+
+@contextmanager
+def _translated(action: str, name: str) -> Iterator[None]:
+    """Turn the operating system's errors into holdfast's."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        if action not in ("read", "list"):
+            raise StoreUnavailable(
+                f"Could not {action} {name!r}: the folder is gone ({error.filename}). Was the "
+                "store moved, or its disk unmounted? Bring it back and save again.",
+                key=name,
+                errno=error.errno,
+            ) from error
+        raise ChunkMissing(
+            f"The object {name!r} is not in the store ({error.filename}). Nothing was changed in "
+            "your state. Restore another checkpoint: 'holdfast verify' tells which are good.",
+            key=name,
+        ) from error
+    except EOFError as error:
+        raise ChunkDamaged(f"The object {name!r} is cut short: {error}.", key=name) from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoSpace(
+                f"Could not {action} {name!r}: {error.strerror}. Checkpoints committed before are "
+                "safe. Free some space ('holdfast prune' helps) and save again.",
+                key=name,
+                errno=error.errno,
+            ) from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreUnavailable(
+            f"Could not {action} {name!r}: {error.strerror or error}{where}. Checkpoints "
+            "committed before are not affected.",
+            key=name,
+            errno=error.errno,
+        ) from error

@@ -1,0 +1,118 @@
+"""A store in the memory of this process: the contract and nothing else, for tests and trials."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from holdfast.errors import ChunkDamaged, ChunkMissing, UsageError
+from holdfast.store.contract import Buffer, ObjectInfo, Staged
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBytes(Staged):
+    """An object's bytes, not visible yet."""
+
+    data: bytes
+
+
+@final
+class MemoryStore:
+    """Objects in a dict, as durable as the process. Each store is one of its own."""
+
+    def __init__(self, location: str = "memory:") -> None:
+        self.location = location
+        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._lock = threading.Lock()
+
+    def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedBytes:
+        data = b"".join(buffers)
+        return StagedBytes(_checked(key), len(data), data)
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        found = {i.key: (i.data, time.time()) for i in staged if isinstance(i, StagedBytes)}
+        with self._lock:
+            self._objects.update(found)
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """Do nothing: what is staged is held by who staged it."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        self.publish([self.stage(key, [data])])
+
+    def put_hint(self, key: str, data: Buffer) -> None:
+        self.put(key, data)
+
+    def put_new(self, key: str, data: Buffer) -> bool:
+        new = bytes(data), time.time()
+        with self._lock:
+            return self._objects.setdefault(_checked(key), new) is new
+
+    def get(self, key: str) -> bytes:
+        with self._lock:
+            found = self._objects.get(_checked(key))
+        if found is None:
+            raise ChunkMissing(f"The object {key!r} is not in the store.", key=key)
+        return found[0]
+
+    def open(self, key: str) -> BytesReader:
+        return BytesReader(key, self.get(key))
+
+    def exists(self, key: str) -> bool:
+        with self._lock:
+            return _checked(key) in self._objects
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._lock:
+            found = sorted(item for item in self._objects.items() if item[0].startswith(prefix))
+        for key, (data, modified_s) in found:
+            yield ObjectInfo(key, len(data), modified_s)
+
+    def delete_hint(self, key: str) -> None:
+        self.delete([key])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._objects.pop(_checked(key), None)
+
+
+@final
+class BytesReader:
+    """An open object: its bytes as they were when it was opened."""
+
+    def __init__(self, key: str, data: bytes) -> None:
+        self.key = key
+        self.size = len(data)
+        self._data = memoryview(data)
+
+    def read(self, into: memoryview, offset: int) -> None:
+        if offset + into.nbytes > self.size:
+            raise ChunkDamaged(
+                f"The object {self.key!r} is cut short: it ends at byte {self.size}.", key=self.key
+            )
+        into[:] = self._data[offset : offset + into.nbytes]
+
+    def is_cached(self, offset: int, nbytes: int) -> bool:
+        return offset + nbytes <= self.size
+
+    def read_cached(self, into: memoryview, offset: int) -> bool:
+        if not self.is_cached(offset, into.nbytes):
+            return False
+        self.read(into, offset)
+        return True
+
+    def read_uncached(self, into: memoryview, offset: int) -> None:
+        self.read(into, offset)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+
+def _checked(key: str) -> str:
+    if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+        raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
+    return key
