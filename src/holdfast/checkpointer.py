@@ -1,0 +1,430 @@
+"""``Checkpointer``: checkpoints of a training run, saved by a policy, restored by themselves."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import time
+import weakref
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal
+
+from holdfast import frameworks
+from holdfast.engine import journal
+from holdfast.engine.boundary import Boundary
+from holdfast.engine.handle import SaveHandle
+from holdfast.engine.ledger import Ledger, OnError, SaveTimes
+from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint, restore_latest
+from holdfast.engine.saver import Saver
+from holdfast.engine.schedule import Schedule
+from holdfast.engine.signals import SignalWatch
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.format.names import check_run, check_tag
+from holdfast.history.refs import LATEST, resolve, split_ref
+from holdfast.policy import KeepPolicy, SavePolicy, format_keep
+from holdfast.records.marker import Location, open_store
+from holdfast.repository import Store, as_path
+from holdfast.restored import Restored, restored_of
+from holdfast.state import environment
+from holdfast.state import rng as rng_state
+from holdfast.state.flatten import check_root
+from holdfast.state.numbers import check_step, clean_metrics
+from holdfast.state.paths import Patterns, selector
+
+_log = logging.getLogger("holdfast")
+
+DEFAULT_NICE = 10
+
+
+class Checkpointer:
+    """Saves and restores the state of one training run.
+
+    Args:
+        location: Folder of the store, made if it is not there; or a ``Store``.
+        state: The objects that make up the run, by name: modules, optimizers, anything with
+            ``state_dict``/``load_state_dict``, arrays, containers, plain values.
+        run: Name of the run.
+        save: When ``step`` saves; combine policies with ``|``. None: only ``save`` does.
+        keep: Which checkpoints stay; the newest and tagged ones always do. None: all.
+        rng: Save and restore the random number generators of every library in play.
+        on_error: What a failed background save does: ``raise`` at the next call, or ``warn``.
+        only: Glob patterns on leaf paths; only leaves that match are saved and restored.
+        skip: Glob patterns on leaf paths; leaves that match are neither saved nor restored.
+        backpressure: When a save is due while ``in_flight`` others are not durable yet: ``wait``
+            for one, or ``skip`` this one. ``save`` always waits.
+        in_flight: Snapshots that may be under way at a time; each takes memory of the state's size.
+        nice: Added to the niceness of the process that writes, so that training goes first.
+
+    Raises:
+        UsageError: An argument is not possible.
+        StoreUnavailable: The store cannot be written.
+    """
+
+    def __init__(
+        self,
+        location: Location | Store,
+        state: dict[str, Any],
+        *,
+        run: str,
+        save: SavePolicy | None = None,
+        keep: KeepPolicy | None = None,
+        rng: bool = True,
+        on_error: OnError = "raise",
+        only: Patterns = None,
+        skip: Patterns = None,
+        backpressure: Literal["wait", "skip"] = "wait",
+        in_flight: int = 1,
+        nice: int = DEFAULT_NICE,
+    ) -> None:
+        check_root(state)
+        check_run(run)
+        selector(only, skip)
+        _check_choices(save, keep, on_error, backpressure, in_flight)
+        self.run = run
+        self.next_step = 0
+        self._ledger = Ledger(on_error)
+        self._state = state
+        self._rng, self._only, self._skip = rng, only, skip
+        self._backpressure = backpressure
+        self._store = open_store(as_path(location), create=True)
+        self._schedule = Schedule(save, self._store, run)
+        self._boundary: Boundary | None = None
+        self._is_open = True
+        self._pid = os.getpid()
+        self._is_prepared = False
+        self._saver = Saver(
+            self._store.location,
+            run,
+            keep=format_keep(keep) if keep is not None else [],
+            in_flight=in_flight,
+            nice=nice,
+        )
+        self._signals = SignalWatch(self._schedule.signals)
+        self._close_at_exit = _closer_at_exit(self)
+        self._prepare()
+
+    @property
+    def stats(self) -> list[SaveTimes]:
+        """What each save that has become durable so far cost, oldest first."""
+        return self._ledger.times()
+
+    # --- restoring ---
+
+    def restore(
+        self,
+        ref: str | None = None,
+        *,
+        strict: bool = True,
+        only: Patterns = None,
+        skip: Patterns = None,
+    ) -> Restored | None:
+        """Put the newest good checkpoint of the run, or the one that ref names, into the state.
+
+        Damaged checkpoints are stepped over, with a warning that names them; with a ``ref``
+        nothing is stepped over. ``next_step`` becomes the step after the restored one.
+
+        Args:
+            ref: A ref of any run, ``latest``, ``best:METRIC``, or a tag or step of this run.
+            strict: A leaf that only one side has is an error; else it is told in the result.
+            only: Glob patterns on leaf paths; only leaves that match are restored.
+            skip: Glob patterns on leaf paths; leaves that match are not restored.
+
+        Returns:
+            What was restored, or None where the run has no checkpoint yet.
+
+        Raises:
+            NoGoodCheckpoint: There are checkpoints, but all of them are damaged.
+            Mismatch: The checkpoint does not fit; nothing was changed.
+            RunBusy: Another live process is writing the run.
+        """
+        self._require_open()
+        self._saver.client.wait_ready()
+        self._saver.wait()
+        frameworks.activate()
+        wanted = Wanted(
+            self._state,
+            whole=only is None and self._only is None,
+            only=only if only is not None else self._only,
+            skip=skip if skip is not None else self._skip,
+            strict=strict,
+            rng=self._rng,
+            spare=self._saver.lend_memory(),
+        )
+        outcome = self._restore(ref, wanted)
+        if outcome is None:
+            return None
+        self.next_step = outcome.record.step + 1
+        self._schedule.restart(outcome.record.step)
+        self._ledger.restart(outcome.record.id)
+        self._boundary = None
+        restored = restored_of(outcome)
+        journal.record(
+            self._store,
+            self.run,
+            "restored",
+            step=restored.step,
+            ref=restored.ref,
+            stepped_over=restored.stepped_over,
+        )
+        return restored
+
+    def _restore(self, ref: str | None, wanted: Wanted) -> Outcome | None:
+        if ref is None or ref in (LATEST, f"{self.run}@{LATEST}"):
+            return restore_latest(self._store, self.run, wanted)
+        full = str(ref) if "@" in str(ref) else f"{self.run}@{ref}"
+        run, what = split_ref(full)
+        if what == LATEST:
+            outcome = restore_latest(self._store, run, wanted)
+            if outcome is not None:
+                return outcome
+        return restore_checkpoint(self._store, resolve(self._store, full), wanted)
+
+    # --- saving ---
+
+    def step(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None = None,
+        epoch: float | None = None,
+    ) -> SaveHandle | None:
+        """Tell that a step is done; saves if the policy says so, and returns at once.
+
+        Args:
+            step: Index of the step that has just been finished.
+            metrics: Numbers of this step: what ``on.best`` looks at, and what goes with a
+                checkpoint. Arrays of one element are read only when needed.
+            epoch: Epochs finished so far, for ``every(epochs=…)``.
+
+        Returns:
+            The handle of the save, or None if none was due.
+
+        Raises:
+            SystemExit: A signal asked to save and leave; the checkpoint is durable.
+            SaveFailed, NoSpace, StoreUnavailable: An earlier save in the background failed, and
+                ``on_error`` is ``raise``.
+        """
+        self._require_open()
+        step = check_step(step)
+        self._ledger.tell_errors()
+        self._saver.client.heartbeat.beat(step)
+        now_s = time.monotonic()
+        came = self._signals.take()
+        reasons = self._schedule.due(step, metrics, epoch, now_s, came)
+        self._note_boundary(step)
+        if not self._is_prepared:
+            self._is_prepared = True
+            self._prepare()
+        handle = None
+        if reasons:
+            handle = self._save(
+                step, metrics, ", ".join(reasons), tag=None, must=bool(came), started_s=now_s
+            )
+        self._leave_if_asked(came, handle)
+        return handle
+
+    def save(
+        self, step: int, tag: str | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> SaveHandle:
+        """Save now, whatever the policy says; returns once the state is frozen.
+
+        Args:
+            step: Name of the checkpoint.
+            tag: A name to give it; tagged checkpoints stay until they are removed by hand.
+            metrics: Numbers that go with it.
+
+        Returns:
+            A handle; ``.wait()`` returns once the checkpoint is durable.
+        """
+        self._require_open()
+        step = check_step(step)
+        if tag is not None:
+            check_tag(tag)
+        self._ledger.tell_errors()
+        handle = self._save(step, metrics, "save()", tag=tag, must=True, started_s=None)
+        assert handle is not None
+        return handle
+
+    def wait(self) -> None:
+        """Wait until no save is under way; raises what went wrong, as ``step`` would."""
+        self._saver.wait()
+        self._ledger.tell_errors()
+
+    def close(self) -> None:
+        """Wait for the saves under way and end; raises what went wrong, as ``step`` would."""
+        # A forked child has this object too, but neither the persister nor its work.
+        if not self._is_open or os.getpid() != self._pid:
+            return
+        self._is_open = False
+        atexit.unregister(self._close_at_exit)
+        try:
+            self._saver.close()
+        finally:
+            self._signals.close()
+        self._ledger.tell_errors()
+
+    def __enter__(self) -> Checkpointer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        came = self._signals.came
+        if self._is_open and isinstance(error, Exception | KeyboardInterrupt):
+            self._save_interrupted(error, came)
+        elif self._is_open and error is None and came:
+            self._save_interrupted(None, came)
+        try:
+            self.close()
+        except HoldfastError as failure:
+            if error is None:
+                raise
+            # The user's own error is the one to be seen first.
+            _log.error("%s", failure)
+        leaving = self._exit_signal(came)
+        if leaving is not None and not isinstance(error, SystemExit):
+            raise SystemExit(128 + leaving) from error
+
+    # --- how ---
+
+    def _save(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None,
+        reason: str,
+        *,
+        tag: str | None,
+        must: bool,
+        started_s: float | None,
+        boundary: Boundary | None = None,
+    ) -> SaveHandle | None:
+        started_s = time.monotonic() if started_s is None else started_s
+        slot = self._saver.free_slot()
+        if slot is None and self._backpressure == "skip" and not must:
+            _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
+            return None
+        slot = slot or self._saver.wait_for_slot()
+        frameworks.activate()
+        handle = self._saver.save(
+            lambda: self._tree(boundary),
+            step,
+            only=self._only,
+            skip=self._skip,
+            metrics=clean_metrics(metrics),
+            reason=reason,
+            tag=tag,
+            parent=self._ledger.newest(),
+            environment=environment.capture(),
+            slot=slot,
+            started_s=started_s,
+        )
+        self._ledger.add(handle)
+        self._schedule.note_save(step)
+        return handle
+
+    def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
+        tree = dict(self._state)
+        if boundary is not None:
+            tree.update(boundary.positions)
+        if self._rng:
+            known = boundary.generators if boundary is not None else None
+            tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()
+        return tree
+
+    def _prepare(self) -> None:
+        """Have memory for snapshots ready before the first is due.
+
+        Done when the run begins, and at the end of its first step: by then all of the state is
+        there, the optimizer's too.
+        """
+        frameworks.activate()
+        self._saver.prepare(self._tree(None), only=self._only, skip=self._skip)
+
+    def _note_boundary(self, step: int) -> None:
+        if self._schedule.wants_exception or self._schedule.signals:
+            frameworks.activate()
+            self._boundary = Boundary.take(self._state, step, rng=self._rng)
+
+    def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
+        """Save at the last whole step, if there is one that the state is still at."""
+        boundary, saved_step = self._boundary, self._schedule.saved_step
+        wanted = self._schedule.wants_exception or came
+        if not wanted or boundary is None or boundary.step == saved_step:
+            return
+        name = "a signal" if came else type(error).__name__
+        if not boundary.still_holds(self._state):
+            _log.warning(
+                "Nothing was saved on %s: the state is in the middle of step %d. The last "
+                "checkpoint is of step %s.",
+                name,
+                boundary.step + 1,
+                saved_step,
+            )
+            return
+        try:
+            handle = self._save(
+                boundary.step,
+                None,
+                f"signal {signal.Signals(came[0]).name}" if came else f"exception {name}",
+                tag=None,
+                must=True,
+                started_s=None,
+                boundary=boundary,
+            )
+            assert handle is not None
+            handle.wait()
+        except HoldfastError as failure:
+            _log.error("The save on %s failed: %s", name, failure)
+
+    def _leave_if_asked(self, came: tuple[int, ...], handle: SaveHandle | None) -> None:
+        leaving = self._exit_signal(came)
+        if leaving is None:
+            return
+        if handle is not None:
+            handle.wait()
+        raise SystemExit(128 + leaving)
+
+    def _exit_signal(self, came: tuple[int, ...]) -> int | None:
+        asked = self._schedule.signals
+        return next((number for number in came if asked.get(number) == "exit"), None)
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise UsageError("This Checkpointer is closed.")
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "This Checkpointer belongs to the process that made it, not to one forked from it."
+            )
+
+
+def _check_choices(
+    save: object, keep: object, on_error: str, backpressure: str, in_flight: int
+) -> None:
+    if save is not None and not isinstance(save, SavePolicy):
+        raise UsageError(f"save= takes a policy such as every(steps=500), not {save!r}.")
+    if keep is not None and not isinstance(keep, KeepPolicy):
+        raise UsageError(f"keep= takes a policy such as keep.last(3), not {keep!r}.")
+    if on_error not in ("raise", "warn"):
+        raise UsageError(f"on_error={on_error!r} is neither 'raise' nor 'warn'.")
+    if backpressure not in ("wait", "skip"):
+        raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
+    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+        raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
+
+
+def _closer_at_exit(checkpointer: Checkpointer) -> Any:
+    """Close a Checkpointer that nobody closed when the interpreter ends."""
+    reference = weakref.ref(checkpointer)
+
+    def close() -> None:
+        found = reference()
+        if found is not None:
+            found.close()
+
+    atexit.register(close)
+    return close

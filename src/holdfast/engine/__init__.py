@@ -1,0 +1,1 @@
+"""Saving and restoring at work: arena, snapshot, persister process, restore."""

@@ -1,0 +1,92 @@
+"""The arena: shared memory that snapshots are copied into and that outlives the trainer.
+
+It is an anonymous file in memory, mapped by the trainer (read and write) and by the persister
+(read only). Nothing of it stays behind when both are gone, however they went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import tempfile
+import threading
+
+import numpy as np
+
+from holdfast.errors import NoSpace
+
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; elsewhere the call fails and nothing is lost
+_TOUCH_BYTES = 8 << 20
+_TOUCHERS = min(4, os.cpu_count() or 1)
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Arena:
+    """A block of shared memory of a fixed size."""
+
+    def __init__(self, fd: int, nbytes: int, *, writable: bool) -> None:
+        self.fd = fd
+        self.nbytes = nbytes
+        self.is_used = False
+        self._closed = False
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        self._map = mmap.mmap(fd, nbytes, flags=mmap.MAP_SHARED, prot=access)
+        self.view = memoryview(self._map)
+        as_array = np.frombuffer(self._map, np.uint8)
+        self.address: int = as_array.__array_interface__["data"][0]
+        del as_array
+
+    @classmethod
+    def create(cls, nbytes: int) -> Arena:
+        """Return a new arena that the trainer writes to.
+
+        Raises:
+            NoSpace: There is not that much memory to share.
+        """
+        nbytes = max(nbytes, mmap.PAGESIZE)
+        fd = anonymous_file()
+        try:
+            os.ftruncate(fd, nbytes)
+            return cls(fd, nbytes, writable=True)
+        except (OSError, ValueError) as error:
+            os.close(fd)
+            raise NoSpace(
+                f"Could not make {nbytes:,} bytes of shared memory for snapshots: {error}. "
+                "Nothing was saved. Free memory, or save less with only= or skip=.",
+                nbytes=nbytes,
+            ) from error
+
+    def touch(self) -> None:
+        """Let the system provide all pages now, in the background.
+
+        A page that is touched for the first time costs ten times what copying into it does; the
+        first snapshot shall not pay for it while training waits.
+        """
+        for first in range(_TOUCHERS):
+            name = f"holdfast-touch-{first}"
+            threading.Thread(target=self._touch, args=(first,), name=name, daemon=True).start()
+
+    def _touch(self, first: int) -> None:
+        for begin in range(first * _TOUCH_BYTES, self.nbytes, _TOUCHERS * _TOUCH_BYTES):
+            length = min(_TOUCH_BYTES, self.nbytes - begin)
+            if self._closed or _madvise(self.address + begin, length, _MADV_POPULATE_WRITE) != 0:
+                return
+
+    def close(self) -> None:
+        """Unmap and close; the memory goes once the other side has done so too."""
+        self._closed = True
+        self.view.release()
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        os.close(self.fd)
+
+
+def anonymous_file() -> int:
+    """Return the descriptor of a new file in memory that has no name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("holdfast-arena", os.MFD_CLOEXEC)
+    with tempfile.NamedTemporaryFile(prefix="holdfast-arena-", delete=True) as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,47 @@
+"""The end of a step, remembered: what a save needs that comes when the next step has begun.
+
+An exception or a signal comes in the middle of a step. The state is still that of the last whole
+step if no counter and no value has changed; the generators and the data position have moved on
+with the batch that was fetched, and are put back to what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.state import rng as rng_state
+from holdfast.state.changes import mark
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What a state was at the end of a step, but for its arrays.
+
+    Attributes:
+        step: The step that had ended.
+        marks: What differs once the state has changed.
+        generators: State of the random number generators, or None where they are not saved.
+        positions: State of the objects whose state is cheap to take, such as data loaders.
+    """
+
+    step: int
+    marks: object
+    generators: Mapping[str, object] | None
+    positions: Mapping[str, object]
+
+    @classmethod
+    def take(cls, state: Mapping[str, Any], step: int, *, rng: bool) -> Boundary:
+        """Remember the end of a step."""
+        cheap = {
+            name: value.state_dict()
+            for name, value in state.items()
+            if getattr(value, "cheap_state", False)
+        }
+        generators = rng_state.capture() if rng else None
+        return cls(step, mark(dict(state)), generators, cheap)
+
+    def still_holds(self, state: Mapping[str, Any]) -> bool:
+        """Say whether the state is still that of the end of the step."""
+        return mark(dict(state)) == self.marks

@@ -1,0 +1,237 @@
+"""The trainer's side of the persister: starts it, hands it jobs, starts another if it dies.
+
+A job whose snapshot still lies in the arena is not lost with a persister: the next one is given
+it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+from holdfast.engine import job as jobs
+from holdfast.engine.arena import Arena
+from holdfast.engine.channel import Channel, Closed
+from holdfast.engine.handle import SaveHandle, error_of_kind
+from holdfast.engine.heartbeat import Heartbeat
+from holdfast.errors import HoldfastError, PersisterDied
+from holdfast.format import commit as commit_format
+from holdfast.history.info import info_of
+
+_log = logging.getLogger("holdfast")
+
+MAX_ATTEMPTS = 3
+
+
+class PendingSave:
+    """A job, its handle, the arena that its snapshot lies in, and how often it was tried."""
+
+    def __init__(self, job: jobs.SaveJob, handle: SaveHandle, arena: Arena) -> None:
+        self.job = job
+        self.handle = handle
+        self.arena = arena
+        self.attempts = 0
+
+
+class PersisterClient:
+    """Hands jobs to a persister process and resolves their handles."""
+
+    def __init__(self, location: str, run: str, keep: Sequence[str], nice: int) -> None:
+        self.heartbeat = Heartbeat.create()
+        self._location = location
+        self._run = run
+        self._keep = list(keep)
+        self._nice = nice
+        self._lock = threading.RLock()
+        self._pending: dict[str, PendingSave] = {}
+        self._known_arenas: set[str] = set()
+        self._ready = threading.Event()
+        self._refused: HoldfastError | None = None
+        self._closing = False
+        self._stillborn = 0
+        # Jobs of an arena may call chunks unchanged only for the persister that stored them.
+        self.generation = 0
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the persister."""
+        return self._process.pid
+
+    def wait_ready(self) -> None:
+        """Wait until the persister holds the run.
+
+        Raises:
+            RunBusy: Another live process writes the run.
+            StoreUnavailable: The store cannot be written.
+        """
+        self._ready.wait()
+        if self._refused is not None:
+            raise self._refused
+
+    def submit(self, pending: PendingSave) -> None:
+        """Give a job to the persister."""
+        with self._lock:
+            if self._refused is not None:
+                pending.handle.fail(self._refused)
+                return
+            self._pending[pending.job.id] = pending
+            self._send(pending)
+
+    def drop_arena(self, name: str) -> None:
+        """Let the persister unmap an arena that is no longer used."""
+        with self._lock:
+            if name in self._known_arenas:
+                self._known_arenas.discard(name)
+                with contextlib.suppress(Closed):
+                    self._channel.send({"do": "drop-arena", "name": name})
+
+    def close(self) -> None:
+        """Say goodbye once nothing is pending, and wait for the persister to leave."""
+        with self._lock:
+            self._closing = True
+            with contextlib.suppress(Closed):
+                self._channel.send({"do": "bye"})
+        self._process.wait()
+        self._channel.close()
+        self._receiver.join()
+        self.heartbeat.close()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    # Not -m: that would import the package twice; and sys.path as it is here,
+                    # since the trainer may have changed it.
+                    "import sys; sys.path[:] = eval(sys.argv.pop()); "
+                    "from holdfast.engine.persister import main; main(sys.argv)",
+                    str(theirs.fileno()),
+                    str(self.heartbeat.fd),
+                    str(self._nice),
+                    repr([entry or os.getcwd() for entry in sys.path]),
+                ],
+                pass_fds=(theirs.fileno(), self.heartbeat.fd),
+                stdin=subprocess.DEVNULL,
+                # Its own session: a Ctrl-C in the trainer's terminal is not for it.
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        self._channel = Channel(ours)
+        self._known_arenas = set()
+        self.generation += 1
+        opening = {
+            "do": "open",
+            "location": self._location,
+            "run": self._run,
+            "keep": self._keep,
+            "trainer_pid": os.getpid(),
+        }
+        self._channel.send(opening)
+        self._receiver = threading.Thread(
+            target=self._receive, args=(self._channel,), name="holdfast-replies", daemon=True
+        )
+        self._receiver.start()
+
+    def _send(self, pending: PendingSave) -> None:
+        pending.attempts += 1
+        job, arena = pending.job, pending.arena
+        fields, payload = jobs.to_message(job)
+        if job.arena not in self._known_arenas:
+            # A persister that has not seen this arena has stored nothing of it.
+            fields["unchanged"] = []
+        try:
+            if job.arena not in self._known_arenas:
+                message = {"do": "arena", "name": job.arena, "nbytes": arena.nbytes, "has_fd": True}
+                self._channel.send(message, fd=arena.fd)
+                self._known_arenas.add(job.arena)
+            self._channel.send({"do": "save", "job": fields}, payload)
+        except Closed:
+            pass  # The receiver notices too, and tries again with another persister.
+
+    def _receive(self, channel: Channel) -> None:
+        try:
+            while True:
+                message, _, _ = channel.receive()
+                self._handle(message)
+        except Closed:
+            self._on_hangup()
+
+    def _handle(self, message: dict[str, object]) -> None:
+        if message["say"] == "ready":
+            self._ready.set()
+            return
+        if message["say"] == "failed" and message["id"] is None:
+            self._refused = error_of_kind(str(message["kind"]), str(message["message"]))
+            self._ready.set()
+            self._fail_all(self._refused)
+            return
+        with self._lock:
+            pending = self._pending.pop(str(message["id"]), None)
+        if pending is None:
+            return
+        if message["say"] == "failed":
+            pending.handle.fail(error_of_kind(str(message["kind"]), str(message["message"])))
+            return
+        record = commit_format.decode(str(message["commit"]).encode(), what="a new commit")
+        if message["tag_error"]:
+            _log.warning("Step %d is saved, but not tagged: %s", record.step, message["tag_error"])
+        tags = (pending.job.tag,) if pending.job.tag and not message["tag_error"] else ()
+        durable_s = float(str(message["durable_s"]))
+        pending.handle.succeed(info_of(record, tags), durable_s)
+
+    def _on_hangup(self) -> None:
+        with self._lock:
+            if self._closing and not self._pending:
+                return
+            status = self._process.wait()
+            self._stillborn = 0 if self._ready.is_set() else self._stillborn + 1
+            if self._stillborn >= MAX_ATTEMPTS:
+                self._refused = PersisterDied(
+                    f"The process that writes checkpoints died {self._stillborn} times while it "
+                    f"started (status {status}); nothing can be saved. Its messages are on the "
+                    "standard error of this process.",
+                    status=status,
+                )
+                self._ready.set()
+                self._fail_all(self._refused)
+                return
+            tired = [p for p in self._pending.values() if p.attempts >= MAX_ATTEMPTS]
+            for pending in tired:
+                del self._pending[pending.job.id]
+                pending.handle.fail(_died(status, pending))
+            _log.warning(
+                "The persister of run %r ended (status %s); another one is started and given the "
+                "%d save(s) that were under way.",
+                self._run,
+                status,
+                len(self._pending),
+            )
+            self._start()
+            for pending in list(self._pending.values()):
+                self._send(pending)
+
+    def _fail_all(self, error: HoldfastError) -> None:
+        with self._lock:
+            pending, self._pending = list(self._pending.values()), {}
+        for item in pending:
+            item.handle.fail(error)
+
+
+def _died(status: int, pending: PendingSave) -> PersisterDied:
+    return PersisterDied(
+        f"The process that writes checkpoints died {pending.attempts} times (status {status}) "
+        f"while it saved step {pending.job.step}; that step is not saved. Checkpoints committed "
+        "before are safe. Its messages are on the standard error of this process.",
+        status=status,
+        step=pending.job.step,
+    )

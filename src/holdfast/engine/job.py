@@ -1,0 +1,69 @@
+"""What a save is told to do: everything about a checkpoint but the bytes of its chunks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.plan.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class SaveJob:
+    """One checkpoint to be written.
+
+    ``parent`` is the checkpoint that training went on from. ``plan`` is the encoded part manifest
+    without chunks and packs. ``unchanged`` names the chunks that are byte for byte what the
+    arena's last committed save had there.
+    """
+
+    id: str
+    step: int
+    layout: Layout
+    plan: bytes
+    state_bytes: int
+    n_leaves: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+    tag: str | None = None
+    parent: str | None = None
+    environment: Mapping[str, object] = field(default_factory=dict)
+    incarnation: str = ""
+    arena: str = ""
+    unchanged: Sequence[int] = ()
+    held_s: float = 0.0
+
+
+def new_id() -> str:
+    """Return an id for a checkpoint or an incarnation: 32 random hex digits."""
+    return uuid.uuid4().hex
+
+
+def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
+    """Return a job as a JSON-able dict and a payload of bytes."""
+    fields = {
+        name: getattr(job, name)
+        for name in SaveJob.__dataclass_fields__
+        if name not in ("plan", "layout", "metrics")
+    }
+    fields["environment"] = dict(job.environment)
+    fields["unchanged"] = list(job.unchanged)
+    # As text: JSON would lose NaN's and infinities' names on strict parsers.
+    fields["metrics"] = {name: float(value).hex() for name, value in job.metrics.items()}
+    # Where each leaf lies, the plan says already.
+    layout = {
+        "lengths": list(job.layout.lengths),
+        "offsets": list(job.layout.offsets),
+        "total_bytes": job.layout.total_bytes,
+    }
+    return {**fields, "layout": layout}, job.plan
+
+
+def from_message(fields: Mapping[str, Any], payload: bytes) -> SaveJob:
+    """Return the job of ``to_message``."""
+    known = dict(fields)
+    layout = Layout(places=(), **known.pop("layout"))
+    metrics = {name: float.fromhex(text) for name, text in known.pop("metrics").items()}
+    return SaveJob(**known, layout=layout, metrics=metrics, plan=payload)

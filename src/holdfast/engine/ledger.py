@@ -1,0 +1,85 @@
+"""The saves that were started: what each cost, and errors that somebody must be told of."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from holdfast.engine.handle import SaveHandle
+
+_log = logging.getLogger("holdfast")
+
+OnError = Literal["raise", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTimes:
+    """What a finished save cost: seconds held, seconds until durable, bytes of state and stored."""
+
+    step: int
+    held_s: float
+    durable_s: float
+    state_bytes: int
+    stored_bytes: int
+
+
+class Ledger:
+    """Keeps the handles that are still news, and the times of the saves that have ended."""
+
+    def __init__(self, on_error: OnError) -> None:
+        self._on_error = on_error
+        self._open: list[SaveHandle] = []
+        self._times: list[SaveTimes] = []
+        self._newest: str | None = None
+
+    def add(self, handle: SaveHandle) -> None:
+        """Note a save that was started."""
+        self._open.append(handle)
+
+    def newest(self) -> str | None:
+        """Return the id of the newest checkpoint that was saved, or is being saved."""
+        self._settle()
+        under_way = [h.id for h in self._open if not h.done]
+        return under_way[-1] if under_way else self._newest
+
+    def restart(self, checkpoint_id: str) -> None:
+        """Let a checkpoint that was restored be the newest."""
+        self._newest = checkpoint_id
+
+    def times(self) -> list[SaveTimes]:
+        """Return what each save that has become durable cost, oldest first."""
+        self._settle()
+        return list(self._times)
+
+    def tell_errors(self) -> None:
+        """Raise, or log, the first error of a save that nobody was told of yet.
+
+        Raises:
+            HoldfastError: A save failed, and ``on_error`` is ``raise``.
+        """
+        self._settle()
+        for handle in [h for h in self._open if h.done]:
+            self._open.remove(handle)
+            error = handle.take_untold_error()
+            if error is None:
+                continue
+            if self._on_error == "raise":
+                raise error
+            _log.error("The save of step %d failed: %s", handle.step, error)
+
+    def _settle(self) -> None:
+        ended = [h for h in self._open if h.done and h.error is None]
+        for handle in ended:
+            info = handle.info
+            self._newest = handle.id
+            self._times.append(
+                SaveTimes(
+                    handle.step,
+                    handle.held_s,
+                    handle.durable_s,
+                    info.state_bytes,
+                    info.stored_bytes,
+                )
+            )
+        self._open = [h for h in self._open if h not in ended]

@@ -1,0 +1,224 @@
+"""The persister: a process of its own that turns snapshots in the arena into checkpoints.
+
+It imports no framework, is started by ``spawn`` (never ``fork``), and holds the run's lock. If the
+trainer dies, however it dies, the persister finishes the saves in its hands, notes the step at
+which the trainer was, and leaves.
+
+Messages in: ``open``, ``arena``, ``save``, ``prune``, ``bye``. Messages out: ``ready``, ``saved``,
+``failed``. Started as ``python -m holdfast.engine.persister FD HEARTBEAT_FD``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from holdfast.chunks.write import Stored
+from holdfast.engine import job as jobs
+from holdfast.engine import journal
+from holdfast.engine.arena import Arena
+from holdfast.engine.channel import Channel, Closed
+from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.run_writer import RunWriter
+from holdfast.errors import HoldfastError, SaveFailed
+from holdfast.format import commit as commit_format
+from holdfast.history.retention import apply_retention, united
+from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
+from holdfast.records.marker import open_store
+
+_log = logging.getLogger("holdfast")
+
+
+_POLL_S = 0.25
+
+Item = tuple[dict[str, Any], bytes, int | None]
+Inbox = queue.SimpleQueue[Item | None]
+
+
+class ArenaSource:
+    """The chunks of a snapshot that lies in an arena; they stay there until the next one."""
+
+    def __init__(self, arena: Arena, layout: Layout) -> None:
+        self._view = arena.view
+        self._layout = layout
+
+    def acquire(self, chunk: int) -> memoryview:
+        """Return the chunk's bytes, padding included."""
+        offset = self._layout.offsets[chunk]
+        length = align(self._layout.lengths[chunk], CHUNK_ALIGNMENT)
+        return self._view[offset : offset + length]
+
+    def release(self, chunk: int) -> None:
+        """Do nothing: the arena stays."""
+
+    def abandon(self) -> None:
+        """Do nothing: nobody waits for an arena."""
+
+
+class Persister:
+    """Carries out the trainer's messages, in order."""
+
+    def __init__(self, channel: Channel, heartbeat: Heartbeat) -> None:
+        self._channel = channel
+        self._heartbeat = heartbeat
+        self._arenas: dict[str, Arena] = {}
+        self._places: dict[str, dict[int, Stored]] = {}
+        self._writer: RunWriter | None = None
+        self._refusal: HoldfastError | None = None
+        self._keep: list[str] = []
+        self._last_step: int | None = None
+        self._trainer_pid = os.getppid()
+
+    def run(self) -> None:
+        """Work until the trainer says goodbye or is gone, and nothing is left to do."""
+        inbox: Inbox = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        said_goodbye = False
+        while (item := self._next(inbox)) is not None:
+            message, payload, fd = item
+            if message["do"] == "bye":
+                said_goodbye = True
+                break
+            self._handle(message, payload, fd)
+        if self._writer is not None:
+            if not said_goodbye:
+                journal.record(
+                    self._writer.store,
+                    self._writer.run,
+                    "trainer-died",
+                    step=self._heartbeat.step,
+                    saved_step=self._last_step,
+                )
+            self._writer.close()
+
+    def _next(self, inbox: Inbox) -> Item | None:
+        # Processes that the trainer has forked hold its end of the channel open after its death;
+        # that we have another parent then tells it too.
+        while True:
+            try:
+                return inbox.get(timeout=_POLL_S)
+            except queue.Empty:
+                if os.getppid() != self._trainer_pid:
+                    return None
+
+    def _listen(self, inbox: Inbox) -> None:
+        with contextlib.suppress(Closed):
+            while True:
+                inbox.put(self._channel.receive())
+        inbox.put(None)
+
+    def _handle(self, message: dict[str, Any], payload: bytes, fd: int | None) -> None:
+        what = message["do"]
+        try:
+            if what == "open":
+                self._open(message)
+            elif what == "arena":
+                assert fd is not None
+                self._arenas[message["name"]] = Arena(fd, message["nbytes"], writable=False)
+            elif what == "drop-arena":
+                self._arenas.pop(message["name"]).close()
+                self._places.pop(message["name"], None)
+            elif what == "save":
+                self._save(jobs.from_message(message["job"], payload))
+        except HoldfastError as error:
+            if what == "open":
+                self._refusal = error
+            self._fail(message, error.kind, error.message)
+        except Exception as error:
+            _log.exception("A message to the persister failed")
+            self._fail(message, "save-failed", f"{type(error).__name__}: {error}")
+
+    def _open(self, message: dict[str, Any]) -> None:
+        self._keep = message["keep"]
+        writer = RunWriter(open_store(message["location"], create=True), message["run"])
+        writer.open(message["trainer_pid"])
+        self._writer, self._refusal = writer, None
+        self._tell({"say": "ready"})
+
+    def _save(self, job: jobs.SaveJob) -> None:
+        if self._writer is None:
+            # A save that came before the trainer heard that the run cannot be written.
+            raise self._refusal or SaveFailed("The run is not open.")
+        started_s = time.monotonic()
+        source = ArenaSource(self._arenas[job.arena], job.layout)
+        previous = self._places.pop(job.arena, None)
+        saved = self._writer.save(job, source, previous)
+        self._places[job.arena] = dict(enumerate(saved.places))
+        self._last_step = job.step
+        durable_s = time.monotonic() - started_s
+        record = saved.record
+        self._tell(
+            {
+                "say": "saved",
+                "id": job.id,
+                "commit": commit_format.encode(record).decode(),
+                "durable_s": durable_s,
+                "tag_error": str(saved.tag_error) if saved.tag_error else None,
+            }
+        )
+        journal.record(
+            self._writer.store,
+            self._writer.run,
+            "saved",
+            step=job.step,
+            id=job.id,
+            held_s=job.held_s,
+            durable_s=durable_s,
+            state_bytes=job.state_bytes,
+            stored_bytes=record.stored_bytes,
+            reason=job.reason,
+        )
+        self._retain()
+
+    def _retain(self) -> None:
+        if not self._keep or self._writer is None:
+            return
+        policy = united(self._keep)
+        try:
+            report = apply_retention(self._writer.store, self._writer.run, policy, dry_run=False)
+        except HoldfastError as error:
+            # The checkpoint is safe; old ones stay a little longer.
+            _log.warning("Old checkpoints of %r were not removed: %s", self._writer.run, error)
+            return
+        for removed, reason in report.removed:
+            journal.record(
+                self._writer.store, self._writer.run, "pruned", step=removed.step, reason=reason
+            )
+
+    def _fail(self, message: dict[str, Any], kind: str, text: str) -> None:
+        job = message.get("job", {})
+        self._tell({"say": "failed", "id": job.get("id"), "kind": kind, "message": text})
+        if job and self._writer is not None:
+            facts = {"step": job["step"], "kind": kind, "message": text}
+            journal.record(self._writer.store, self._writer.run, "save-failed", **facts)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        # A trainer that is gone needs no answer; the work goes on.
+        with contextlib.suppress(Closed):
+            self._channel.send(message)
+
+
+def main(argv: list[str]) -> None:
+    """Run the persister on the descriptors that the trainer has handed down."""
+    # What ends the trainer shall not end the persister before its work is done.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="holdfast: %(message)s")
+    niceness = int(argv[3])
+    if niceness:
+        with contextlib.suppress(OSError):
+            os.nice(niceness)
+    channel = Channel(socket.socket(fileno=int(argv[1])))
+    Persister(channel, Heartbeat.attach(int(argv[2]))).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

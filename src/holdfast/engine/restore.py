@@ -1,0 +1,237 @@
+"""Restoring: what fits is settled first, then all is read and checked, then it is applied."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast import frameworks
+from holdfast.chunks.read import read_chunks, reads_of
+from holdfast.errors import (
+    DataError,
+    HoldfastError,
+    Mismatch,
+    NoGoodCheckpoint,
+    RestoreIncomplete,
+    StoreTooNew,
+    StoreUnavailable,
+    UsageError,
+)
+from holdfast.format.commit import CommitRecord
+from holdfast.format.part import Part
+from holdfast.format.tree import NodeKind
+from holdfast.plan.reads import plan_reads
+from holdfast.records import commits
+from holdfast.records.commits import DamagedCommit
+from holdfast.state import rng as rng_state
+from holdfast.state.bind import Binder, Thunk, unfit
+from holdfast.state.collector import collector_paused
+from holdfast.state.nodes import Node, decode_tree, prune
+from holdfast.state.paths import Patterns, selector
+from holdfast.store.local import LocalStore
+
+_log = logging.getLogger("holdfast")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to restore, and into what.
+
+    Attributes:
+        target: A mapping to restore into, or None for a new tree.
+        whole: Every root key of the checkpoint must have its place in target.
+        only: Patterns of the leaves to restore.
+        skip: Patterns of the leaves not to restore.
+        strict: Missing and unexpected leaves are errors.
+        rng: Set the random number generators too.
+        full: Check BLAKE3 digests instead of XXH3 checksums.
+        spare: Memory that the restore may use.
+    """
+
+    target: dict[str, Any] | None
+    whole: bool = False
+    only: Patterns = None
+    skip: Patterns = None
+    strict: bool = True
+    rng: bool = False
+    full: bool = False
+    spare: memoryview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a restore gave: the tree (or target), and the leaves that had no counterpart."""
+
+    record: CommitRecord
+    value: Any
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    stepped_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def restore_checkpoint(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
+    """Restore one checkpoint.
+
+    Raises:
+        DataError: Something of it is damaged or missing; nothing was changed.
+        Mismatch: It does not fit; nothing was changed.
+        RestoreIncomplete: An object refused its part of the state after others had theirs.
+    """
+    with collector_paused():
+        return _restore(store, record, wanted)
+
+
+def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
+    ref = f"{record.run}@{record.step}"
+    part = commits.read_part(store, record, record.parts[0])
+    frameworks.activate_for({row.framework for row in part.arrays})
+    root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    chosen = selector(wanted.only, wanted.skip)
+    state, generators = _split(root, wanted, chosen)
+    if chosen is not None and generators is None and next(state.leaves(), None) is None:
+        raise UsageError(
+            f"only={wanted.only!r}, skip={wanted.skip!r} leave nothing of {ref} to restore: no "
+            f"leaf path matches. Nothing was changed; 'holdfast show {ref}' lists the paths.",
+            ref=ref,
+        )
+    binder = Binder(part.arrays, chosen=chosen)
+    if wanted.target is None:
+        apply: Thunk = binder.fresh(state)
+    else:
+        apply = _bind_root(binder, state, wanted)
+    set_generators = binder.fresh(generators) if generators is not None else None
+    _settle(binder, wanted)
+    copy_overlaps = binder.stage_overlaps()
+    _read(store, part, binder, ref, wanted)
+    copy_overlaps()
+    value, notes = _apply(apply, set_generators, ref)
+    return Outcome(
+        record, value, tuple(binder.missing), tuple(binder.unexpected), notes=tuple(notes)
+    )
+
+
+def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | None:
+    """Restore the newest checkpoint of a run that is good, stepping over those that are not.
+
+    Returns:
+        None where the run has no checkpoint at all.
+
+    Raises:
+        NoGoodCheckpoint: There are checkpoints, but none is good; nothing was changed.
+        Mismatch: The newest good one does not fit; nothing was changed.
+    """
+    stepped_over: list[str] = []
+    for found in reversed(list(commits.all_commits(store, run))):
+        try:
+            if isinstance(found, DamagedCommit):
+                raise found.error
+            outcome = restore_checkpoint(store, found, wanted)
+        except (StoreTooNew, RestoreIncomplete):
+            raise
+        except (DataError, StoreUnavailable) as error:
+            if isinstance(error, StoreUnavailable) and error.facts.get("errno") != errno.EIO:
+                raise
+            stepped_over.append(_say_damaged(run, found, error))
+            continue
+        if stepped_over:
+            _log.warning("Restored %s@%s, the newest good one.", run, outcome.record.step)
+        return Outcome(
+            outcome.record,
+            outcome.value,
+            outcome.missing,
+            outcome.unexpected,
+            tuple(stepped_over),
+            outcome.notes,
+        )
+    if stepped_over:
+        listed = "\n  ".join(stepped_over)
+        raise NoGoodCheckpoint(
+            f"Run {run!r} has {len(stepped_over)} checkpoint(s), none of which is good; nothing "
+            f"was changed, and training did not silently begin anew.\n  {listed}\n"
+            "Bring back a copy of the store, or begin anew under another run name.",
+            run=run,
+            stepped_over=tuple(stepped_over),
+        )
+    return None
+
+
+def _say_damaged(run: str, found: CommitRecord | DamagedCommit, error: HoldfastError) -> str:
+    name = f"{run}@{found.step}" if isinstance(found, CommitRecord) else found.key
+    text = f"{name} is damaged and was stepped over: {error}"
+    _log.warning("%s", text)
+    return text
+
+
+def _split(
+    root: Node, wanted: Wanted, chosen: Callable[[str], bool] | None
+) -> tuple[Node, Node | None]:
+    """Return the user's state and the generators of a saved root."""
+    if root.kind not in (NodeKind.DICT, NodeKind.ORDERED_DICT):
+        raise DataError("The root of the checkpoint's tree is no mapping.")
+    generators = next((c for c in root.children if c.key == rng_state.ROOT_KEY), None)
+    children = [c for c in root.children if c.key != rng_state.ROOT_KEY]
+    if wanted.target is not None and not wanted.whole:
+        # An object that was not handed in was not asked for.
+        children = [c for c in children if c.key in wanted.target]
+    state = Node(root.kind, root.path, children=children)
+    if chosen is not None:
+        state = Node(root.kind, root.path, children=[prune(c, chosen) for c in children])
+        if generators is not None and not chosen(rng_state.ROOT_KEY):
+            generators = None
+    return state, generators if wanted.rng else None
+
+
+def _bind_root(binder: Binder, state: Node, wanted: Wanted) -> Thunk:
+    target = wanted.target
+    assert target is not None
+    if not target:
+        raise Mismatch("There is nothing to restore into: into= is empty.")
+    return binder.into(state, target, "")
+
+
+def _settle(binder: Binder, wanted: Wanted) -> None:
+    problems = list(binder.problems)
+    if wanted.strict:
+        problems += [f"{path!r}: wanted, but not in the checkpoint" for path in binder.missing]
+        problems += [f"{path!r}: in the checkpoint, but not wanted" for path in binder.unexpected]
+    if problems:
+        raise unfit(problems)
+
+
+def _read(store: LocalStore, part: Part, binder: Binder, ref: str, wanted: Wanted) -> None:
+    lengths = [chunk.length for chunk in part.chunks]
+    spans = plan_reads(part.arrays, lengths, [read.row for read in binder.reads])
+    pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {
+        chunk: [
+            (
+                span.begin,
+                binder.reads[span.want].into[span.at : span.at + span.nbytes],
+                binder.reads[span.want].in_place,
+                binder.reads[span.want].path,
+            )
+            for span in found
+        ]
+        for chunk, found in spans.items()
+    }
+    read_chunks(store, reads_of(part, pieces), ref=ref, full=wanted.full, spare=wanted.spare)
+
+
+def _apply(apply: Thunk, set_generators: Thunk | None, ref: str) -> tuple[Any, list[str]]:
+    try:
+        value = apply()
+        absent = rng_state.apply(set_generators()) if set_generators is not None else []
+    except HoldfastError:
+        raise
+    except Exception as error:
+        raise RestoreIncomplete(
+            f"{ref} was read and is good, but an object of the state refused its part: "
+            f"{type(error).__name__}: {error}. Others have their values already: do not go on "
+            "with this state. Mend the cause and restore again.",
+            ref=ref,
+        ) from error
+    notes = [f"random numbers of {name}: saved, but {name} is not loaded here" for name in absent]
+    return value, notes

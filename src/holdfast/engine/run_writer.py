@@ -1,0 +1,271 @@
+"""The writer of a run: turns jobs into committed checkpoints, one after the other.
+
+The order of writes is what makes a checkpoint whole or not at all: pin, packs, part manifest,
+commit, tag. A crash between any two leaves the store as it was, but for debris that nothing
+names; the next writer of the run removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
+from holdfast.engine.job import SaveJob
+from holdfast.engine.writer_lock import WriterLock
+from holdfast.errors import DataError, HoldfastError, RunBusy
+from holdfast.format import commit as commit_format
+from holdfast.format import part as part_format
+from holdfast.format.commit import CommitRecord, PartRef
+from holdfast.format.digests import check, digest
+from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.history.sweep import sweep_debris
+from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.records import commits, pins, tags
+from holdfast.store.local import LocalStore
+from holdfast.store.memory_pages import private_memory
+
+_log = logging.getLogger("holdfast")
+
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The checkpoint that a save may refer to: its commit's number, parts, and chunks by digest.
+
+    One that another process wrote (not ``is_ours``) may have been damaged since: a chunk of it is
+    read and checked before a new checkpoint comes to depend on it.
+    """
+
+    seq: int
+    checkpoint_id: str
+    part_keys: tuple[str, ...]
+    chunks: Mapping[bytes, Stored]
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A committed checkpoint and where each of its chunks lies, in order."""
+
+    record: CommitRecord
+    places: list[Stored] = field(repr=False)
+    tag_error: HoldfastError | None = None
+
+
+class RunWriter:
+    """Owns a run while it is written. Not thread-safe: one save at a time."""
+
+    def __init__(self, store: LocalStore, run: str, *, threads: int | None = None) -> None:
+        self.store = store
+        self.run = run
+        self._keys = RunKeys(run)
+        self._lock = WriterLock(store, run)
+        self._threads = threads
+        self._base: Base | None = None
+        self._next_seq = 1
+
+    def open(self, owner_pid: int) -> None:
+        """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
+
+        Raises:
+            RunBusy: Another live process writes the run.
+        """
+        self._lock.acquire(owner_pid, patience_s=PATIENCE_S)
+        try:
+            self._look_around()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _look_around(self) -> None:
+        numbers = commits.sequence_numbers(self.store, self.run)
+        self._next_seq = numbers[-1] + 1 if numbers else 1
+        sweep_debris(self.store, self.run)
+        for seq in reversed(numbers):
+            self._base = self._load_base(seq)
+            if self._base is not None:
+                break
+
+    @property
+    def newest_id(self) -> str | None:
+        """Id of the newest checkpoint that a save may build on, or None."""
+        return self._base.checkpoint_id if self._base is not None else None
+
+    def close(self) -> None:
+        """Give the run back."""
+        self._lock.release()
+
+    def save(
+        self, job: SaveJob, source: ChunkSource, previous: Mapping[int, Stored] | None = None
+    ) -> Saved:
+        """Write a checkpoint and commit it; it is durable on return.
+
+        Args:
+            job: What to write.
+            source: The bytes of its chunks.
+            previous: Where the chunks that ``job.unchanged`` names were stored, by index.
+
+        Raises:
+            RunBusy: Another writer has committed to the run.
+            NoSpace, StoreUnavailable: Nothing was committed.
+        """
+        base = self._pinned_base(job)
+        parts: list[PartRef] = []
+
+        def manifest(written: Written) -> tuple[str, bytes]:
+            data = part_format.complete(job.plan, *written.tables(job.layout.lengths))
+            parts.append(PartRef(0, self._keys.part(job.id, 0), digest(data), len(data)))
+            return parts[0].key, data
+
+        try:
+            written = write_chunks(
+                self.store,
+                job.layout,
+                source,
+                pack_key=lambda number: self._keys.pack(job.id, number),
+                manifest=manifest,
+                known=base.chunks if base is not None else {},
+                unchanged=_still_stored(job, previous, base),
+                is_intact=None if base is None or base.is_ours else self._is_intact,
+                threads=self._threads,
+            )
+            try:
+                record = self._commit(job, parts, written.new_bytes)
+            except HoldfastError as error:
+                self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
+                raise
+        finally:
+            self._unpin(job)
+        self._base = Base(
+            record.seq,
+            record.id,
+            tuple(part.key for part in record.parts),
+            {place.digest: place for place in written.places},
+            is_ours=True,
+        )
+        return Saved(record, list(written.places), self._tag(job))
+
+    def _pinned_base(self, job: SaveJob) -> Base | None:
+        base = self._base
+        pins.put_pin(self.store, self.run, pins.Pin(job.id, base.part_keys if base else ()))
+        # After the pin is visible, not before: see records.pins.
+        if base is not None and not self.store.exists(self._keys.commit(base.seq)):
+            base = self._base = None
+        return base
+
+    def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> CommitRecord:
+        record = CommitRecord(
+            run=self.run,
+            step=job.step,
+            id=job.id,
+            seq=self._next_seq,
+            created_ns=time.time_ns(),
+            parts=tuple(parts),
+            metrics=job.metrics,
+            reason=job.reason,
+            parent=job.parent,
+            incarnation=job.incarnation,
+            state_bytes=job.state_bytes,
+            stored_bytes=new_bytes + sum(part.length for part in parts),
+            n_leaves=job.n_leaves,
+            environment=job.environment,
+        )
+        # The commit record goes last: its presence is the commit.
+        if not self.store.put_new(self._keys.commit(record.seq), commit_format.encode(record)):
+            self._refuse(record)
+        self._next_seq = record.seq + 1
+        return record
+
+    def _take_back(
+        self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
+    ) -> None:
+        """Delete what was written for a commit that did not come about."""
+        with contextlib.suppress(HoldfastError):
+            # It may have come about all the same, and only its sync have failed.
+            if not number_is_taken and commits.is_listed(
+                self.store, self.run, self._next_seq, job.id
+            ):
+                return
+            packs = {place.pack_key for place in written.places}
+            own = [key for key in packs if checkpoint_of(key) == job.id]
+            self.store.delete([*own, *(part.key for part in parts)])
+
+    def _refuse(self, record: CommitRecord) -> None:
+        raise RunBusy(
+            f"Another process committed a checkpoint to the run {self.run!r} meanwhile (number "
+            f"{record.seq}). Step {record.step} was not saved by this one; the other's checkpoints "
+            "are intact. Give one of the two runs another name.",
+            run=self.run,
+            step=record.step,
+        )
+
+    def _tag(self, job: SaveJob) -> HoldfastError | None:
+        if job.tag is None:
+            return None
+        try:
+            tags.put_tag(self.store, self.run, job.tag, job.id)
+        except HoldfastError as error:
+            return error
+        return None
+
+    def _unpin(self, job: SaveJob) -> None:
+        try:
+            pins.delete_pin(self.store, self.run, job.id)
+        except HoldfastError as error:
+            _log.warning("The pin of a save stays until the run is opened again: %s", error)
+
+    def _is_intact(self, place: Stored, length: int) -> bool:
+        try:
+            with closing(self.store.open(place.pack_key)) as reader:
+                data = memoryview(private_memory(align(length, CHUNK_ALIGNMENT)))
+                if reader.is_cached(place.offset, length):
+                    reader.read(data[:length], place.offset)
+                else:
+                    padded = min(data.nbytes, reader.size - place.offset)
+                    reader.read_uncached(data[:padded], place.offset)
+        except HoldfastError:
+            return False
+        return check(data[:length]) == place.check
+
+    def _load_base(self, seq: int) -> Base | None:
+        try:
+            record = commits.read_commit(self.store, self.run, seq)
+            known: dict[bytes, Stored] = {}
+            for ref in record.parts:
+                part = commits.read_part(self.store, record, ref)
+                for row in part.chunks:
+                    pack = part.packs[row.pack]
+                    known[row.digest] = Stored(
+                        row.digest, row.check, pack.key, pack.length, row.offset
+                    )
+            sizes = {place.pack_key: place.pack_length for place in known.values()}
+            if any(not _has_size(self.store, key, size) for key, size in sizes.items()):
+                return None
+        except DataError:
+            return None
+        return Base(seq, record.id, tuple(ref.key for ref in record.parts), known, is_ours=False)
+
+
+def _has_size(store: LocalStore, key: str, size: int) -> bool:
+    with closing(store.open(key)) as reader:
+        return reader.size == size
+
+
+def _still_stored(
+    job: SaveJob, previous: Mapping[int, Stored] | None, base: Base | None
+) -> dict[int, Stored]:
+    # Only what the base names is protected from a sweep; the arena's last save is the base, or
+    # shares these chunks with it.
+    if previous is None or base is None:
+        return {}
+    return {
+        i: previous[i]
+        for i in job.unchanged
+        if i in previous and base.chunks.get(previous[i].digest) == previous[i]
+    }

@@ -1,0 +1,203 @@
+"""Saves of one run: snapshot into an arena, job to the persister, back-pressure, errors told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from holdfast.engine import job as jobs
+from holdfast.engine.arena import Arena
+from holdfast.engine.client import PendingSave, PersisterClient
+from holdfast.engine.handle import SaveHandle
+from holdfast.engine.snapshot import Copier
+from holdfast.errors import SaveFailed
+from holdfast.format import part as part_format
+from holdfast.plan.layout import Layout, align, plan_layout
+from holdfast.state.collector import collector_paused
+from holdfast.state.flatten import Flat, flatten
+from holdfast.state.paths import Patterns
+
+_log = logging.getLogger("holdfast")
+_ARENA_STEP = 1 << 20
+
+
+class Slot:
+    """An arena, the layout of the snapshot in it, and the save that is using it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.arena: Arena | None = None
+        self.name = ""
+        self.layout: Layout | None = None
+        self.generation = 0
+        self.handle: SaveHandle | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no save is reading the arena."""
+        return self.handle is None or self.handle.done
+
+
+class Saver:
+    """Takes snapshots and hands them on. Holds the loop for the copy, and for a free arena."""
+
+    def __init__(
+        self, location: str, run: str, *, keep: list[str], in_flight: int, nice: int
+    ) -> None:
+        self._run = run
+        self.client = PersisterClient(location, run, keep, nice)
+        self._copier = Copier()
+        self._slots = [Slot(i) for i in range(in_flight)]
+        self._incarnation = jobs.new_id()
+        self._arenas_made = 0
+
+    def free_slot(self) -> Slot | None:
+        """Return a slot that is free now, or None."""
+        return next((slot for slot in self._slots if slot.is_free), None)
+
+    def wait_for_slot(self) -> Slot:
+        """Return a free slot, waiting for the oldest save if need be."""
+        slot = self.free_slot()
+        while slot is None:
+            busy = [s.handle for s in self._slots if s.handle is not None and not s.handle.done]
+            if busy:
+                busy[0].wait_ended()
+            slot = self.free_slot()
+        return slot
+
+    def save(
+        self,
+        make_state: Callable[[], object],
+        step: int,
+        *,
+        only: Patterns,
+        skip: Patterns,
+        metrics: Mapping[str, float],
+        reason: str,
+        tag: str | None,
+        parent: str | None,
+        environment: Mapping[str, Any],
+        slot: Slot,
+        started_s: float,
+    ) -> SaveHandle:
+        """Freeze the state and start making it durable.
+
+        Args:
+            make_state: Gives the state when called.
+            step: Name of the checkpoint.
+            only: Patterns of the leaves to save.
+            skip: Patterns of the leaves not to save.
+            metrics: Go with the checkpoint.
+            reason: Why it is saved.
+            tag: Name to give it.
+            parent: Id of the checkpoint that training went on from.
+            environment: Goes with the checkpoint.
+            slot: A free slot.
+            started_s: When the loop began to be held, on the monotonic clock.
+        """
+        with collector_paused():
+            flat = flatten(make_state(), only=only, skip=skip)
+            layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+            arena = self._fit(slot, layout)
+            compare = slot.layout == layout and slot.generation == self.client.generation
+            slot.layout = None
+            unchanged = self._copier.copy(flat, layout, arena, compare=compare)
+            slot.layout, slot.generation = layout, self.client.generation
+            checkpoint_id = jobs.new_id()
+            job = jobs.SaveJob(
+                id=checkpoint_id,
+                step=step,
+                layout=layout,
+                plan=encode_plan(flat, layout, self._run, step, checkpoint_id),
+                state_bytes=flat.nbytes,
+                n_leaves=flat.n_leaves,
+                metrics=metrics,
+                reason=reason,
+                tag=tag,
+                parent=parent,
+                environment=environment,
+                incarnation=self._incarnation,
+                arena=slot.name,
+                unchanged=unchanged,
+            )
+        handle = SaveHandle(step, job.id)
+        slot.handle = handle
+        handle.held_s = time.monotonic() - started_s
+        try:
+            self.client.submit(PendingSave(replace(job, held_s=handle.held_s), handle, arena))
+        except Exception as error:
+            handle.fail(SaveFailed(f"Step {step} could not be handed on: {error!r}."))
+            raise
+        return handle
+
+    def prepare(self, state: object, *, only: Patterns, skip: Patterns) -> None:
+        """Make the arena for a state before the first snapshot of it is due."""
+        slot = self._slots[0]
+        if not slot.is_free or slot.layout is not None:
+            return
+        try:
+            with collector_paused():
+                flat = flatten(state, only=only, skip=skip)
+                layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+        except Exception as error:
+            # A state may not be whole yet; what is wrong with it, the first save will tell.
+            _log.debug("No memory is prepared for snapshots yet: %r", error)
+            return
+        before = slot.arena
+        arena = self._fit(slot, layout)
+        if arena is not before:
+            arena.touch()
+
+    def lend_memory(self) -> memoryview | None:
+        """Return an arena's memory while no snapshot is in it that anybody needs."""
+        slot = self._slots[0]
+        if slot.arena is None or not slot.is_free:
+            return None
+        slot.layout = None
+        slot.arena.is_used = True
+        return slot.arena.view
+
+    def pending(self) -> list[SaveHandle]:
+        """Return the saves that have not ended."""
+        return [s.handle for s in self._slots if s.handle is not None and not s.handle.done]
+
+    def wait(self) -> None:
+        """Wait until no save is under way."""
+        for handle in self.pending():
+            handle.wait_ended()
+
+    def close(self) -> None:
+        """Wait for the saves under way, end the persister, free the arenas."""
+        self.wait()
+        self.client.close()
+        self._copier.close()
+        for slot in self._slots:
+            if slot.arena is not None:
+                slot.arena.close()
+                slot.arena = None
+
+    def _fit(self, slot: Slot, layout: Layout) -> Arena:
+        if slot.arena is not None and slot.arena.nbytes >= layout.total_bytes:
+            return slot.arena
+        if slot.arena is not None:
+            self.client.drop_arena(slot.name)
+            slot.arena.close()
+            slot.arena = slot.layout = None
+        slot.arena = Arena.create(align(layout.total_bytes, _ARENA_STEP))
+        self._arenas_made += 1
+        slot.name = f"{slot.number}-{self._arenas_made}"
+        return slot.arena
+
+
+def encode_plan(flat: Flat, layout: Layout, run: str, step: int, checkpoint_id: str) -> bytes:
+    """Return the encoded manifest of a flattened state, without chunks and packs."""
+    rows = [
+        part_format.ArrayRow(leaf.spec.framework, leaf.spec.dtype, leaf.spec.shape, chunk, offset)
+        for leaf, (chunk, offset) in zip(flat.leaves, layout.places, strict=True)
+    ]
+    return part_format.encode(
+        part_format.Part(run, step, checkpoint_id, 0, 1, flat.tree, rows, chunks=(), packs=())
+    )

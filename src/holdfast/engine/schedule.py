@@ -1,0 +1,91 @@
+"""A save policy at work: what it has seen so far, and whether a save is due now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.policy import Moment, Past, SavePolicy, updated_best
+from holdfast.records import commits
+from holdfast.state.numbers import clean_metrics
+from holdfast.store.local import LocalStore
+
+
+class Schedule:
+    """Asks a policy at every step, and remembers what the policy wants to know of the past."""
+
+    def __init__(self, policy: SavePolicy | None, store: LocalStore, run: str) -> None:
+        self.policy = policy
+        self._store, self._run = store, run
+        self._past: Past | None = None
+        self._best: Mapping[str, float] = {}
+        self._start_step = -1
+        self.saved_step: int | None = None
+        self._saved_s: float | None = None
+
+    @property
+    def signals(self) -> Mapping[int, str]:
+        """The signals that the policy watches, and what follows each: ``exit`` or ``continue``."""
+        return self.policy.signals if self.policy is not None else {}
+
+    @property
+    def wants_exception(self) -> bool:
+        """Whether an exception that ends training is a reason to save."""
+        return self.policy is not None and self.policy.wants_exception
+
+    def restart(self, restored_step: int) -> None:
+        """Begin anew after a restore."""
+        self._past = None
+        self._start_step = self.saved_step = restored_step
+
+    def note_save(self, step: int) -> None:
+        """Note that step was saved just now."""
+        self.saved_step, self._saved_s = step, time.monotonic()
+
+    def due(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None,
+        epoch: float | None,
+        now_s: float,
+        signals: tuple[int, ...],
+    ) -> tuple[str, ...]:
+        """Return the reasons to save at a step that has just been finished, or none."""
+        if self.policy is None:
+            return ()
+        watched = {name for name, _ in self.policy.best_metrics}
+        # Only what the policy looks at: reading a metric may mean waiting for a device.
+        numbers = clean_metrics({k: v for k, v in (metrics or {}).items() if k in watched})
+        past = self._past_before(now_s)
+        reasons = self.policy.due(Moment(step, epoch, numbers, now_s, signals), past)
+        self._best = updated_best(self._best, numbers, self.policy.best_metrics)
+        seen_epoch = epoch if epoch is not None else past.seen_epoch
+        self._past = self._remember(past, seen_step=step, seen_epoch=seen_epoch)
+        return reasons
+
+    def _past_before(self, now_s: float) -> Past:
+        if self._past is not None:
+            return self._remember(self._past, self._past.seen_step, self._past.seen_epoch)
+        self._best = self._best_so_far()
+        start = self._start_step
+        return Past(start, None, now_s, start, None, self.saved_step, self._saved_s, self._best)
+
+    def _remember(self, past: Past, seen_step: int, seen_epoch: float | None) -> Past:
+        return Past(
+            start_step=past.start_step,
+            start_epoch=past.start_epoch,
+            start_time_s=past.start_time_s,
+            seen_step=seen_step,
+            seen_epoch=seen_epoch,
+            saved_step=self.saved_step,
+            saved_time_s=self._saved_s,
+            best=self._best,
+        )
+
+    def _best_so_far(self) -> Mapping[str, float]:
+        best: Mapping[str, float] = {}
+        if self.policy is not None and self.policy.best_metrics:
+            for record in commits.good_commits(self._store, self._run):
+                best = updated_best(best, record.metrics, self.policy.best_metrics)
+        return best

@@ -1,0 +1,50 @@
+"""Signals noted, not acted upon: the training loop looks at them at the end of its step."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+_log = logging.getLogger("holdfast")
+
+
+class SignalWatch:
+    """Handlers for some signals that only note that they came; whoever had one is called too."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._previous: dict[int, Any] = {}
+        self._came: list[int] = []
+        numbers = list(numbers)
+        if numbers and threading.current_thread() is not threading.main_thread():
+            _log.warning("on.signal() needs the main thread; signals are not watched.")
+            return
+        for number in numbers:
+            self._previous[number] = signal.signal(number, self._note)
+
+    @property
+    def came(self) -> tuple[int, ...]:
+        """The signals that have come and were not taken yet."""
+        return tuple(self._came)
+
+    def take(self) -> tuple[int, ...]:
+        """Return the signals that have come, and forget them."""
+        came, self._came = tuple(self._came), []
+        return came
+
+    def close(self) -> None:
+        """Put the former handlers back."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number not in self._came:
+            self._came.append(number)
+        previous = self._previous.get(number)
+        if callable(previous) and previous is not signal.default_int_handler:
+            previous(number, frame)

@@ -1,0 +1,140 @@
+"""The snapshot: the one thing that the training loop waits for.
+
+All leaves are copied into the arena by several threads. Where the arena still holds an earlier
+snapshot of the same layout, a large chunk is compared first: equal bytes need no copy, and the
+persister need neither digest nor write them. Comparing costs what copying costs where nothing has
+changed, and next to nothing where something has, since the first difference ends it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from holdfast.engine.arena import Arena
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, GROUP_BYTES, Layout, align
+from holdfast.state.flatten import Flat, Leaf
+
+_PIECE_BYTES = 8 << 20
+_SMALL_COPIES_PER_TASK = 2048
+
+_libc = ctypes.CDLL(None)
+_compare = _libc.memcmp
+_compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_compare.restype = ctypes.c_int
+_copy = _libc.memcpy
+_copy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_copy.restype = ctypes.c_void_p
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of bytes to be copied: chunk, address in the arena, address of the source."""
+
+    chunk: int
+    to: int
+    source: int
+    nbytes: int
+
+
+class Copier:
+    """Copies snapshots with a pool of threads that is made once."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or min(8, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self._threads, "holdfast-copy")
+
+    def copy(self, flat: Flat, layout: Layout, arena: Arena, *, compare: bool) -> list[int]:
+        """Copy every leaf into the arena.
+
+        Args:
+            flat: The state; its leaves must not change until this returns.
+            layout: Where each leaf goes.
+            arena: Large enough for the layout.
+            compare: The arena holds a snapshot of this same layout.
+
+        Returns:
+            The chunks whose bytes the arena held already.
+        """
+        if not compare and arena.is_used:
+            _clear_gaps(layout, arena)
+        arena.is_used = True
+        large, small, exported = _split(flat.leaves, layout, arena)
+        pieces = [self._pool.submit(_copy_piece, piece, compare) for piece in large]
+        batches = [
+            self._pool.submit(_copy_small, small[i : i + _SMALL_COPIES_PER_TASK])
+            for i in range(0, len(small), _SMALL_COPIES_PER_TASK)
+        ]
+        # On this thread: a device's stream belongs to the thread that trains on it.
+        for leaf, offset in exported:
+            leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
+        changed: set[int] = {layout.places[i][0] for i in _exported_rows(flat.leaves)}
+        for piece, was_equal in zip(large, pieces, strict=True):
+            if not was_equal.result():
+                changed.add(piece.chunk)
+        for batch in batches:
+            batch.result()
+        if not compare:
+            return []
+        return sorted({piece.chunk for piece in large} - changed)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=True)
+
+
+def _exported_rows(leaves: Sequence[Leaf]) -> Iterator[int]:
+    return (i for i, leaf in enumerate(leaves) if leaf.address is None)
+
+
+def _split(
+    leaves: Sequence[Leaf], layout: Layout, arena: Arena
+) -> tuple[list[Piece], list[tuple[int, int, int]], list[tuple[Leaf, int]]]:
+    large: list[Piece] = []
+    small: list[tuple[int, int, int]] = []
+    exported: list[tuple[Leaf, int]] = []
+    offsets, lengths, base = layout.offsets, layout.lengths, arena.address
+    for leaf, (chunk, within) in zip(leaves, layout.places, strict=True):
+        nbytes = leaf.spec.nbytes
+        if nbytes == 0:
+            continue
+        start = offsets[chunk] + within
+        if leaf.address is None:
+            exported.append((leaf, start))
+        elif nbytes == lengths[chunk] or nbytes > CHUNK_BYTES:
+            # A leaf of several chunks lies in the arena without gaps: all but its last chunk are
+            # of a length that is aligned.
+            for at in range(0, nbytes, _PIECE_BYTES):
+                n = min(_PIECE_BYTES, nbytes - at)
+                piece = Piece(chunk + at // CHUNK_BYTES, base + start + at, leaf.address + at, n)
+                large.append(piece)
+        else:
+            small.append((base + start, leaf.address, nbytes))
+    return large, small, exported
+
+
+def _copy_piece(piece: Piece, compare: bool) -> bool:
+    """Copy a piece; say whether the arena held it already."""
+    if compare and _compare(piece.to, piece.source, piece.nbytes) == 0:
+        return True
+    _copy(piece.to, piece.source, piece.nbytes)
+    return False
+
+
+def _copy_small(copies: Sequence[tuple[int, int, int]]) -> None:
+    for to, source, nbytes in copies:
+        _copy(to, source, nbytes)
+
+
+def _clear_gaps(layout: Layout, arena: Arena) -> None:
+    """Zero what lies between small leaves and behind chunks, and is digested or written with them.
+
+    Only for an arena that has held another layout: a new one is zero.
+    """
+    for length, offset in zip(layout.lengths, layout.offsets, strict=True):
+        begin = offset if length <= GROUP_BYTES else offset + length
+        end = align(offset + length, CHUNK_ALIGNMENT)
+        ctypes.memset(arena.address + begin, 0, end - begin)

@@ -1,0 +1,114 @@
+"""Chunks made as they are needed, in bounded memory: for saves that are waited for anyway."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+
+from holdfast.chunks.write import Abandoned
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align
+from holdfast.state.flatten import Leaf
+from holdfast.store.memory_pages import private_memory
+
+BUDGET_BYTES = 256 << 20
+# A pack that is being filled may hold two chunks, and one more must find room.
+assert BUDGET_BYTES >= 3 * CHUNK_BYTES
+
+Fill = Callable[[int, memoryview], None]
+
+
+class StreamSource:
+    """Fills the buffer of a chunk when it is first asked for, and uses it again when released.
+
+    Buffers are given out in the order of the chunks: a chunk that is waited for can never be
+    starved by ones that come later.
+    """
+
+    def __init__(self, layout: Layout, fill: Fill) -> None:
+        self._layout = layout
+        self._fill = fill
+        self._turn = 0
+        self._used = 0
+        self._is_abandoned = False
+        self._held: dict[int, memoryview] = {}
+        self._free: dict[int, list[memoryview]] = {}
+        self._changed = threading.Condition()
+
+    def acquire(self, chunk: int) -> memoryview:
+        """Return a chunk's bytes, zero-padded; waits until there is room."""
+        length = self._layout.lengths[chunk]
+        size = align(length, CHUNK_ALIGNMENT)
+        with self._changed:
+            if chunk in self._held:
+                return self._held[chunk][:size]
+            self._changed.wait_for(lambda: self._is_abandoned or self._has_room(chunk, size))
+            if self._is_abandoned:
+                raise Abandoned
+            self._turn += 1
+            self._used += size
+            buffer = self._held[chunk] = self._buffer(size)
+            self._changed.notify_all()
+        view = buffer[:size]
+        self._fill(chunk, view)
+        view[length:] = bytes(size - length)
+        return view
+
+    def release(self, chunk: int) -> None:
+        """Take a chunk's buffer back."""
+        with self._changed:
+            buffer = self._held.pop(chunk)
+            self._used -= align(self._layout.lengths[chunk], CHUNK_ALIGNMENT)
+            self._free.setdefault(buffer.nbytes, []).append(buffer)
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Let every ``acquire`` that waits, or comes later, raise ``Abandoned``."""
+        with self._changed:
+            self._is_abandoned = True
+            self._changed.notify_all()
+
+    def _has_room(self, chunk: int, size: int) -> bool:
+        return self._turn == chunk and self._used + size <= BUDGET_BYTES
+
+    def _buffer(self, size: int) -> memoryview:
+        capacity = 1 << (size - 1).bit_length()
+        free = self._free.get(capacity)
+        if free:
+            return free.pop()
+        return memoryview(private_memory(capacity))
+
+
+def leaf_filler(leaves: Sequence[Leaf], layout: Layout) -> Fill:
+    """Return a function that copies the leaves of a chunk into its buffer."""
+    members: dict[int, list[tuple[Leaf, int, int, int]]] = {}
+    for leaf, (chunk, begin) in zip(leaves, layout.places, strict=True):
+        left, at = leaf.spec.nbytes, 0
+        while left:
+            n = min(left, layout.lengths[chunk] - begin)
+            members.setdefault(chunk, []).append((leaf, at, begin, n))
+            left, at, chunk, begin = left - n, at + n, chunk + 1, 0
+    exported: dict[int, memoryview] = {}
+    lock = threading.Lock()
+
+    def bytes_of(leaf: Leaf) -> memoryview:
+        # A leaf that is no plain host memory is brought there once, whatever chunks it spans.
+        with lock:
+            key = id(leaf)
+            if key not in exported:
+                exported[key] = memoryview(bytearray(leaf.spec.nbytes))
+                leaf.adapter.export(leaf.value, exported[key])
+            return exported[key]
+
+    def fill(chunk: int, view: memoryview) -> None:
+        end = 0
+        base = ctypes.addressof(ctypes.c_char.from_buffer(view))
+        for leaf, at, begin, n in members.get(chunk, ()):
+            view[end:begin] = bytes(begin - end)
+            if leaf.address is not None:
+                ctypes.memmove(base + begin, leaf.address + at, n)
+            else:
+                view[begin : begin + n] = bytes_of(leaf)[at : at + n]
+            end = begin + n
+
+    return fill

@@ -1,0 +1,61 @@
+"""Checkpoints copied from one store to another, every chunk checked on the way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from holdfast.chunks.read import ChunkRead, Target, read_chunks
+from holdfast.engine import job as jobs
+from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.stream import StreamSource
+from holdfast.format import part as part_format
+from holdfast.format.commit import CommitRecord
+from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
+from holdfast.records import commits
+from holdfast.store.local import LocalStore
+
+
+def copy_checkpoint(source: LocalStore, record: CommitRecord, target: LocalStore) -> Saved:
+    """Copy a checkpoint into the run of the same name in another store.
+
+    Raises:
+        DataError: The checkpoint is damaged; nothing was committed.
+        RunBusy: The run is being written there.
+    """
+    part = commits.read_part(source, record, record.parts[0])
+    lengths = [chunk.length for chunk in part.chunks]
+    offsets, total = [], 0
+    for length in lengths:
+        offsets.append(total)
+        total = align(total + length, CHUNK_ALIGNMENT)
+    ref = f"{record.run}@{record.step}"
+
+    def fill(index: int, view: memoryview) -> None:
+        row = part.chunks[index]
+        into = view[: row.length]
+        read = ChunkRead(row, part.packs[row.pack].key, [Target(0, into)], False, "a chunk")
+        read_chunks(source, [read], ref=ref, full=True)
+
+    checkpoint_id = jobs.new_id()
+    plan = part_format.encode(replace(part, checkpoint_id=checkpoint_id, chunks=(), packs=()))
+    layout = Layout((), lengths, offsets, total)
+    job = jobs.SaveJob(
+        id=checkpoint_id,
+        step=record.step,
+        layout=layout,
+        plan=plan,
+        state_bytes=record.state_bytes,
+        n_leaves=record.n_leaves,
+        metrics=record.metrics,
+        reason=f"copied from {ref}",
+        parent=record.id,
+        environment=record.environment,
+        incarnation=jobs.new_id(),
+    )
+    writer = RunWriter(target, record.run)
+    writer.open(os.getpid())
+    try:
+        return writer.save(job, StreamSource(layout, fill))
+    finally:
+        writer.close()

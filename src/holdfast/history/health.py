@@ -1,0 +1,72 @@
+"""The health of a store at a glance: what is in it, and what is wrong, without reading chunks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.errors import DataError
+from holdfast.format.commit import CommitRecord
+from holdfast.format.names import RunKeys
+from holdfast.history.sweep import InDoubt, find_garbage, unfinished
+from holdfast.records import commits, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.store.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """Facts about a store, and problems in words; none where all is well."""
+
+    facts: Mapping[str, object]
+    problems: tuple[str, ...]
+
+
+def examine(store: LocalStore) -> DoctorReport:
+    """Look at every record of a store; chunks are not read (``verify`` does that)."""
+    problems: list[str] = []
+    checkpoints = garbage_bytes = state_bytes = stored_bytes = 0
+    names = commits.runs(store)
+    for run in names:
+        for found in commits.all_commits(store, run):
+            if isinstance(found, DamagedCommit):
+                problems.append(str(found.error))
+                continue
+            checkpoints += 1
+            state_bytes += found.state_bytes
+            problems += _part_problems(store, found)
+        problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
+        stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
+        garbage_bytes += _garbage_bytes(store, run)
+    usage = shutil.disk_usage(store.location)
+    facts = {
+        "location": store.location,
+        "runs": len(names),
+        "checkpoints": checkpoints,
+        "state_bytes": state_bytes,
+        "stored_bytes": stored_bytes,
+        "unfinished": sum(len(unfinished(store, run)) for run in names),
+        "unneeded_bytes": garbage_bytes,
+        "free_bytes": usage.free,
+    }
+    return DoctorReport(facts, tuple(problems))
+
+
+def _part_problems(store: LocalStore, record: CommitRecord) -> list[str]:
+    try:
+        for ref in record.parts:
+            part = commits.read_part(store, record, ref)
+            for pack in part.packs:
+                if not store.exists(pack.key):
+                    return [f"{record.run}@{record.step} needs {pack.key}, which is missing."]
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _garbage_bytes(store: LocalStore, run: str) -> int:
+    try:
+        return sum(info.size for info in find_garbage(store, run))
+    except InDoubt:
+        return 0

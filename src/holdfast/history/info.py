@@ -1,0 +1,91 @@
+"""What users are told of a checkpoint and its leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from holdfast.format.commit import CommitRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A committed checkpoint.
+
+    Attributes:
+        run: Name of the run.
+        step: The step that it was saved at.
+        id: 32 hex digits, unique.
+        seq: Number of the commit in the run; the newest has the highest.
+        created: Time of the commit, aware, in UTC.
+        metrics: Metrics that were given with the save.
+        tags: Names that it was given.
+        state_bytes: Bytes of all its arrays, aliases counted once.
+        stored_bytes: Bytes that this save wrote; what was stored already is not in it.
+        n_leaves: Arrays, aliases and plain values.
+        parent: Id of the checkpoint that training went on from, or None.
+        reason: Why it was saved.
+        environment: Versions, machine and code that it was saved with.
+    """
+
+    run: str
+    step: int
+    id: str
+    seq: int
+    created: datetime
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    state_bytes: int = 0
+    stored_bytes: int = 0
+    n_leaves: int = 0
+    parent: str | None = None
+    reason: str = ""
+    environment: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """The ref that names it: ``RUN@STEP``."""
+        return f"{self.run}@{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafInfo:
+    """One leaf of a checkpoint.
+
+    Attributes:
+        path: Keys and indices from the root, joined by ``/``.
+        kind: ``array``, ``int``, ``str`` and so on.
+        dtype: Element type of an array.
+        shape: Shape of an array, in elements.
+        nbytes: Bytes of an array; 0 for an alias and for plain values.
+        value: The value of a plain leaf.
+        alias_of: Path of the array that this leaf shares, if any.
+    """
+
+    path: str
+    kind: str
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    nbytes: int = 0
+    value: object = None
+    alias_of: str | None = None
+
+
+def info_of(record: CommitRecord, tags: tuple[str, ...] = ()) -> CheckpointInfo:
+    """Return what users are told of a commit."""
+    return CheckpointInfo(
+        run=record.run,
+        step=record.step,
+        id=record.id,
+        seq=record.seq,
+        created=record.created,
+        metrics=dict(record.metrics),
+        tags=tags,
+        state_bytes=record.state_bytes,
+        stored_bytes=record.stored_bytes,
+        n_leaves=record.n_leaves,
+        parent=record.parent,
+        reason=record.reason,
+        environment=dict(record.environment),
+    )

@@ -1,0 +1,120 @@
+"""Refs: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]``, ``RUN@TAG``."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from holdfast.errors import InvalidName, ManifestDamaged, NotFound
+from holdfast.format.commit import CommitRecord
+from holdfast.format.names import check_run
+from holdfast.history.log import require_run
+from holdfast.records import commits, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.store.local import LocalStore
+
+LATEST = "latest"
+
+
+def split_ref(ref: object) -> tuple[str, str]:
+    """Return run and checkpoint of a ref.
+
+    >>> split_ref("gpt2@best:val_loss")
+    ('gpt2', 'best:val_loss')
+    """
+    if not isinstance(ref, str) or ref.count("@") != 1 or ref.endswith("@"):
+        raise InvalidName(
+            f"{ref!r} is no ref. Write RUN@STEP, RUN@latest, RUN@best:METRIC (lowest; "
+            "best:METRIC:max for highest) or RUN@TAG.",
+            name=ref,
+        )
+    run, _, what = ref.partition("@")
+    return check_run(run), what
+
+
+def resolve(store: LocalStore, ref: str) -> CommitRecord:
+    """Return the commit that a ref names.
+
+    ``latest`` is the newest commit that can be read; whether its chunks verify, a restore finds
+    out. A step that was saved several times means the newest save of it.
+
+    Raises:
+        NotFound: There is no such run or checkpoint.
+        InvalidName: It is no ref.
+        ManifestDamaged: The tag that it names is damaged.
+    """
+    run, what = split_ref(ref)
+    require_run(store, run)
+    everything = list(commits.all_commits(store, run))
+    records = [c for c in everything if isinstance(c, CommitRecord)]
+    if not records:
+        raise _none_at_all(run, [c for c in everything if isinstance(c, DamagedCommit)])
+    if what == LATEST:
+        return records[-1]
+    if what.startswith("best:"):
+        return _best(run, what.removeprefix("best:"), records)
+    if re.fullmatch(r"[+-]*\d+", what):
+        return _at_step(run, what, records, everything)
+    return _tagged(store, run, what, records)
+
+
+def _best(run: str, text: str, records: list[CommitRecord]) -> CommitRecord:
+    metric, highest = text, False
+    for suffix, flag in ((":max", True), (":min", False)):
+        if text.endswith(suffix):
+            metric, highest = text.removesuffix(suffix), flag
+    ranked = [c for c in records if math.isfinite(c.metrics.get(metric, math.nan))]
+    if not ranked:
+        names = sorted({name for c in records for name in c.metrics})
+        raise NotFound(
+            f"No checkpoint of run {run!r} has a finite metric {metric!r}. Metrics there: "
+            f"{', '.join(names) or 'none'}.",
+            run=run,
+            metric=metric,
+        )
+    sign = -1 if highest else 1
+    return min(ranked, key=lambda c: (sign * c.metrics[metric], c.seq))
+
+
+def _at_step(
+    run: str, text: str, records: list[CommitRecord], everything: list[CommitRecord | DamagedCommit]
+) -> CommitRecord:
+    step = int(text) if len(text) < 20 and text.lstrip("+-") == text.lstrip("+") else text
+    found = [c for c in records if c.step == step]
+    if found:
+        return found[-1]
+    steps = ", ".join(str(c.step) for c in records[-10:])
+    damaged = sum(isinstance(c, DamagedCommit) for c in everything)
+    more = f" {damaged} commit(s) of the run are damaged and cannot be read." if damaged else ""
+    text = f"Run {run!r} has no checkpoint at step {step}. Its last ones: {steps}.{more}"
+    if damaged:
+        raise ManifestDamaged(text, run=run, step=step)
+    raise NotFound(text, run=run, step=step)
+
+
+def _tagged(store: LocalStore, run: str, name: str, records: list[CommitRecord]) -> CommitRecord:
+    known = {tag.name: tag for tag in tags.all_tags(store, run)}
+    tag = known.get(name)
+    if tag is None:
+        raise NotFound(
+            f"Run {run!r} has no tag {name!r}. Its tags: {', '.join(sorted(known)) or 'none'}.",
+            run=run,
+            tag=name,
+        )
+    if tag.error is not None:
+        raise tag.error
+    for record in records:
+        if record.id == tag.checkpoint_id:
+            return record
+    raise NotFound(
+        f"The tag {name!r} of run {run!r} names a checkpoint that is not there any more or whose "
+        "commit is damaged; 'holdfast verify' tells which.",
+        run=run,
+        tag=name,
+    )
+
+
+def _none_at_all(run: str, damaged: list[DamagedCommit]) -> Exception:
+    if damaged:
+        return damaged[-1].error
+    return NotFound(f"Run {run!r} has no checkpoint yet.", run=run)

@@ -1,0 +1,83 @@
+"""Retention carried out: unlist what a policy does not keep, then sweep what nothing names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import UsageError
+from holdfast.format.names import RunKeys
+from holdfast.history.info import CheckpointInfo
+from holdfast.history.log import log
+from holdfast.history.sweep import InDoubt, find_garbage, sweep
+from holdfast.policy import KeepPolicy, parse_keep, plan_retention
+from holdfast.records import tags
+from holdfast.store.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What a retention kept and removed, or would have, and the bytes that it freed."""
+
+    kept: Sequence[tuple[CheckpointInfo, Sequence[str]]]
+    removed: Sequence[tuple[CheckpointInfo, str]]
+    freed_bytes: int
+    dry_run: bool
+
+
+def united(texts: Sequence[str]) -> KeepPolicy:
+    """Return the policy that several texts name together.
+
+    Raises:
+        UsageError: There is no text, or one names no policy.
+    """
+    if not texts:
+        raise UsageError("No retention policy was given; nothing was removed.")
+    policy = parse_keep(texts[0])
+    for text in texts[1:]:
+        policy = policy | parse_keep(text)
+    return policy
+
+
+def apply_retention(
+    store: LocalStore, run: str, policy: KeepPolicy, *, dry_run: bool
+) -> PruneReport:
+    """Remove the checkpoints of a run that a policy does not keep.
+
+    The newest and the tagged ones always stay. Safe beside saves and other removals.
+    """
+    plan = plan_retention(log(store, run), policy)
+    kept = [(info, list(reasons)) for info, reasons in plan.kept]
+    removed = list(plan.removed)
+    if dry_run or not removed:
+        freed = _would_free(store, run, [info for info, _ in removed])
+    else:
+        freed = unlist(store, run, [info for info, _ in removed])
+    return PruneReport(kept, removed, freed, dry_run)
+
+
+def remove(store: LocalStore, info: CheckpointInfo) -> PruneReport:
+    """Remove one checkpoint with its tags."""
+    for tag in info.tags:
+        tags.delete_tag(store, info.run, tag)
+    freed = unlist(store, info.run, [info])
+    rest = [(other, ["not asked for"]) for other in log(store, info.run)]
+    return PruneReport(rest, [(info, "asked for")], freed, dry_run=False)
+
+
+def _would_free(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
+    if not infos:
+        return 0
+    try:
+        garbage = find_garbage(store, run, without={info.id for info in infos})
+    except InDoubt:
+        return 0
+    return sum(info.size for info in garbage)
+
+
+def unlist(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
+    """Delete commits, durably, and only then what they alone needed; return the bytes freed."""
+    keys = RunKeys(run)
+    commits = [keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)]
+    store.delete(commits)
+    return sweep(store, run)

@@ -1,0 +1,175 @@
+"""Verification: every byte that a checkpoint needs is read and its BLAKE3 digest compared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast.chunks.check import check_chunks
+from holdfast.chunks.read import ChunkRead
+from holdfast.errors import DataError, HoldfastError
+from holdfast.format.commit import CommitRecord
+from holdfast.format.names import RunKeys
+from holdfast.format.part import ChunkRow, Part
+from holdfast.history.log import require_run
+from holdfast.history.refs import resolve
+from holdfast.records import commits, marker, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.state.nodes import decode_tree
+from holdfast.store.local import LocalStore
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCheck:
+    """What verification found of one checkpoint; ``problems`` is empty where it is good."""
+
+    ref: str
+    ok: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What verification found.
+
+    Attributes:
+        checkpoints: One entry for each checkpoint, damaged commits included.
+        problems: Trouble that concerns no single checkpoint: marker and tags.
+        checked_bytes: Bytes of packs that were read; shared ones are read once.
+    """
+
+    checkpoints: Sequence[CheckpointCheck]
+    problems: tuple[str, ...]
+    checked_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is good."""
+        return not self.problems and all(c.ok for c in self.checkpoints)
+
+
+def verify(
+    store: LocalStore, ref: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Read and check a checkpoint (a ref), a run (its name), or everything (None).
+
+    Raises:
+        NotFound: There is no such run or checkpoint.
+    """
+    if ref is None:
+        names = commits.runs(store)
+        problems = [
+            *_marker_problems(store),
+            *(p for run in names for p in _tag_problems(store, run)),
+        ]
+        found = [(run, c) for run in names for c in commits.all_commits(store, run)]
+    elif "@" in ref:
+        record = resolve(store, ref)
+        problems, found = [], [(record.run, record)]
+    else:
+        require_run(store, ref)
+        problems = _tag_problems(store, ref)
+        found = [(ref, c) for c in commits.all_commits(store, ref)]
+    job = _Verification(store, progress or (lambda done, total: None))
+    checks = job.run(found)
+    return VerifyReport(checks, tuple(problems), job.done_bytes)
+
+
+def _marker_problems(store: LocalStore) -> list[str]:
+    try:
+        marker.open_store(store.location, create=False)
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _tag_problems(store: LocalStore, run: str) -> list[str]:
+    found = tags.all_tags(store, run)
+    ids = {c.id for c in commits.good_commits(store, run)}
+    damaged = [str(tag.error) for tag in found if tag.error is not None]
+    dangling = [
+        f"The tag {tag.name!r} of run {run!r} names a checkpoint that is not there."
+        for tag in found
+        if tag.error is None and tag.checkpoint_id not in ids
+    ]
+    return damaged + dangling
+
+
+class _Verification:
+    def __init__(self, store: LocalStore, progress: Progress) -> None:
+        self._store = store
+        self._progress = progress
+        self._verdicts: dict[tuple[str, int, bytes], str | None] = {}
+        self._lock = threading.Lock()
+        self._total = 0
+        self.done_bytes = 0
+
+    def run(
+        self, found: Sequence[tuple[str, CommitRecord | DamagedCommit]]
+    ) -> list[CheckpointCheck]:
+        opened = [(run, c, self._open(c)) for run, c in found]
+        todo: dict[tuple[str, int, bytes], ChunkRow] = {}
+        for _, _, part in opened:
+            if isinstance(part, Part):
+                for row in part.chunks:
+                    todo[_key(part, row)] = row
+        self._total = sum(row.length for row in todo.values())
+        reads = [ChunkRead(row, key[0], (), False, "") for key, row in todo.items()]
+        check_chunks(self._store, reads, self._note)
+        return [self._verdict(run, c, part) for run, c, part in opened]
+
+    def _open(self, found: CommitRecord | DamagedCommit) -> Part | str:
+        if isinstance(found, DamagedCommit):
+            return str(found.error)
+        try:
+            part = commits.read_part(self._store, found, found.parts[0])
+            decode_tree(part.tree, len(part.arrays), what=f"{found.run}@{found.step}")
+        except HoldfastError as error:
+            return str(error)
+        return part
+
+    def _note(self, read: ChunkRead, problem: str | None) -> None:
+        with self._lock:
+            self._verdicts[read.pack_key, read.row.offset, read.row.digest] = problem
+            self.done_bytes += read.row.length
+            self._progress(self.done_bytes, self._total)
+
+    def _verdict(
+        self, run: str, found: CommitRecord | DamagedCommit, part: Part | str
+    ) -> CheckpointCheck:
+        if isinstance(found, DamagedCommit):
+            key = RunKeys(run).commit(found.seq)
+            return CheckpointCheck(f"{run}, commit {found.seq} ({key})", False, (str(found.error),))
+        ref = f"{run}@{found.step}"
+        if isinstance(part, str):
+            return CheckpointCheck(ref, False, (part,))
+        problems = [
+            f"{problem} (needed by {_leaf_of(part, i)!r})"
+            for i, row in enumerate(part.chunks)
+            if (problem := self._verdicts[_key(part, row)]) is not None
+        ]
+        return CheckpointCheck(ref, not problems, tuple(problems))
+
+
+def _key(part: Part, row: ChunkRow) -> tuple[str, int, bytes]:
+    return part.packs[row.pack].key, row.offset, row.digest
+
+
+def _leaf_of(part: Part, chunk: int) -> str:
+    """Return the path of a leaf that has bytes in a chunk."""
+    root = decode_tree(part.tree, len(part.arrays), what="the manifest")
+    best = ""
+    for node in root.leaves():
+        if node.row >= 0 and part.arrays[node.row].nbytes:
+            begin, left = part.arrays[node.row].chunk, part.arrays[node.row].nbytes
+            end = begin
+            left -= part.chunks[end].length - part.arrays[node.row].offset
+            while left > 0:
+                end += 1
+                left -= part.chunks[end].length
+            if begin <= chunk <= end:
+                return node.path
+    return best

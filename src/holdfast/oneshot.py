@@ -1,0 +1,153 @@
+"""``save`` and ``load``: one checkpoint, no training loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast import frameworks
+from holdfast.engine import job as jobs
+from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint, restore_latest
+from holdfast.engine.run_writer import RunWriter
+from holdfast.engine.saver import encode_plan
+from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.errors import UsageError
+from holdfast.format.names import check_run, check_tag
+from holdfast.history.info import CheckpointInfo, info_of
+from holdfast.history.log import require_run
+from holdfast.history.refs import LATEST, resolve, split_ref
+from holdfast.plan.layout import plan_layout
+from holdfast.records.marker import Location, open_store
+from holdfast.repository import Store, as_path
+from holdfast.restored import restored_of
+from holdfast.state import environment
+from holdfast.state import rng as rng_state
+from holdfast.state.flatten import check_root, flatten
+from holdfast.state.numbers import check_step, clean_metrics
+from holdfast.state.paths import Patterns
+
+
+def save(
+    location: Location | Store,
+    tree: dict[str, Any],
+    *,
+    run: str,
+    step: int,
+    metrics: Mapping[str, Any] | None = None,
+    tag: str | None = None,
+    only: Patterns = None,
+    skip: Patterns = None,
+    rng: bool = True,
+) -> CheckpointInfo:
+    """Save a state as one checkpoint; it is durable when this returns.
+
+    Args:
+        location: Folder of the store, made if it is not there; or a ``Store``.
+        tree: A dict of arrays, plain values, containers, and objects with ``state_dict``.
+        run: Name of the run that it belongs to.
+        step: Name of the checkpoint in the run, 0 or more.
+        metrics: Numbers that go with it.
+        tag: A name to give it.
+        only: Glob patterns on leaf paths; only leaves that match are saved.
+        skip: Glob patterns on leaf paths; leaves that match are not saved.
+        rng: Save the random number generators of the libraries in play too.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        UnsupportedLeaf: Some value cannot be saved; nothing was.
+        RunBusy: Another process is writing the run.
+        NoSpace, StoreUnavailable: Nothing was committed; earlier checkpoints are safe.
+    """
+    check_run(run)
+    step = check_step(step)
+    if tag is not None:
+        check_tag(tag)
+    check_root(tree)
+    numbers = clean_metrics(metrics)
+    frameworks.activate()
+    state = tree.copy()
+    if rng:
+        state[rng_state.ROOT_KEY] = rng_state.capture()
+    flat = flatten(state, only=only, skip=skip)
+    layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+    checkpoint_id = jobs.new_id()
+    plan = encode_plan(flat, layout, run, step, checkpoint_id)
+    writer = RunWriter(open_store(as_path(location), create=True), run)
+    writer.open(os.getpid())
+    try:
+        job = jobs.SaveJob(
+            id=checkpoint_id,
+            step=step,
+            layout=layout,
+            plan=plan,
+            state_bytes=flat.nbytes,
+            n_leaves=flat.n_leaves,
+            metrics=numbers,
+            reason="save()",
+            tag=tag,
+            parent=writer.newest_id,
+            environment=environment.capture(),
+            incarnation=jobs.new_id(),
+        )
+        saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
+    finally:
+        writer.close()
+    if saved.tag_error is not None:
+        raise saved.tag_error
+    return info_of(saved.record, (tag,) if tag else ())
+
+
+def load(
+    location: Location | Store,
+    ref: str,
+    *,
+    into: dict[str, Any] | None = None,
+    only: Patterns = None,
+    skip: Patterns = None,
+    strict: bool = True,
+    rng: bool = False,
+    verify: str = "fast",
+) -> Any:
+    """Load a checkpoint as a new tree, or into objects that stand.
+
+    ``RUN@latest`` means the newest checkpoint that verifies: damaged ones are stepped over, with
+    a warning that names them.
+
+    Args:
+        location: Folder of the store, or a ``Store``.
+        ref: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]`` or ``RUN@TAG``.
+        into: A dict of objects to load into, by the names that they were saved under; what is
+            not in it is not loaded. Not given: a new tree is returned.
+        only: Glob patterns on leaf paths; only leaves that match are loaded.
+        skip: Glob patterns on leaf paths; leaves that match are not loaded.
+        strict: With ``into``: a leaf that only one side has is an error.
+        rng: Set the random number generators as they were.
+        verify: ``fast`` checks every chunk by its XXH3-128 checksum, ``full`` by its BLAKE3
+            digest.
+
+    Returns:
+        The tree; with ``into``, a ``Restored`` that tells what was restored.
+
+    Raises:
+        NotFound: There is no such store, run or checkpoint.
+        ChunkDamaged, ChunkMissing, ManifestDamaged: It is damaged; nothing was changed.
+        Mismatch: It does not fit; nothing was changed.
+    """
+    if into is not None and not isinstance(into, dict):
+        raise UsageError(f"into= takes a dict of objects by name, not a {type(into).__name__}.")
+    if verify not in ("fast", "full"):
+        raise UsageError(f"verify={verify!r} is neither 'fast' nor 'full'.")
+    frameworks.activate()
+    store = open_store(as_path(location), create=False)
+    wanted = Wanted(into, only=only, skip=skip, strict=strict, rng=rng, full=verify == "full")
+    run, what = split_ref(ref)
+    outcome: Outcome | None = None
+    if what == LATEST:
+        require_run(store, run)
+        outcome = restore_latest(store, run, wanted)
+    if outcome is None:
+        outcome = restore_checkpoint(store, resolve(store, ref), wanted)
+    return outcome.value if into is None else restored_of(outcome)

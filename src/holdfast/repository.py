@@ -1,0 +1,127 @@
+"""``Store``: a folder of runs, to look at, check, name, copy and prune."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from holdfast.engine.transfer import copy_checkpoint
+from holdfast.errors import NotFound, UsageError
+from holdfast.history.health import DoctorReport, examine
+from holdfast.history.info import CheckpointInfo, LeafInfo, info_of
+from holdfast.history.leaves import leaves
+from holdfast.history.log import log, require_run
+from holdfast.history.refs import resolve
+from holdfast.history.retention import PruneReport, apply_retention, remove
+from holdfast.history.verify import VerifyReport, verify
+from holdfast.policy import KeepPolicy
+from holdfast.records import commits, tags
+from holdfast.records.marker import Location, check_location, open_store
+from holdfast.store.local import LocalStore
+
+
+class Store:
+    """A store that stands in a folder.
+
+    Args:
+        location: The folder. It is made by the first save; until then there is nothing in it.
+    """
+
+    def __init__(self, location: Location | Store) -> None:
+        self.path = os.path.abspath(check_location(as_path(location)))
+
+    def __repr__(self) -> str:
+        return f"Store({self.path!r})"
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def runs(self) -> list[str]:
+        """Return the names of the runs, sorted."""
+        return commits.runs(self._open())
+
+    def log(self, run: str) -> list[CheckpointInfo]:
+        """Return a run's checkpoints, oldest first.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return log(self._open(), run)
+
+    def info(self, ref: str) -> CheckpointInfo:
+        """Return what a ref names. Its chunks are not read: ``verify`` does that.
+
+        Raises:
+            NotFound: There is no such run or checkpoint.
+        """
+        store = self._open()
+        record = resolve(store, ref)
+        return info_of(record, tags.tags_by_checkpoint(store, record.run).get(record.id, ()))
+
+    def leaves(self, ref: str) -> list[LeafInfo]:
+        """Return the leaves of a checkpoint, in tree order, random generators included."""
+        store = self._open()
+        return leaves(store, resolve(store, ref))
+
+    def verify(
+        self, ref: str | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> VerifyReport:
+        """Read and check every byte of a checkpoint, of a run, or of the whole store.
+
+        Args:
+            ref: A ref, the name of a run, or None for everything.
+            progress: Called with the bytes done and the bytes to do.
+        """
+        return verify(self._open(), ref, progress)
+
+    def tag(self, ref: str, name: str) -> None:
+        """Give a checkpoint a name; a tag that named another moves."""
+        store = self._open()
+        record = resolve(store, ref)
+        tags.put_tag(store, record.run, name, record.id)
+
+    def untag(self, run: str, name: str) -> None:
+        """Take a name away; the checkpoint stays.
+
+        Raises:
+            NotFound: The run has no such tag.
+        """
+        store = self._open()
+        require_run(store, run)
+        if name not in [tag.name for tag in tags.all_tags(store, run)]:
+            raise NotFound(f"Run {run!r} has no tag {name!r}.", run=run, tag=name)
+        tags.delete_tag(store, run, name)
+
+    def remove(self, ref: str) -> PruneReport:
+        """Remove one checkpoint, its tags, and the bytes that it alone needed."""
+        return remove(self._open(), self.info(ref))
+
+    def prune(self, run: str, keep: KeepPolicy, dry_run: bool = False) -> PruneReport:
+        """Remove the checkpoints of a run that a policy does not keep.
+
+        The newest and the tagged ones always stay.
+        """
+        store = self._open()
+        require_run(store, run)
+        return apply_retention(store, run, keep, dry_run=dry_run)
+
+    def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
+        """Copy a checkpoint into the run of the same name in another store, checked on the way."""
+        source = self._open()
+        record = resolve(source, ref)
+        target = open_store(as_path(other_store), create=True)
+        if os.path.realpath(target.location) == os.path.realpath(source.location):
+            raise UsageError("Both stores are the same folder; there is nothing to copy.")
+        return info_of(copy_checkpoint(source, record, target).record)
+
+    def doctor(self) -> DoctorReport:
+        """Return facts about the store's health, and what is wrong with it."""
+        return examine(self._open())
+
+    def _open(self) -> LocalStore:
+        return open_store(self.path, create=False)
+
+
+def as_path(location: Location | Store) -> Location:
+    """Return the path of a location, or of a ``Store``."""
+    return location.path if isinstance(location, Store) else location

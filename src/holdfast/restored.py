@@ -1,0 +1,53 @@
+"""What users are told of a restore."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from holdfast.engine.restore import Outcome
+from holdfast.history.info import CheckpointInfo, info_of
+from holdfast.state import environment
+
+_log = logging.getLogger("holdfast")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A restore that was done.
+
+    Attributes:
+        ref: ``RUN@STEP`` of the checkpoint.
+        step: Its step.
+        info: What it is.
+        missing: Leaves that were wanted but not in it (only with ``strict=False``).
+        unexpected: Leaves that it has but that were not wanted (only with ``strict=False``).
+        stepped_over: Newer checkpoints that are damaged, each with the reason.
+        differences: What differs between the environment it was saved in and this one.
+    """
+
+    ref: str
+    step: int
+    info: CheckpointInfo
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    stepped_over: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+
+def restored_of(outcome: Outcome) -> Restored:
+    """Return what users are told of an outcome."""
+    info = info_of(outcome.record)
+    differences = environment.differences(info.environment, environment.capture())
+    for difference in differences:
+        level = logging.WARNING if difference.may_change_results else logging.INFO
+        _log.log(level, "%s, %s", info.ref, difference.text)
+    return Restored(
+        info.ref,
+        info.step,
+        info,
+        outcome.missing,
+        outcome.unexpected,
+        outcome.stepped_over,
+        (*outcome.notes, *(difference.text for difference in differences)),
+    )
