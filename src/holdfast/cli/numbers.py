@@ -1,0 +1,111 @@
+"""Numbers as people read them: bytes, durations, ages, counts and metrics."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+
+_BYTE_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_DATE_AFTER_DAYS = 60
+_HIGHER_IS_BETTER = re.compile(
+    r"(^|[^a-z0-9])(acc|accuracy|f1|auc|auroc|ap|map|precision|recall|score|reward|return|bleu"
+    r"|rouge|iou|dice|psnr|ssim|r2|top1|top5|mfu|throughput)($|[^a-z0-9])"
+)
+
+
+def bytes_text(count: int) -> str:
+    """Return a size in decimal units with three significant digits.
+
+    >>> bytes_text(999), bytes_text(1_493_000_000), bytes_text(0)
+    ('999 B', '1.49 GB', '0 B')
+    """
+    if abs(count) < 1000:
+        return f"{count} B"
+    value, power = count / 1000, 0
+    # 999.5 would be rounded to four digits; it belongs to the next unit.
+    while abs(value) >= 999.5 and power + 1 < len(_BYTE_UNITS):
+        value, power = value / 1000, power + 1
+    return f"{_three_digits(value)} {_BYTE_UNITS[power]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the two units that matter.
+
+    >>> duration_text(0.0042), duration_text(83), duration_text(9000)
+    ('4.20 ms', '1 min 23 s', '2 h 30 min')
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 1:
+        return f"{_three_digits(seconds * 1000)} ms" if seconds >= 1e-4 else "0 ms"
+    if seconds < _MINUTE_S:
+        return f"{_three_digits(seconds)} s"
+    whole = round(seconds)
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def age_text(then: datetime, now: datetime) -> str:
+    """Return how long ago something was; after two months, its date.
+
+    >>> noon = datetime(2025, 1, 1, 12)
+    >>> age_text(noon, noon + timedelta(minutes=3)), age_text(noon, noon - timedelta(hours=1))
+    ('3 min ago', '1 h ahead of this clock')
+    """
+    seconds = (now - then) / timedelta(seconds=1)
+    if -_MINUTE_S < seconds < 5:
+        return "just now"
+    if seconds < 0:
+        return f"{_one_unit(-seconds)} ahead of this clock"
+    if seconds >= _DATE_AFTER_DAYS * _DAY_S:
+        return then.strftime("%Y-%m-%d")
+    return f"{_one_unit(seconds)} ago"
+
+
+def metric_text(value: float) -> str:
+    """Return a metric with four significant digits.
+
+    >>> metric_text(0.123456), metric_text(12.0), metric_text(float("nan"))
+    ('0.1235', '12', 'nan')
+    """
+    return f"{value:.4g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "leaf"), plural(1200, "checkpoint")
+    ('1 leaf', '1,200 checkpoints')
+    """
+    plurals = {"leaf": "leaves"}
+    return f"{count:,} {noun if count == 1 else plurals.get(noun, noun + 's')}"
+
+
+def higher_is_better(metric: str) -> bool:
+    """Guess from a metric's name whether its best value is the highest.
+
+    >>> higher_is_better("val_accuracy"), higher_is_better("val_loss"), higher_is_better("mape")
+    (True, False, False)
+    """
+    return _HIGHER_IS_BETTER.search(metric.lower().replace("_", " ")) is not None
+
+
+def _three_digits(value: float) -> str:
+    if abs(value) >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def _one_unit(seconds: float) -> str:
+    if seconds < _MINUTE_S:
+        return f"{int(seconds)} s"
+    if seconds < _HOUR_S:
+        return f"{int(seconds // _MINUTE_S)} min"
+    if seconds < 2 * _DAY_S:
+        return f"{int(seconds // _HOUR_S)} h"
+    return f"{int(seconds // _DAY_S)} d"

@@ -1,0 +1,62 @@
+"""``holdfast rm``: remove one checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli import checkpoints, options, output
+from holdfast.cli.numbers import age_text, bytes_text
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.history.info import CheckpointInfo
+
+EXAMPLE = "holdfast --store ckpts rm gpt2-small@400 --yes"
+
+
+def rm(
+    context: typer.Context,
+    ref: options.Ref,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Remove a checkpoint, and the bytes that no other one needs."""
+    store = options.open_store(context)
+    info = store.info(ref)
+    if not yes and not _agreed(info):
+        output.notice("Nothing was removed.")
+        return UsageError.exit_code
+    if store.info(ref).id != info.id:
+        raise UsageError(
+            f"While the question stood, '{ref}' came to name another checkpoint than {info.ref}. "
+            "Nothing was removed. Say the command again.",
+            ref=ref,
+        )
+    report = store.remove(ref)
+    output.say(f"removed {info.ref}, {bytes_text(report.freed_bytes)} freed")
+    return 0
+
+
+def _agreed(info: CheckpointInfo) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"There is no terminal to ask whether {info.ref} is to be removed. Nothing was "
+            "removed. Say --yes to remove it without being asked.",
+            ref=info.ref,
+        )
+    output.notice("remove ", info.ref, f", {', '.join(_known(info))}")
+    output.stderr().print("Its bytes cannot be had back. Remove it? [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _known(info: CheckpointInfo) -> list[str]:
+    found = [
+        f"saved {age_text(info.created, datetime.now(UTC))}",
+        bytes_text(info.state_bytes),
+        checkpoints.metrics_text(info.metrics),
+        f"tagged {', '.join(info.tags)}" if info.tags else "",
+    ]
+    return [part for part in found if part]

@@ -1,0 +1,158 @@
+"""``holdfast show``: one checkpoint, its leaves and where it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli import checkpoints, options, output
+from holdfast.cli.numbers import age_text, bytes_text, plural
+from holdfast.cli.tables import Column, Styled, without_empty
+
+if TYPE_CHECKING:
+    from holdfast.history.info import CheckpointInfo, LeafInfo
+
+EXAMPLE = "holdfast --store ckpts show gpt2-small@latest --filter 'model/**'"
+
+_NOT_CHECKED = "The stored bytes were not read here; 'holdfast verify' checks every one of them."
+# On a terminal, a table longer than this pushes the summary out of sight.
+_SHOWN_ON_TERMINAL = 60
+_VALUE_CHARACTERS = 60
+
+
+def show(
+    context: typer.Context,
+    ref: options.Ref,
+    leaves: Annotated[
+        bool, typer.Option("--leaves/--no-leaves", help="List the leaves of the state.")
+    ] = True,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="GLOB", help="Only leaves whose path matches, as 'model/**'."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="List at most so many leaves.",
+            show_default=f"{_SHOWN_ON_TERMINAL} on a terminal, else all",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show one checkpoint: leaves, shapes, types, environment."""
+    store = options.open_store(context)
+    info = store.info(ref)
+    wanted = _matching(store.leaves(ref), pattern) if leaves else []
+    if as_json:
+        output.result_json(_as_json(info, wanted if leaves else None))
+        return 0
+    _show_summary(info)
+    if leaves:
+        if limit is None:
+            limit = _SHOWN_ON_TERMINAL if output.stdout().is_terminal else len(wanted)
+        _show_leaves(wanted, limit, pattern)
+    _show_environment(info.environment)
+    output.say()
+    output.facts([("integrity", _NOT_CHECKED)])
+    return 0
+
+
+def _matching(leaves: Iterable[LeafInfo], pattern: str | None) -> list[LeafInfo]:
+    if pattern is None:
+        return list(leaves)
+    from holdfast.state.paths import matches
+
+    return [leaf for leaf in leaves if matches(pattern, leaf.path)]
+
+
+def _show_summary(info: CheckpointInfo) -> None:
+    when = info.created.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    pairs = [
+        ("checkpoint", info.ref),
+        ("id", info.id),
+        ("parent", info.parent or "none"),
+        ("saved", f"{when} ({age_text(info.created, datetime.now(UTC))})"),
+        ("reason", info.reason),
+        ("tags", ", ".join(info.tags)),
+        ("metrics", checkpoints.metrics_text(info.metrics)),
+        ("state", f"{bytes_text(info.state_bytes)} in {plural(info.n_leaves, 'leaf')}"),
+        ("newly stored", _stored_text(info)),
+    ]
+    output.facts((name, value) for name, value in pairs if value)
+
+
+def _stored_text(info: CheckpointInfo) -> str:
+    if not info.state_bytes or info.stored_bytes >= info.state_bytes:
+        return bytes_text(info.stored_bytes)
+    share = info.stored_bytes / info.state_bytes
+    return f"{bytes_text(info.stored_bytes)} ({share:.0%} of the state; the rest was there before)"
+
+
+def _show_leaves(leaves: Sequence[LeafInfo], limit: int, pattern: str | None) -> None:
+    output.say()
+    if not leaves:
+        matched = f" matches '{pattern}'" if pattern else ""
+        output.say(f"No leaf{matched}." if matched else "The state has no leaves.")
+        return
+    columns = [
+        Column("leaf", may_wrap=True),
+        Column("kind"),
+        Column("shape"),
+        Column("size", right=True),
+        Column("value", may_wrap=True, style="dim"),
+    ]
+    rows = [_leaf_row(leaf) for leaf in leaves[:limit]]
+    if rows:
+        output.table(*without_empty(columns, rows))
+    rest = len(leaves) - len(rows)
+    if rest:
+        output.say(f"… and {plural(rest, 'leaf')} more: see --limit, --filter and --json.")
+
+
+def _leaf_row(leaf: LeafInfo) -> list[str]:
+    shape = "" if leaf.shape is None else "×".join(map(str, leaf.shape)) or "scalar"
+    size = bytes_text(leaf.nbytes) if leaf.dtype is not None and leaf.alias_of is None else ""
+    return [leaf.path, leaf.dtype or leaf.kind, shape, size, _value_text(leaf)]
+
+
+def _value_text(leaf: LeafInfo) -> str:
+    if leaf.alias_of is not None:
+        return f"same as {leaf.alias_of}"
+    if leaf.value is None:
+        return ""
+    text = repr(leaf.value)
+    return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
+
+
+def _show_environment(environment: Mapping[str, object]) -> None:
+    known = [(name, value) for name, value in _flat(environment) if value]
+    if known:
+        output.say()
+        output.say(Styled("environment", "bold"))
+        output.facts(known)
+
+
+def _flat(facts: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", " ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", "" if value is None else str(value)
+
+
+def _as_json(info: CheckpointInfo, leaves: Sequence[LeafInfo] | None) -> dict[str, object]:
+    shown = checkpoints.as_json(info)
+    shown["environment"] = info.environment
+    shown["bytes_checked"] = False
+    if leaves is not None:
+        shown["leaves"] = leaves
+    return shown

@@ -1,0 +1,49 @@
+"""``holdfast tag``: give a checkpoint a name that stays, or take it away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli import options, output
+from holdfast.errors import NotFound
+
+if TYPE_CHECKING:
+    from holdfast.repository import Store
+
+EXAMPLE = "holdfast --store ckpts tag gpt2-small@best:val_loss best_model_v1"
+
+
+def tag(
+    context: typer.Context,
+    ref: options.Ref,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The tag; afterwards RUN@NAME is a ref.")
+    ],
+    delete: Annotated[
+        bool, typer.Option("--delete", "-d", help="Take the tag away; the checkpoint stays.")
+    ] = False,
+) -> int:
+    """Name a checkpoint, to find it and keep it by that name."""
+    store = options.open_store(context)
+    if delete:
+        _delete(store, ref, name)
+    else:
+        info = store.info(ref)
+        store.tag(ref, name)
+        output.say(f"{info.run}@{name} is {info.ref}")
+    return 0
+
+
+def _delete(store: Store, ref: str, name: str) -> None:
+    info = store.info(ref)
+    if name not in info.tags:
+        known = ", ".join(info.tags) or "none"
+        raise NotFound(
+            f"{info.ref} has no tag '{name}'; its tags: {known}. Nothing was changed.",
+            ref=info.ref,
+            tag=name,
+        )
+    store.untag(info.run, name)
+    output.say(f"{info.ref} is no longer tagged {name}")

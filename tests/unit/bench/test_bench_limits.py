@@ -1,0 +1,64 @@
+import math
+import os
+
+import pytest
+
+from holdfast.bench import files, limits, memory
+
+
+@pytest.fixture
+def measured():
+    made = limits.Limits((1 << 20) + 5)
+    yield made
+    made.close()
+
+
+def test_raw_files_hold_the_bytes_and_take_time(tmp_path, measured):
+    folder = tmp_path / "raw"
+    assert measured.write_s(folder) > 0
+    assert files.tree_bytes(folder) == measured.nbytes
+    measured._target[:] = bytes(measured.nbytes)
+    assert measured.read_s(folder, direct=True) > 0
+    assert bytes(measured._target) == bytes(measured._source)
+    measured._target[:] = bytes(measured.nbytes)
+    assert measured.read_s(folder, direct=False) > 0
+    assert bytes(measured._target) == bytes(measured._source)
+
+
+def test_copy_and_digest_take_time(measured):
+    assert measured.copy_s() > 0
+    assert bytes(measured._target) == bytes(measured._source)
+    assert measured.digest_s() > 0
+
+
+def test_raw_write_falls_back_where_direct_io_is_refused(tmp_path, measured, monkeypatch):
+    real_open = os.open
+
+    def refusing(path, flags, mode=0o777):
+        if flags & limits._O_DIRECT:
+            raise OSError(22, "Invalid argument")
+        return real_open(path, flags, mode)
+
+    monkeypatch.setattr(limits.os, "open", refusing)
+    measured.write_s(tmp_path / "raw")
+    assert files.tree_bytes(tmp_path / "raw") == measured.nbytes
+
+
+def test_warm_and_evict_do_what_they_say(tmp_path):
+    (tmp_path / "data").write_bytes(os.urandom(1 << 20))
+    left = files.evict(tmp_path)
+    if math.isnan(left) or left > 0:
+        pytest.skip("this system keeps pages or cannot tell")
+    files.warm(tmp_path)
+    fd = os.open(tmp_path / "data", os.O_RDONLY)
+    assert files._cached_bytes(fd, 1 << 20) == 1 << 20
+    os.close(fd)
+    assert files.evict(tmp_path) == 0.0
+
+
+@pytest.mark.skipif(not memory.measurable(), reason="needs Linux")
+def test_watched_memory_sees_a_buffer_that_was_touched():
+    with memory.watched() as peak:
+        buffer = bytearray(os.urandom(1 << 20)) * 50
+    assert 45e6 < peak.extra_bytes < 80e6
+    del buffer

@@ -1,0 +1,100 @@
+"""tag, rm and prune: what they change, and what they refuse to."""
+
+from __future__ import annotations
+
+from cli_running import contents, holdfast, on_terminal
+
+import holdfast as package
+
+
+def _steps(store):
+    return [info.step for info in package.Store(store).log("gpt")]
+
+
+def test_tag_and_untag(here, store):
+    ran = here("tag", "gpt@400", "final", store=store)
+    assert (ran.status, ran.out) == (0, "gpt@final is gpt@400\n")
+    assert package.Store(store).info("gpt@final").step == 400
+
+    ran = here("tag", "gpt@final", "final", "--delete", store=store)
+    assert (ran.status, ran.out) == (0, "gpt@400 is no longer tagged final\n")
+    assert package.Store(store).info("gpt@400").tags == ()
+
+
+def test_a_tag_is_deleted_only_where_it_is(here, store):
+    before = contents(store)
+    ran = here("tag", "gpt@400", "best_model_v1", "--delete", store=store)
+    assert ran.status == 2
+    assert "error[not-found]: gpt@400 has no tag 'best_model_v1'" in ran.err
+    assert contents(store) == before
+
+
+def test_a_tag_that_would_be_a_step_is_refused(here, store):
+    ran = here("tag", "gpt@400", "latest", store=store)
+    assert ran.status == 2
+    assert ran.err.startswith("error[")
+
+
+def test_rm_does_not_remove_without_being_told(store):
+    before = contents(store)
+    ran = holdfast("rm", "gpt@100", store=store)
+    assert ran.status == 2
+    assert "--yes" in ran.err
+    assert contents(store) == before
+
+
+def test_rm(store):
+    ran = holdfast("rm", "gpt@100", "--yes", store=store)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.startswith("removed gpt@100, ")
+    assert _steps(store) == [200, 300, 400]
+    assert package.Store(store).verify().ok
+
+
+def test_rm_asks_on_a_terminal(store):
+    status, screen = on_terminal("rm", "gpt@100", store=store, typed="n\n")
+    assert status == 2
+    assert "Nothing was removed" in screen
+    assert _steps(store) == [100, 200, 300, 400]
+    status, screen = on_terminal("rm", "gpt@100", store=store, typed="y\n")
+    assert status == 0
+    assert _steps(store) == [200, 300, 400]
+
+
+def test_prune_dry_run_changes_nothing(store):
+    before = contents(store)
+    ran = holdfast("prune", "gpt", "--keep", "last:1", "--dry-run", store=store)
+    assert (ran.status, ran.err) == (0, "")
+    fates = [line.split() for line in ran.out.splitlines()[1:5]]
+    assert [(fate[0], "keep" in fate) for fate in fates] == [
+        ("400", True),
+        ("300", False),
+        ("200", True),  # Tagged.
+        ("100", False),
+    ]
+    assert "Nothing was changed" in ran.out
+    report = holdfast("prune", "gpt", "--keep", "last:1", "-n", "--json", store=store).json
+    assert report["dry_run"] is True
+    assert [info["step"] for info in report["removed"]] == [100, 300]
+    assert all(info["because"] for info in report["kept"] + report["removed"])
+    assert contents(store) == before
+
+
+def test_prune_unites_what_is_to_be_kept(here, store):
+    ran = here("prune", "gpt", "--keep", "last:1", "--keep", "every:100steps", store=store)
+    assert ran.status == 0
+    assert _steps(store) == [100, 200, 300, 400]
+    ran = here("prune", "gpt", "--keep", "last:2", store=store)
+    assert (ran.status, ran.err) == (0, "")
+    assert "removed 1 checkpoint, kept 3" in ran.out
+    assert _steps(store) == [200, 300, 400]
+    assert package.Store(store).verify().ok
+
+
+def test_prune_wants_a_policy_it_can_read(here, store):
+    before = contents(store)
+    assert here("prune", "gpt", store=store).status == 2
+    ran = here("prune", "gpt", "--keep", "lst:3", store=store)
+    assert ran.status == 2
+    assert "last:N" in ran.err
+    assert contents(store) == before
