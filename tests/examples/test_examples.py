@@ -1,0 +1,66 @@
+"""The examples, run as users run them: left alone, killed in the middle and run once more."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.demo.compare import compare
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# More steps than are done before the blow falls, however busy the machine is.
+STEPS = {"pytorch.py": 400, "numpy_script.py": 4000}
+KILL_AT = {"pytorch.py": 125, "numpy_script.py": 700}
+
+
+def command(name: str, store: Path, run: str) -> list[str]:
+    options = ["--store", str(store), "--run", run, "--steps", str(STEPS[name])]
+    return [sys.executable, str(EXAMPLES / name), *options]
+
+
+def finish(name: str, store: Path, run: str) -> str:
+    done = subprocess.run(command(name, store, run), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert f"done: {run}@final" in done.stdout
+    return done.stdout
+
+
+def kill(name: str, store: Path, run: str) -> None:
+    with subprocess.Popen(command(name, store, run), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.split()[0].isdecimal() and int(line.split()[0]) >= KILL_AT[name]:
+                process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+
+def final(store: Path, run: str) -> dict[str, Any]:
+    state: dict[str, Any] = holdfast.load(store, f"{run}@final")
+    if "generator" in state:
+        state["generator"] = state["generator"].bit_generator.state
+    return state
+
+
+def test_every_example_is_known() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == STEPS.keys()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_killed_in_the_middle_it_ends_where_it_would_have(name: str, tmp_path: Path) -> None:
+    finish(name, tmp_path, "steady")
+    kill(name, tmp_path, "stormy")
+    said = finish(name, tmp_path, "stormy")
+    assert "resumed from stormy@" in said
+    steady, stormy = (final(tmp_path, run) for run in ("steady", "stormy"))
+    comparison = compare(steady, stormy)
+    assert comparison.differences == [] and comparison.n_leaves > 10
+    log = holdfast.Store(tmp_path).log("stormy")
+    assert log[-1].tags == ("final",)
+    # The example's own retention: the newest three, and the best for the one that has metrics.
+    assert 3 <= len(log) <= 4
