@@ -17,13 +17,13 @@ from holdfast.engine import journal
 from holdfast.engine.boundary import Boundary
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
-from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint, restore_latest
+from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.format.names import check_run, check_tag
-from holdfast.history.refs import LATEST, resolve, split_ref
+from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
@@ -115,7 +115,7 @@ class Checkpointer:
 
     def restore(
         self,
-        ref: str | None = None,
+        ref: str | int | None = None,
         *,
         strict: bool = True,
         only: Patterns = None,
@@ -127,7 +127,7 @@ class Checkpointer:
         nothing is stepped over. ``next_step`` becomes the step after the restored one.
 
         Args:
-            ref: A ref of any run, ``latest``, ``best:METRIC``, or a tag or step of this run.
+            ref: A ref of any run; or ``latest``, ``best:METRIC``, a tag or a step of this run.
             strict: A leaf that only one side has is an error; else it is told in the result.
             only: Glob patterns on leaf paths; only leaves that match are restored.
             skip: Glob patterns on leaf paths; leaves that match are not restored.
@@ -171,16 +171,11 @@ class Checkpointer:
         )
         return restored
 
-    def _restore(self, ref: str | None, wanted: Wanted) -> Outcome | None:
+    def _restore(self, given: str | int | None, wanted: Wanted) -> Outcome | None:
+        ref = None if given is None else str(given)
         if ref is None or ref in (LATEST, f"{self.run}@{LATEST}"):
             return restore_latest(self._store, self.run, wanted)
-        full = str(ref) if "@" in str(ref) else f"{self.run}@{ref}"
-        run, what = split_ref(full)
-        if what == LATEST:
-            outcome = restore_latest(self._store, run, wanted)
-            if outcome is not None:
-                return outcome
-        return restore_checkpoint(self._store, resolve(self._store, full), wanted)
+        return restore_ref(self._store, ref if "@" in ref else f"{self.run}@{ref}", wanted)
 
     # --- saving ---
 

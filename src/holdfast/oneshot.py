@@ -8,15 +8,13 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.engine import job as jobs
-from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint, restore_latest
+from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.saver import encode_plan
 from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.history.log import require_run
-from holdfast.history.refs import LATEST, resolve, split_ref
 from holdfast.plan.layout import plan_layout
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
@@ -143,11 +141,5 @@ def load(
     frameworks.activate()
     store = open_store(as_path(location), create=False)
     wanted = Wanted(into, only=only, skip=skip, strict=strict, rng=rng, full=verify == "full")
-    run, what = split_ref(ref)
-    outcome: Outcome | None = None
-    if what == LATEST:
-        require_run(store, run)
-        outcome = restore_latest(store, run, wanted)
-    if outcome is None:
-        outcome = restore_checkpoint(store, resolve(store, ref), wanted)
+    outcome = restore_ref(store, ref, wanted)
     return outcome.value if into is None else restored_of(outcome)

@@ -11,8 +11,9 @@ from holdfast.history.health import DoctorReport, examine
 from holdfast.history.info import CheckpointInfo, LeafInfo, info_of
 from holdfast.history.leaves import leaves
 from holdfast.history.log import log, require_run
-from holdfast.history.refs import resolve
+from holdfast.history.refs import read_ref, resolve
 from holdfast.history.retention import PruneReport, apply_retention, remove
+from holdfast.history.tagging import give_tag
 from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
 from holdfast.records import commits, tags
@@ -61,7 +62,7 @@ class Store:
     def leaves(self, ref: str) -> list[LeafInfo]:
         """Return the leaves of a checkpoint, in tree order, random generators included."""
         store = self._open()
-        return leaves(store, resolve(store, ref))
+        return read_ref(store, ref, lambda record: leaves(store, record))
 
     def verify(
         self, ref: str | None = None, progress: Callable[[int, int], None] | None = None
@@ -76,9 +77,7 @@ class Store:
 
     def tag(self, ref: str, name: str) -> None:
         """Give a checkpoint a name; a tag that named another moves."""
-        store = self._open()
-        record = resolve(store, ref)
-        tags.put_tag(store, record.run, name, record.id)
+        give_tag(self._open(), ref, name)
 
     def untag(self, run: str, name: str) -> None:
         """Take a name away; the checkpoint stays.
@@ -94,7 +93,7 @@ class Store:
 
     def remove(self, ref: str) -> PruneReport:
         """Remove one checkpoint, its tags, and the bytes that it alone needed."""
-        return remove(self._open(), self.info(ref))
+        return remove(self._open(), ref)
 
     def prune(self, run: str, keep: KeepPolicy, dry_run: bool = False) -> PruneReport:
         """Remove the checkpoints of a run that a policy does not keep.
@@ -108,11 +107,12 @@ class Store:
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
         """Copy a checkpoint into the run of the same name in another store, checked on the way."""
         source = self._open()
-        record = resolve(source, ref)
+        resolve(source, ref)  # Before a store is made for it.
         target = open_store(as_path(other_store), create=True)
         if os.path.realpath(target.location) == os.path.realpath(source.location):
             raise UsageError("Both stores are the same folder; there is nothing to copy.")
-        return info_of(copy_checkpoint(source, record, target).record)
+        saved = read_ref(source, ref, lambda record: copy_checkpoint(source, record, target))
+        return info_of(saved.record)
 
     def doctor(self) -> DoctorReport:
         """Return facts about the store's health, and what is wrong with it."""

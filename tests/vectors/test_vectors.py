@@ -38,33 +38,6 @@ EXPECTED = json.loads((HERE / "golden.json").read_text())
 MALFORMED = json.loads((HERE / "malformed.json").read_text())
 # One digest is enough for a load; 'verify' compares both.
 ONE_DIGEST = {"K-digest-wrong": "full", "K-check-wrong": "fast"}
-# What holdfast is known not to refuse as it should. Mend the code, then take the line away: a case
-# that is refused after all fails here.
-LENIENT = {
-    "E-payload-spaced": "the payload is not made anew and compared",
-    "E-payload-member-twice": "the payload is not made anew and compared",
-    "R-metric-vast": "OverflowError",
-    "R-time-vast": "no bound",
-    "R-no-parts": "IndexError",
-    "R-part-missing": "only the first part is read",
-    "R-rank-twice": "only the first part is read",
-    "R-part-outside": "UsageError, which a restore does not step over",
-    "R-part-elsewhere": "the key's run is not looked at",
-    "P-other-rank": "rank and world_size are not compared",
-    "P-other-world": "rank and world_size are not compared",
-    "T-root-list": "found at restore only, verify passes it",
-    "T-omitted-in-dict": "taken as if it were not there",
-    "T-key-twice": "the last one counts",
-    "T-str-utf8": "UnicodeDecodeError, verify passes it",
-    "T-datetime": "ValueError, verify passes it",
-    "T-scalar-size": "ValueError, verify passes it",
-    "T-scalar-dtype": "ValueError, verify passes it",
-    "A-dim-vast": "ValueError of NumPy, verify passes it",
-    "A-empty-somewhere": "the place is not looked at",
-    "K-empty": "no lower bound",
-    "K-key-outside": "UsageError, which a restore does not step over",
-    "K-key-elsewhere": "the key's run is not looked at",
-}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -273,13 +246,7 @@ def test_the_store_that_the_faults_are_laid_over_is_sound(sound: Path) -> None:
     assert spec_reader.describe(sound)["checkpoints"][0]["step"] == 1
 
 
-def _marked(name: str) -> Any:
-    reason = LENIENT.get(name)
-    marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-    return pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [_marked(name) for name in MALFORMED["cases"]])
+@pytest.mark.parametrize("name", MALFORMED["cases"])
 def test_malformed_stores_are_refused(name: str, sound: Path) -> None:
     case = MALFORMED["cases"][name]
     lay_over(sound, case["files"])

@@ -10,6 +10,11 @@ from typing import Any
 from holdfast.plan.layout import Layout
 
 
+def new_id() -> str:
+    """Return an id for a checkpoint or an incarnation: 32 random hex digits."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True, slots=True)
 class SaveJob:
     """One checkpoint to be written.
@@ -30,15 +35,10 @@ class SaveJob:
     tag: str | None = None
     parent: str | None = None
     environment: Mapping[str, object] = field(default_factory=dict)
-    incarnation: str = ""
+    incarnation: str = field(default_factory=new_id)
     arena: str = ""
     unchanged: Sequence[int] = ()
     held_s: float = 0.0
-
-
-def new_id() -> str:
-    """Return an id for a checkpoint or an incarnation: 32 random hex digits."""
-    return uuid.uuid4().hex
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

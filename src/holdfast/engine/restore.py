@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast import frameworks
@@ -21,8 +22,10 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.format.commit import CommitRecord
+from holdfast.format.names import RunKeys
 from holdfast.format.part import Part
-from holdfast.format.tree import NodeKind
+from holdfast.history.log import require_run
+from holdfast.history.refs import ATTEMPTS, LATEST, read_ref, removed_too_fast, split_ref
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.records.commits import DamagedCommit
@@ -73,6 +76,10 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
+class _RemovedMeanwhile(Exception):
+    """Retention took a checkpoint while it was being read; there are newer ones."""
+
+
 def restore_checkpoint(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     """Restore one checkpoint.
 
@@ -87,7 +94,7 @@ def restore_checkpoint(store: LocalStore, record: CommitRecord, wanted: Wanted) 
 
 def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     ref = f"{record.run}@{record.step}"
-    part = commits.read_part(store, record, record.parts[0])
+    part = commits.read_only_part(store, record)
     frameworks.activate_for({row.framework for row in part.arrays})
     root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
     chosen = selector(wanted.only, wanted.skip)
@@ -114,6 +121,23 @@ def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome
     )
 
 
+def restore_ref(store: LocalStore, ref: str, wanted: Wanted) -> Outcome:
+    """Restore what a ref names; for ``latest`` the newest checkpoint that is good.
+
+    Raises:
+        NotFound: It names nothing.
+        DataError: Something of it is damaged or missing; nothing was changed.
+        Mismatch: It does not fit; nothing was changed.
+    """
+    run, what = split_ref(ref)
+    if what == LATEST:
+        require_run(store, run)
+        outcome = restore_latest(store, run, wanted)
+        if outcome is not None:
+            return outcome
+    return read_ref(store, ref, lambda record: restore_checkpoint(store, record, wanted))
+
+
 def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | None:
     """Restore the newest checkpoint of a run that is good, stepping over those that are not.
 
@@ -124,8 +148,21 @@ def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | Non
         NoGoodCheckpoint: There are checkpoints, but none is good; nothing was changed.
         Mismatch: The newest good one does not fit; nothing was changed.
     """
-    stepped_over: list[str] = []
+    damaged: dict[str, str] = {}
+    for _ in range(ATTEMPTS):
+        with suppress(_RemovedMeanwhile):
+            return _restore_newest(store, run, wanted, damaged)
+    raise removed_too_fast(run)
+
+
+def _restore_newest(
+    store: LocalStore, run: str, wanted: Wanted, damaged: dict[str, str]
+) -> Outcome | None:
+    """Try the checkpoints that are listed now; note in ``damaged`` what is stepped over, by key."""
     for found in reversed(list(commits.all_commits(store, run))):
+        key = RunKeys(run).commit(found.seq)
+        if key in damaged:
+            continue
         try:
             if isinstance(found, DamagedCommit):
                 raise found.error
@@ -135,28 +172,29 @@ def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | Non
         except (DataError, StoreUnavailable) as error:
             if isinstance(error, StoreUnavailable) and error.facts.get("errno") != errno.EIO:
                 raise
-            stepped_over.append(_say_damaged(run, found, error))
+            if isinstance(found, CommitRecord) and not commits.is_listed(
+                store, run, found.seq, found.id
+            ):
+                raise _RemovedMeanwhile from error
+            damaged[key] = _say_damaged(run, found, error)
             continue
-        if stepped_over:
+        if damaged:
             _log.warning("Restored %s@%s, the newest good one.", run, outcome.record.step)
-        return Outcome(
-            outcome.record,
-            outcome.value,
-            outcome.missing,
-            outcome.unexpected,
-            tuple(stepped_over),
-            outcome.notes,
-        )
-    if stepped_over:
-        listed = "\n  ".join(stepped_over)
-        raise NoGoodCheckpoint(
-            f"Run {run!r} has {len(stepped_over)} checkpoint(s), none of which is good; nothing "
-            f"was changed, and training did not silently begin anew.\n  {listed}\n"
-            "Bring back a copy of the store, or begin anew under another run name.",
-            run=run,
-            stepped_over=tuple(stepped_over),
-        )
+        return replace(outcome, stepped_over=tuple(damaged.values()))
+    if damaged:
+        raise _none_good(run, list(damaged.values()))
     return None
+
+
+def _none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
+    listed = "\n  ".join(stepped_over)
+    return NoGoodCheckpoint(
+        f"Run {run!r} has {len(stepped_over)} checkpoint(s), none of which is good; nothing "
+        f"was changed, and training did not silently begin anew.\n  {listed}\n"
+        "Bring back a copy of the store, or begin anew under another run name.",
+        run=run,
+        stepped_over=tuple(stepped_over),
+    )
 
 
 def _say_damaged(run: str, found: CommitRecord | DamagedCommit, error: HoldfastError) -> str:
@@ -170,8 +208,6 @@ def _split(
     root: Node, wanted: Wanted, chosen: Callable[[str], bool] | None
 ) -> tuple[Node, Node | None]:
     """Return the user's state and the generators of a saved root."""
-    if root.kind not in (NodeKind.DICT, NodeKind.ORDERED_DICT):
-        raise DataError("The root of the checkpoint's tree is no mapping.")
     generators = next((c for c in root.children if c.key == rng_state.ROOT_KEY), None)
     children = [c for c in root.children if c.key != rng_state.ROOT_KEY]
     if wanted.target is not None and not wanted.whole:

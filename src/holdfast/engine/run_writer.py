@@ -69,6 +69,8 @@ class RunWriter:
         self._threads = threads
         self._base: Base | None = None
         self._next_seq = 1
+        # Saves that failed when their commit was there already, so that it may count or not.
+        self._in_doubt: set[str] = set()
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -115,6 +117,8 @@ class RunWriter:
             RunBusy: Another writer has committed to the run.
             NoSpace, StoreUnavailable: Nothing was committed.
         """
+        if self._base is not None and self._base.checkpoint_id == job.id:
+            return self._saved_already(job, self._base)
         base = self._pinned_base(job)
         parts: list[PartRef] = []
 
@@ -151,6 +155,14 @@ class RunWriter:
         )
         return Saved(record, list(written.places), self._tag(job))
 
+    def _saved_already(self, job: SaveJob, base: Base) -> Saved:
+        """Answer for a writer that died between its commit and its answer."""
+        key = self._keys.commit(base.seq)
+        # Once more, in one step: it may not have been durable yet.
+        self.store.put(key, self.store.get(key))
+        record = commits.read_commit(self.store, self.run, base.seq)
+        return Saved(record, [], self._tag(job))
+
     def _pinned_base(self, job: SaveJob) -> Base | None:
         base = self._base
         pins.put_pin(self.store, self.run, pins.Pin(job.id, base.part_keys if base else ()))
@@ -160,32 +172,43 @@ class RunWriter:
         return base
 
     def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> CommitRecord:
-        record = CommitRecord(
-            run=self.run,
-            step=job.step,
-            id=job.id,
-            seq=self._next_seq,
-            created_ns=time.time_ns(),
-            parts=tuple(parts),
-            metrics=job.metrics,
-            reason=job.reason,
-            parent=job.parent,
-            incarnation=job.incarnation,
-            state_bytes=job.state_bytes,
-            stored_bytes=new_bytes + sum(part.length for part in parts),
-            n_leaves=job.n_leaves,
-            environment=job.environment,
-        )
-        # The commit record goes last: its presence is the commit.
-        if not self.store.put_new(self._keys.commit(record.seq), commit_format.encode(record)):
-            self._refuse(record)
-        self._next_seq = record.seq + 1
-        return record
+        while True:
+            record = CommitRecord(
+                run=self.run,
+                step=job.step,
+                id=job.id,
+                seq=self._next_seq,
+                created_ns=time.time_ns(),
+                parts=tuple(parts),
+                metrics=job.metrics,
+                reason=job.reason,
+                parent=job.parent,
+                incarnation=job.incarnation,
+                state_bytes=job.state_bytes,
+                stored_bytes=new_bytes + sum(part.length for part in parts),
+                n_leaves=job.n_leaves,
+                environment=job.environment,
+            )
+            # The commit record goes last: its presence is the commit.
+            if self.store.put_new(self._keys.commit(record.seq), commit_format.encode(record)):
+                self._next_seq = record.seq + 1
+                return record
+            if not self._is_own(record.seq):
+                self._refuse(record)
+            self._next_seq = record.seq + 1
+
+    def _is_own(self, seq: int) -> bool:
+        """Say whether a number was taken by a save of ours that failed all the same."""
+        try:
+            return commits.read_commit(self.store, self.run, seq).id in self._in_doubt
+        except DataError:
+            return False
 
     def _take_back(
         self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
     ) -> None:
         """Delete what was written for a commit that did not come about."""
+        self._in_doubt.add(job.id)
         with contextlib.suppress(HoldfastError):
             # It may have come about all the same, and only its sync have failed.
             if not number_is_taken and commits.is_listed(

@@ -23,7 +23,7 @@ def copy_checkpoint(source: LocalStore, record: CommitRecord, target: LocalStore
         DataError: The checkpoint is damaged; nothing was committed.
         RunBusy: The run is being written there.
     """
-    part = commits.read_part(source, record, record.parts[0])
+    part = commits.read_only_part(source, record)
     lengths = [chunk.length for chunk in part.chunks]
     offsets, total = [], 0
     for length in lengths:

@@ -7,17 +7,23 @@ whose predicate tells what the checkpoint is. ``envelope`` wraps it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import envelope
+from holdfast.format.names import is_id, is_part_key
 
 FORMAT = 1
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://holdfast.dev/checkpoint/v1"
+MAX_NUMBER = 2**63 - 1
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,10 @@ class CommitRecord:
     seq: int
     created_ns: int
     parts: tuple[PartRef, ...]
+    incarnation: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     parent: str | None = None
-    incarnation: str = ""
     world_size: int = 1
     state_bytes: int = 0
     stored_bytes: int = 0
@@ -102,7 +108,7 @@ def decode(data: bytes, *, what: str) -> CommitRecord:
     statement = envelope.unwrap(data, PAYLOAD_TYPE, what=what)
     try:
         return _decode_statement(statement, what)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestDamaged(
             f"{what} is malformed ({error!r}). Nothing was loaded from it.", record=what
         ) from error
@@ -123,32 +129,43 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
             found=p.get("format"),
             supported=FORMAT,
         )
-    parts = tuple(
-        PartRef(
-            rank=_int(extra["rank"]),
-            key=str(subject["name"]),
-            digest=bytes.fromhex(subject["digest"]["blake3"]),
-            length=_int(extra["length"]),
-        )
-        for subject, extra in zip(subjects, p["parts"], strict=True)
-    )
-    return CommitRecord(
-        run=str(p["run"]),
+    record = CommitRecord(
+        run=_text(p["run"]),
         step=_int(p["step"]),
-        id=str(p["id"]),
+        id=_id(p["id"]),
         seq=_int(p["seq"]),
         created_ns=_int(p["created_ns"]),
-        parts=parts,
-        metrics={str(k): _decode_float(v) for k, v in p["metrics"].items()},
-        reason=str(p["reason"]),
-        parent=None if p["parent"] is None else str(p["parent"]),
-        incarnation=str(p["incarnation"]),
+        parts=_decode_parts(subjects, p["parts"]),
+        metrics={_text(k): _decode_float(v) for k, v in p["metrics"].items()},
+        reason=_text(p["reason"]),
+        parent=None if p["parent"] is None else _id(p["parent"]),
+        incarnation=_id(p["incarnation"]),
         world_size=_int(p["world_size"]),
         state_bytes=_int(p["state_bytes"]),
         stored_bytes=_int(p["stored_bytes"]),
         n_leaves=_int(p["n_leaves"]),
         environment=dict(p["environment"]),
     )
+    if not record.parts or len(record.parts) != record.world_size:
+        raise ValueError(f"{len(record.parts)} parts of {record.world_size}")
+    if any(not is_part_key(record.run, part.key) for part in record.parts):
+        raise ValueError("a part's key is none of this run")
+    return record
+
+
+def _decode_parts(subjects: list[Any], extras: list[Any]) -> tuple[PartRef, ...]:
+    parts = tuple(
+        PartRef(
+            rank=_int(extra["rank"]),
+            key=_text(subject["name"]),
+            digest=_digest(subject["digest"]["blake3"]),
+            length=_int(extra["length"]),
+        )
+        for subject, extra in zip(subjects, extras, strict=True)
+    )
+    if [part.rank for part in parts] != list(range(len(parts))):
+        raise ValueError("the ranks do not count up from 0")
+    return parts
 
 
 def _encode_float(value: float) -> float | str:
@@ -157,12 +174,31 @@ def _encode_float(value: float) -> float | str:
 
 
 def _decode_float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number and value not in _NOT_FINITE:
         raise ValueError(f"metric {value!r} is no number")
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _int(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_NUMBER:
         raise ValueError(f"{value!r} is no count")
     return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _id(value: object) -> str:
+    if not is_id(value):
+        raise ValueError(f"{value!r} is no id")
+    return str(value)
+
+
+def _digest(value: str) -> bytes:
+    if _DIGEST.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no digest")
+    return bytes.fromhex(value)

@@ -46,7 +46,11 @@ def unwrap(data: bytes, payload_type: str, *, what: str) -> Json:
             raise ValueError("too large")
         body = base64.b64decode(json.loads(data)["payload"], validate=True)
         payload = json.loads(body)
-        intact = _envelope(payload_type, body) == data and isinstance(payload, dict)
+        intact = (
+            _envelope(payload_type, body) == data
+            and isinstance(payload, dict)
+            and canonical(payload) == body
+        )
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise _damaged(what) from error
     if not intact:

@@ -8,6 +8,7 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/packs/ID-N                    packs: the chunks that the save ID wrote
     runs/RUN/tags/TAG                      tags
     runs/RUN/pins/ID                       saves under way
+    runs/RUN/removals/ID                   removals under way
     runs/RUN/events.jsonl, writer.lock     local bookkeeping
 
 RUN and TAG are percent-encoded, so that any name is one safe path component.
@@ -25,6 +26,8 @@ MARKER_KEY = "holdfast.json"
 RUNS_PREFIX = "runs/"
 MAX_NAME_BYTES = 200
 _RESERVED_TAGS = ("latest", "best", "head")
+_ID = re.compile(r"[0-9a-f]{32}")
+_NUMBERED = re.compile(r"[0-9a-f]{32}-(?:[0-9]{5}|[1-9][0-9]{5,})")
 
 
 def check_run(name: object) -> str:
@@ -105,6 +108,11 @@ class RunKeys:
         return self.root + "pins/"
 
     @property
+    def removals(self) -> str:
+        """Prefix of the announcements of removals."""
+        return self.root + "removals/"
+
+    @property
     def events(self) -> str:
         """Key of the journal of events."""
         return self.root + "events.jsonl"
@@ -133,6 +141,29 @@ class RunKeys:
     def pin(self, checkpoint_id: str) -> str:
         """Return the key of the pin of a save under way."""
         return self.pins + checkpoint_id
+
+    def removal(self, checkpoint_id: str) -> str:
+        """Return the key that announces the removal of a checkpoint."""
+        return self.removals + checkpoint_id
+
+
+def is_id(text: object) -> bool:
+    """Say whether text is the id of a checkpoint or of an incarnation."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def is_part_key(run: str, key: str) -> bool:
+    """Say whether key is that of some part of the run; one that leaves the store never is."""
+    return _is_numbered(key, RunKeys(run).parts)
+
+
+def is_pack_key(run: str, key: str) -> bool:
+    """Say whether key is that of some pack of the run; one that leaves the store never is."""
+    return _is_numbered(key, RunKeys(run).packs)
+
+
+def _is_numbered(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and _NUMBERED.fullmatch(key, len(prefix)) is not None
 
 
 def checkpoint_of(key: str) -> str:

@@ -13,12 +13,14 @@ from google.protobuf.message import DecodeError
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import dtypes
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
+from holdfast.format.names import is_pack_key
 from holdfast.format.schema import PartMessage
 from holdfast.format.tree import TreeColumns
 
 FORMAT = 1
 ALIGNMENT = 4096
 MAX_NDIM = 64
+MAX_DIM = 2**63 - 1
 
 
 class ArrayRow(NamedTuple):
@@ -160,6 +162,8 @@ def _decode_arrays(table: Any) -> list[ArrayRow]:
     if any(n > MAX_NDIM for n in ndims):
         raise ValueError(f"an array has more than {MAX_NDIM} dimensions")
     dims = list(table.dim)
+    if any(n > MAX_DIM for n in dims):
+        raise ValueError("a dimension is larger than any array")
     ends = list(accumulate(ndims))
     if (ends[-1] if ends else 0) != len(dims):
         raise ValueError("the shapes do not add up")
@@ -196,18 +200,24 @@ def _decode_chunks(table: Any) -> list[ChunkRow]:
 
 
 def _check_bounds(part: Part) -> None:
+    if any(not is_pack_key(part.run, pack.key) for pack in part.packs):
+        raise ValueError("a pack's key is none of this run")
     for chunk in part.chunks:
-        if chunk.offset % ALIGNMENT or chunk.offset + chunk.length > part.packs[chunk.pack].length:
+        end = chunk.offset + chunk.length
+        if not chunk.length or chunk.offset % ALIGNMENT or end > part.packs[chunk.pack].length:
             raise ValueError("a chunk does not lie within its pack")
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
     for row in part.arrays:
         nbytes = row.nbytes
         if nbytes == 0:
+            if row.chunk or row.offset:
+                raise ValueError("an array of no bytes has a place")
             continue
+        length = part.chunks[row.chunk].length
         start = ends[row.chunk] + row.offset
-        if row.offset >= part.chunks[row.chunk].length or start + nbytes > ends[-1]:
+        if row.offset >= length or start + nbytes > ends[-1]:
             raise ValueError("an array does not lie within the chunks")
-        if row.offset and row.offset + nbytes > part.chunks[row.chunk].length:
+        if row.offset and row.offset + nbytes > length:
             raise ValueError("an array that spans chunks does not start at one")
 
 

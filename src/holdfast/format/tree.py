@@ -46,6 +46,7 @@ class KeyKind(IntEnum):
 
 
 KEYED = frozenset({NodeKind.DICT, NodeKind.ORDERED_DICT, NodeKind.NAMED_TUPLE, NodeKind.DATACLASS})
+ROOTS = frozenset({NodeKind.DICT, NodeKind.ORDERED_DICT})
 SEQUENCES = frozenset({NodeKind.LIST, NodeKind.TUPLE, NodeKind.NAMED_TUPLE})
 CONTAINERS = KEYED | {NodeKind.LIST, NodeKind.TUPLE, NodeKind.STATEFUL, NodeKind.CUSTOM}
 TYPED = frozenset(

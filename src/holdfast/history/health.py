@@ -33,9 +33,12 @@ def examine(store: LocalStore) -> DoctorReport:
             if isinstance(found, DamagedCommit):
                 problems.append(str(found.error))
                 continue
+            troubles = _part_problems(store, found)
+            if troubles and not commits.is_listed(store, run, found.seq, found.id):
+                continue  # It was removed meanwhile.
             checkpoints += 1
             state_bytes += found.state_bytes
-            problems += _part_problems(store, found)
+            problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
         garbage_bytes += _garbage_bytes(store, run)

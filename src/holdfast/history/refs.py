@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
-from holdfast.errors import InvalidName, ManifestDamaged, NotFound
+from holdfast.errors import (
+    DataError,
+    InvalidName,
+    ManifestDamaged,
+    NotFound,
+    RestoreIncomplete,
+    StoreUnavailable,
+)
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
 from holdfast.history.log import require_run
@@ -14,6 +23,9 @@ from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
 
 LATEST = "latest"
+# How often a ref is looked up again because what it named was removed meanwhile.
+ATTEMPTS = 20
+_T = TypeVar("_T")
 
 
 def split_ref(ref: object) -> tuple[str, str]:
@@ -56,6 +68,35 @@ def resolve(store: LocalStore, ref: str) -> CommitRecord:
     if re.fullmatch(r"[+-]*\d+", what):
         return _at_step(run, what, records, everything)
     return _tagged(store, run, what, records)
+
+
+def read_ref(store: LocalStore, ref: str, read: Callable[[CommitRecord], _T]) -> _T:
+    """Return what read gives of the checkpoint that a ref names.
+
+    A checkpoint that is removed while it is being read is not damaged: the ref is looked up again.
+
+    Raises:
+        NotFound: The ref names no checkpoint, or none any more.
+    """
+    for _ in range(ATTEMPTS):
+        record = resolve(store, ref)
+        try:
+            return read(record)
+        except RestoreIncomplete:
+            raise
+        except DataError:
+            if commits.is_listed(store, record.run, record.seq, record.id):
+                raise
+    raise removed_too_fast(split_ref(ref)[0])
+
+
+def removed_too_fast(run: str) -> StoreUnavailable:
+    """Return the error for a run whose checkpoints are gone before they can be read."""
+    return StoreUnavailable(
+        f"The checkpoints of run {run!r} are removed faster than they can be read: {ATTEMPTS} "
+        "were gone half-way. Nothing was changed. Keep more of them, with keep.last(3) say.",
+        run=run,
+    )
 
 
 def _best(run: str, text: str, records: list[CommitRecord]) -> CommitRecord:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from holdfast.errors import UsageError
 from holdfast.format.names import RunKeys
-from holdfast.history.info import CheckpointInfo
+from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.log import log
+from holdfast.history.refs import resolve
 from holdfast.history.sweep import InDoubt, find_garbage, sweep
 from holdfast.policy import KeepPolicy, parse_keep, plan_retention
-from holdfast.records import tags
+from holdfast.records import removals, tags
 from holdfast.store.local import LocalStore
 
 
@@ -51,18 +52,31 @@ def apply_retention(
     removed = list(plan.removed)
     if dry_run or not removed:
         freed = _would_free(store, run, [info for info, _ in removed])
-    else:
-        freed = unlist(store, run, [info for info, _ in removed])
-    return PruneReport(kept, removed, freed, dry_run)
+        return PruneReport(kept, removed, freed, dry_run)
+    with removals.announced(store, run, [info.id for info, _ in removed]):
+        # After the announcement is visible, not before: see records.removals.
+        tagged = tags.tags_by_checkpoint(store, run)
+        kept += [(info, ["tagged"]) for info, _ in removed if info.id in tagged]
+        removed = [(info, reason) for info, reason in removed if info.id not in tagged]
+        _unlist(store, run, [info for info, _ in removed])
+    return PruneReport(kept, removed, sweep(store, run), dry_run)
 
 
-def remove(store: LocalStore, info: CheckpointInfo) -> PruneReport:
-    """Remove one checkpoint with its tags."""
-    for tag in info.tags:
-        tags.delete_tag(store, info.run, tag)
-    freed = unlist(store, info.run, [info])
-    rest = [(other, ["not asked for"]) for other in log(store, info.run)]
-    return PruneReport(rest, [(info, "asked for")], freed, dry_run=False)
+def remove(store: LocalStore, ref: str) -> PruneReport:
+    """Remove one checkpoint with its tags.
+
+    Raises:
+        NotFound: The ref names no checkpoint.
+    """
+    record = resolve(store, ref)
+    with removals.announced(store, record.run, [record.id]):
+        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
+        for name in names:
+            tags.delete_tag(store, record.run, name)
+        _unlist(store, record.run, [info_of(record)])
+    rest = [(other, ["not asked for"]) for other in log(store, record.run)]
+    removed = [(info_of(record, names), "asked for")]
+    return PruneReport(rest, removed, sweep(store, record.run), dry_run=False)
 
 
 def _would_free(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
@@ -75,9 +89,7 @@ def _would_free(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) ->
     return sum(info.size for info in garbage)
 
 
-def unlist(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
-    """Delete commits, durably, and only then what they alone needed; return the bytes freed."""
+def _unlist(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
+    """Delete commits, durably; what they alone needed is garbage from now on."""
     keys = RunKeys(run)
-    commits = [keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)]
-    store.delete(commits)
-    return sweep(store, run)
+    store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable
 from holdfast.errors import DataError, HoldfastError
 from holdfast.format import part as part_format
 from holdfast.format.names import RunKeys, checkpoint_of
-from holdfast.records import commits, pins
+from holdfast.records import commits, pins, removals
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectInfo
 from holdfast.store.local import LocalStore
@@ -48,6 +48,7 @@ def sweep_debris(store: LocalStore, run: str) -> int:
     """
     keys = RunKeys(run)
     store.delete(list(store.temporaries(keys.root)))
+    removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
         pins.delete_pin(store, run, pin.checkpoint_id)
     return sweep(store, run) if unfinished(store, run) else 0

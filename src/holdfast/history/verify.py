@@ -75,6 +75,9 @@ def verify(
         found = [(ref, c) for c in commits.all_commits(store, ref)]
     job = _Verification(store, progress or (lambda done, total: None))
     checks = job.run(found)
+    if ref is not None and "@" in ref and not checks:
+        resolve(store, ref)  # It was removed meanwhile, so this tells that it is not there.
+        return verify(store, ref, progress)
     return VerifyReport(checks, tuple(problems), job.done_bytes)
 
 
@@ -90,10 +93,12 @@ def _tag_problems(store: LocalStore, run: str) -> list[str]:
     found = tags.all_tags(store, run)
     ids = {c.id for c in commits.good_commits(store, run)}
     damaged = [str(tag.error) for tag in found if tag.error is not None]
+    # Who removes a checkpoint takes its tags away first: one that is still there names nothing.
+    still = tags.all_tags(store, run) if any(tag.checkpoint_id not in ids for tag in found) else []
     dangling = [
         f"The tag {tag.name!r} of run {run!r} names a checkpoint that is not there."
         for tag in found
-        if tag.error is None and tag.checkpoint_id not in ids
+        if tag.error is None and tag.checkpoint_id not in ids and tag in still
     ]
     return damaged + dangling
 
@@ -119,13 +124,20 @@ class _Verification:
         self._total = sum(row.length for row in todo.values())
         reads = [ChunkRead(row, key[0], (), False, "") for key, row in todo.items()]
         check_chunks(self._store, reads, self._note)
-        return [self._verdict(run, c, part) for run, c, part in opened]
+        verdicts = [(c, self._verdict(run, c, part)) for run, c, part in opened]
+        return [check for c, check in verdicts if check.ok or self._is_there(c)]
+
+    def _is_there(self, found: CommitRecord | DamagedCommit) -> bool:
+        """Say whether a checkpoint with problems is none that was removed meanwhile."""
+        if isinstance(found, DamagedCommit):
+            return self._store.exists(found.key)
+        return commits.is_listed(self._store, found.run, found.seq, found.id)
 
     def _open(self, found: CommitRecord | DamagedCommit) -> Part | str:
         if isinstance(found, DamagedCommit):
             return str(found.error)
         try:
-            part = commits.read_part(self._store, found, found.parts[0])
+            part = commits.read_only_part(self._store, found)
             decode_tree(part.tree, len(part.arrays), what=f"{found.run}@{found.step}")
         except HoldfastError as error:
             return str(error)

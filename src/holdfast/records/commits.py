@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkMissing, DataError, HoldfastError, ManifestDamaged
+from holdfast.errors import (
+    ChunkMissing,
+    DataError,
+    HoldfastError,
+    ManifestDamaged,
+    StoreTooNew,
+)
 from holdfast.format import commit as commit_format
 from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord, PartRef
@@ -99,6 +105,25 @@ def read_part(store: LocalStore, record: CommitRecord, ref: PartRef) -> part_for
             record=what,
         )
     part = part_format.decode(data, what=what)
-    if (part.run, part.step, part.checkpoint_id) != (record.run, record.step, record.id):
+    found = (part.run, part.step, part.checkpoint_id, part.rank, part.world_size)
+    if found != (record.run, record.step, record.id, ref.rank, record.world_size):
         raise ManifestDamaged(f"{what} belongs to another checkpoint.", record=what)
     return part
+
+
+def read_only_part(store: LocalStore, record: CommitRecord) -> part_format.Part:
+    """Return the part of a checkpoint that one process saved.
+
+    Raises:
+        StoreTooNew: It has parts of several processes.
+        DataError: The part is damaged or missing.
+    """
+    if len(record.parts) != 1:
+        raise StoreTooNew(
+            f"{record.run}@{record.step} was saved by {len(record.parts)} processes together; "
+            "this version of holdfast reads checkpoints of one. Nothing is wrong with it: upgrade "
+            "holdfast.",
+            found=len(record.parts),
+            supported=1,
+        )
+    return read_part(store, record, record.parts[0])

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.errors import ManifestDamaged
-from holdfast.format.tree import BLOBS, CONTAINERS, KEYED, TYPED, KeyKind, NodeKind, TreeColumns
+from holdfast.format.tree import (
+    BLOBS,
+    CONTAINERS,
+    KEYED,
+    ROOTS,
+    TYPED,
+    KeyKind,
+    NodeKind,
+    TreeColumns,
+)
 from holdfast.state import values
 from holdfast.state.paths import join
 
@@ -66,6 +75,8 @@ class _Decoder:
 
     def run(self) -> Node:
         root = self._node("", None, 0)
+        if root.kind not in ROOTS or any(type(child.key) is not str for child in root.children):
+            raise ValueError("the root is no mapping of names")
         columns = (
             self._kinds,
             self._children,
@@ -95,9 +106,7 @@ class _Decoder:
     def _fill(self, node: Node, depth: int) -> None:
         count = next(self._children)
         if node.kind in KEYED:
-            for _ in range(count):
-                key = values.decode_key(next(self._key_kinds), next(self._keys))
-                node.children.append(self._node(join(node.path, key), key, depth + 1))
+            self._fill_keyed(node, count, depth)
         elif node.kind in (NodeKind.STATEFUL, NodeKind.CUSTOM):
             if count != 1:
                 raise ValueError("a wrapped value has one child")
@@ -105,6 +114,22 @@ class _Decoder:
         else:
             for i in range(count):
                 node.children.append(self._node(join(node.path, i), i, depth + 1))
+
+    def _fill_keyed(self, node: Node, count: int, depth: int) -> None:
+        seen = set()
+        for _ in range(count):
+            kind = next(self._key_kinds)
+            key = values.decode_key(kind, next(self._keys))
+            if node.kind in TYPED and kind != KeyKind.STR:
+                raise ValueError("a field's name is no text")
+            child = self._node(join(node.path, key), key, depth + 1)
+            if child.kind == NodeKind.OMITTED:
+                raise ValueError("an element was left out of a mapping")
+            seen.add(key)
+            node.children.append(child)
+        if len(seen) != count:
+            # Of keys that are equal a mapping would silently keep the last.
+            raise ValueError("a key comes twice")
 
     def _leaf(self, node: Node) -> None:
         kind = node.kind
@@ -116,7 +141,8 @@ class _Decoder:
             if node.row >= self._next_row:
                 raise ValueError("an alias comes before its array")
         elif kind in BLOBS:
-            node.value = next(self._blobs)
+            node.value = blob = next(self._blobs)
+            values.check_blob(kind, blob)
         elif kind == NodeKind.INT:
             node.value = next(self._ints)
         elif kind == NodeKind.FLOAT:

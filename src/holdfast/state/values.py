@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import reprlib
 import sys
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from holdfast.errors import UnknownType, UnsupportedLeaf
+from holdfast.errors import MissingDependency, UnknownType, UnsupportedLeaf
 from holdfast.format import dtypes
 from holdfast.format.tree import KeyKind, NodeKind
 
 # Python refuses to write or read longer ones as text.
 _MAX_KEY_BITS = 4096
+_MAX_KEY_DIGITS = 1 + len(str(2**_MAX_KEY_BITS))
+_INT_KEY = re.compile(rb"0|-?[1-9][0-9]*")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*\]")
+_TEXTS = frozenset({NodeKind.STR, NodeKind.PATH, NodeKind.ENUM})
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -37,15 +42,35 @@ def encode_datetime(value: dt.datetime) -> bytes:
     return (value.isoformat() + suffix + ("~" if value.fold else "")).encode()
 
 
-def decode_datetime(blob: bytes) -> dt.datetime:
-    """Return the datetime of ``encode_datetime``."""
+def decode_datetime(blob: bytes, path: str) -> dt.datetime:
+    """Return the datetime of ``encode_datetime``.
+
+    Raises:
+        MissingDependency: Its time zone is not in the data base of this machine.
+    """
+    value, zone, fold = _parse_datetime(blob)
+    if zone:
+        try:
+            value = value.replace(tzinfo=ZoneInfo(zone))
+        except ZoneInfoNotFoundError as error:
+            raise MissingDependency(
+                f"{path!r} is a time in the zone {zone!r}, which this machine does not know: "
+                "pip install tzdata.",
+                path=path,
+                package="tzdata",
+            ) from error
+    return value.replace(fold=fold)
+
+
+def _parse_datetime(blob: bytes) -> tuple[dt.datetime, str, int]:
+    """Return a datetime without its named zone, the zone's name, and the fold."""
     text = blob.decode()
     fold = text.endswith("~")
-    text, _, zone = text.removesuffix("~").partition("[")
+    text, bracket, zone = text.removesuffix("~").partition("[")
     value = dt.datetime.fromisoformat(text)
-    if zone:
-        value = value.replace(tzinfo=ZoneInfo(zone.removesuffix("]")))
-    return value.replace(fold=int(fold))
+    if value.isoformat() != text or (bracket and not _ZONE.fullmatch(zone)):
+        raise ValueError("a time is not written as it should be")
+    return value, zone.removesuffix("]"), int(fold)
 
 
 def encode_scalar(value: np.generic, path: str) -> bytes:
@@ -71,6 +96,8 @@ def decode_scalar(blob: bytes) -> np.generic:
     if name == b"bytes":
         return np.bytes_(data)
     dtype = dtypes.to_numpy(name.decode())
+    if len(data) != dtype.itemsize:
+        raise ValueError(f"{len(data)} bytes are no {dtype}")
     return np.frombuffer(data, dtype, count=1)[0]  # type: ignore[no-any-return]
 
 
@@ -105,14 +132,44 @@ def decode_key(kind: int, data: bytes) -> str | int | bool | float | None:
     if kind == KeyKind.STR:
         return data.decode("utf-8", "surrogatepass")
     if kind == KeyKind.INT:
-        return int(data)
+        return _decode_int_key(data)
     if kind == KeyKind.BOOL:
         return {b"0": False, b"1": True}[data]
-    if kind == KeyKind.NONE:
+    if kind == KeyKind.NONE and not data:
         return None
     if kind == KeyKind.FLOAT:
-        return float.fromhex(data.decode())
+        return _decode_float_key(data)
     raise ValueError(f"unknown kind of key {kind}")
+
+
+def _decode_int_key(data: bytes) -> int:
+    if len(data) > _MAX_KEY_DIGITS or _INT_KEY.fullmatch(data) is None:
+        raise ValueError("no integer key")
+    value = int(data)
+    if value.bit_length() > _MAX_KEY_BITS:
+        raise ValueError("an integer key is too large")
+    return value
+
+
+def _decode_float_key(data: bytes) -> float:
+    value = float.fromhex(data.decode())
+    if value.hex().encode() != data:
+        raise ValueError("a float key is not written as it should be")
+    return value
+
+
+def check_blob(kind: NodeKind, blob: bytes) -> None:
+    """Raise ValueError where a blob cannot be what its kind says; no value is made of it."""
+    if kind in _TEXTS:
+        blob.decode("utf-8", "surrogatepass")
+    elif kind == NodeKind.DATETIME:
+        _parse_datetime(blob)
+    elif kind == NodeKind.SCALAR:
+        name, separator, data = blob.partition(b"\0")
+        if name == b"str":
+            data.decode("utf-8", "surrogatepass")
+        elif not separator or (name != b"bytes" and len(data) != dtypes.itemsize(name.decode())):
+            raise ValueError("a scalar is no element of its type")
 
 
 def decode_blob(kind: NodeKind, blob: bytes, type_name: str, path: str) -> Any:
@@ -122,7 +179,7 @@ def decode_blob(kind: NodeKind, blob: bytes, type_name: str, path: str) -> Any:
     if kind == NodeKind.STR:
         return blob.decode("utf-8", "surrogatepass")
     if kind == NodeKind.DATETIME:
-        return decode_datetime(blob)
+        return decode_datetime(blob, path)
     if kind == NodeKind.PATH:
         return Path(blob.decode("utf-8", "surrogatepass"))
     if kind == NodeKind.SCALAR:

@@ -93,9 +93,13 @@ class LocalStore:
 
     def put_hint(self, key: str, data: Buffer) -> None:
         staged = self.stage(key, [data])
-        with _translated("write", key):
-            staged.file.close()
-            os.rename(staged.temporary, staged.final)
+        try:
+            with _translated("write", key):
+                staged.file.close()
+                os.rename(staged.temporary, staged.final)
+        except BaseException:
+            self.discard([staged])
+            raise
 
     def put_new(self, key: str, data: Buffer) -> bool:
         staged = self.stage(key, [data])

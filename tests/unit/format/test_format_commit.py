@@ -14,6 +14,7 @@ import pytest
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import commit, envelope
 from holdfast.format.commit import CommitRecord, PartRef
+from holdfast.format.names import RunKeys
 
 RECORD = CommitRecord(
     run="gpt2 small/α",
@@ -22,8 +23,8 @@ RECORD = CommitRecord(
     seq=17,
     created_ns=1_700_000_000_123_456_789,
     parts=(
-        PartRef(0, "runs/x/parts/0-0", bytes(range(32)), 123),
-        PartRef(1, "runs/x/parts/0-1", bytes(32), 0),
+        PartRef(0, RunKeys("gpt2 small/α").part("d" * 32, 0), bytes(range(32)), 123),
+        PartRef(1, RunKeys("gpt2 small/α").part("d" * 32, 1), bytes(32), 0),
     ),
     metrics={"loss": 0.1 + 0.2, "none": -0.0, "tiny": 5e-324, "größe": 1e308},
     reason="every 500 steps",
@@ -51,7 +52,8 @@ def test_a_record_comes_back() -> None:
 
 
 def test_a_record_of_nothing_but_what_must_be_comes_back() -> None:
-    bare = CommitRecord("r", 0, "0" * 32, 1, 0, parts=())
+    part = PartRef(0, RunKeys("r").part("0" * 32, 0), bytes(32), 0)
+    bare = CommitRecord("r", 0, "0" * 32, 1, 0, parts=(part,), incarnation="1" * 32)
     assert commit.decode(commit.encode(bare), what="x") == bare
 
 
@@ -77,7 +79,7 @@ def test_it_is_an_in_toto_statement_over_its_parts() -> None:
     assert found["_type"] == "https://in-toto.io/Statement/v1"
     assert found["predicateType"] == "https://holdfast.dev/checkpoint/v1"
     assert found["subject"][0] == {
-        "name": "runs/x/parts/0-0",
+        "name": f"runs/gpt2 small%2F%CE%B1/parts/{'d' * 32}-00000",
         "digest": {"blake3": bytes(range(32)).hex()},
     }
 

@@ -11,6 +11,7 @@ import pytest
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import part as part_format
 from holdfast.format.digests import check, digest
+from holdfast.format.names import RunKeys
 from holdfast.format.part import ArrayRow, ChunkRow, PackRow, Part
 from holdfast.format.schema import PartMessage
 from holdfast.format.tree import NodeKind, TreeColumns
@@ -21,6 +22,7 @@ def chunk(length: int, pack: int = 0, offset: int = 0) -> ChunkRow:
     return ChunkRow(digest(data), check(data), length, pack, offset)
 
 
+KEYS = RunKeys("gpt2 small/α")
 TREE = TreeColumns(
     kind=[NodeKind.DICT, NodeKind.ARRAY, NodeKind.INT, NodeKind.STR],
     children=[3],
@@ -47,7 +49,7 @@ PART = Part(
         ArrayRow("torch", "float32", (2,), 3, 8),
     ],
     chunks=[chunk(128), chunk(8192, offset=4096), chunk(808, 1, 4096), chunk(16, 1, 8192)],
-    packs=[PackRow("runs/x/packs/0-0", 12288), PackRow("runs/x/packs/0-1", 12288)],
+    packs=[PackRow(KEYS.pack("a" * 32, 0), 12288), PackRow(KEYS.pack("b" * 32, 100_000), 12288)],
 )
 
 

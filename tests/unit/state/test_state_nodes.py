@@ -110,15 +110,24 @@ def test_values_out_of_range_are_refused(name: str, value: int) -> None:
         (1, b"9" * 5000),
         (2, b"2"),
         (2, b""),
+        (1, b"+5"),
+        (1, b"05"),
+        (1, b"-0"),
+        (3, b"None"),
         (4, b"zero"),
+        (4, b"0.5"),
         (4, b"0x1p99999"),
         (4, b"\xff"),
     ],
 )
 def test_keys_that_are_none_are_refused(kind: int, data: bytes) -> None:
-    tree = TreeColumns(kind=[1, NodeKind.NONE], children=[1], key=[data], key_kind=[kind])
+    def nested(kind: int, data: bytes) -> TreeColumns:
+        kinds = [NodeKind.DICT, NodeKind.DICT, NodeKind.NONE]
+        return TreeColumns(kind=kinds, children=[1, 1], key=[b"x", data], key_kind=[0, kind])
+
+    decode(nested(1, b"5"), 0)
     with pytest.raises(ManifestDamaged):
-        decode(tree, 0)
+        decode(nested(kind, data), 0)
 
 
 @pytest.mark.parametrize("n_arrays", [0, 1, 3])
@@ -134,8 +143,14 @@ def test_a_tree_too_deep_is_refused_not_followed() -> None:
     tree = TreeColumns(kind=[NodeKind.LIST] * depth + [NodeKind.NONE], children=[1] * depth)
     with pytest.raises(ManifestDamaged, match="too deep"):
         decode(tree, 0)
-    fits = TreeColumns(kind=[NodeKind.LIST] * MAX_DEPTH + [NodeKind.NONE], children=[1] * MAX_DEPTH)
-    assert len(list(decode(fits, 0).leaves())) == 1
+
+    def lists(n: int) -> TreeColumns:
+        kinds = [NodeKind.DICT, *[NodeKind.LIST] * n, NodeKind.NONE]
+        return TreeColumns(kind=kinds, children=[1] * (n + 1), key=[b"x"])
+
+    assert len(list(decode(lists(MAX_DEPTH - 1), 0).leaves())) == 1
+    with pytest.raises(ManifestDamaged, match="too deep"):
+        decode(lists(MAX_DEPTH), 0)
 
 
 def test_a_wrapped_value_has_one_child() -> None:
