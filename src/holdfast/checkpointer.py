@@ -103,6 +103,8 @@ class Checkpointer:
             nice=nice,
         )
         self._signals = SignalWatch(self._schedule.signals)
+        # Signals that a step has answered with a save, and is to leave for.
+        self._answered: tuple[int, ...] = ()
         self._close_at_exit = _closer_at_exit(self)
         self._prepare()
 
@@ -207,6 +209,8 @@ class Checkpointer:
         self._saver.client.heartbeat.beat(step)
         now_s = time.monotonic()
         came = self._signals.take()
+        if self._exit_signal(came) is not None:
+            self._answered = came
         reasons = self._schedule.due(step, metrics, epoch, now_s, came)
         self._note_boundary(step)
         if not self._is_prepared:
@@ -269,7 +273,7 @@ class Checkpointer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        came = self._signals.came
+        came = self._answered + self._signals.came
         if self._is_open and isinstance(error, Exception | KeyboardInterrupt):
             self._save_interrupted(error, came)
         elif self._is_open and error is None and came:
@@ -281,7 +285,8 @@ class Checkpointer:
                 raise
             # The user's own error is the one to be seen first.
             _log.error("%s", failure)
-        leaving = self._exit_signal(came)
+        # One more may have come while the last save became durable.
+        leaving = self._exit_signal(came + self._signals.came)
         if leaving is not None and not isinstance(error, SystemExit):
             raise SystemExit(128 + leaving) from error
 
@@ -317,6 +322,7 @@ class Checkpointer:
             environment=environment.capture(),
             slot=slot,
             started_s=started_s,
+            remembered=boundary.positions if boundary is not None else None,
         )
         self._ledger.add(handle)
         self._schedule.note_save(step)
@@ -324,8 +330,6 @@ class Checkpointer:
 
     def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
         tree = dict(self._state)
-        if boundary is not None:
-            tree.update(boundary.positions)
         if self._rng:
             known = boundary.generators if boundary is not None else None
             tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()

@@ -5,10 +5,10 @@ be good, and is put back if it turns out not to be (docs/adr/0004):
 
 1. Chunks that are in the page cache are checked where they are, into a scratch buffer that stays
    in the processor's cache.
-2. Chunks that must come from the disk are read past the cache, checked, and copied to their
-   places, whose old content is kept until the end in memory that the caller lends (the arena of
-   a ``Checkpointer``). The disk is the bottleneck; the copies cost nothing. Without such memory
-   they are read and checked, and then read a second time.
+2. Chunks that must come from the disk are read past the cache into memory that the caller lends
+   (the arena of a ``Checkpointer``), checked, and exchanged with what is at their places. The
+   disk is the bottleneck; the exchange costs nothing. Without such memory they are read and
+   checked, and then read a second time.
 3. Only then the chunks of 1 are copied from the page cache to their places.
 
 Where the memory is new, none of this is needed: it is read into directly, and checked there.
@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 import xxhash
 from blake3 import blake3
 
+from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
 from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
@@ -83,6 +84,13 @@ def batches(reads: Sequence[ChunkRead]) -> list[Batch]:
     return list(out)
 
 
+def _by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:
+    packs: dict[str, list[ChunkRead]] = {}
+    for read in reads:
+        packs.setdefault(read.pack_key, []).append(read)
+    return list(packs.values())
+
+
 class _Hasher(Protocol):
     def update(self, data: memoryview, /) -> object: ...
 
@@ -136,29 +144,26 @@ class _Session:
         self._readers: dict[str, ObjectReader] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._undo: list[tuple[memoryview, memoryview]] = []
-        self._undo_memory = spare if spare is not None else memoryview(b"")
-        self._undo_fill = 0
+        # Lists only grow, one step at a time: no lock is needed.
+        self._warm: list[ChunkRead] = []
+        self._cold: list[ChunkRead] = []
+        self._undo = Undo(spare if spare is not None else memoryview(b""))
 
     def run(self, reads: Sequence[ChunkRead], pool: ThreadPoolExecutor) -> None:
-        standing = [r for r in reads if r.in_place]
+        standing = _by_pack([r for r in reads if r.in_place])
         new = [r for r in reads if not r.in_place]
-        cached = list(pool.map(self._check_cached, standing))
-        warm = [r for r, is_warm in zip(standing, cached, strict=True) if is_warm]
-        cold = [r for r, is_warm in zip(standing, cached, strict=True) if not is_warm]
-        can_undo = self._can_undo(cold)
+        can_undo = self._can_undo(standing)
         try:
-            _finish_all(pool, self._read_with_undo if can_undo else self._check, batches(cold))
+            _finish_all(pool, self._take_in if can_undo else self._look_at, standing)
             _finish_all(pool, self._read_new, batches(new))
         except BaseException:
-            self._put_back()
+            self._undo.put_back()
             raise
         try:
-            _finish_all(pool, self._copy_cached, warm)
-            if not can_undo:
-                _finish_all(pool, self._place, batches(cold))
+            _finish_all(pool, self._copy_cached, self._warm)
+            _finish_all(pool, self._place, batches(self._cold))
         except HoldfastError as error:
-            self._put_back()
+            self._undo.put_back()
             raise RestoreIncomplete(
                 f"{self._ref} was good a moment ago, but reading it again failed: {error} Some "
                 "tensors have its values, others do not: do not go on with this model. Restore "
@@ -168,12 +173,31 @@ class _Session:
 
     # --- the three ways to read ---
 
-    def _check_cached(self, read: ChunkRead) -> bool:
+    def _take_in(self, reads: Sequence[ChunkRead]) -> None:
+        """Check what is cached of a pack; read the rest from the disk to its places."""
+        for batch in batches(self._not_cached(reads)):
+            self._read_with_undo(batch)
+
+    def _look_at(self, reads: Sequence[ChunkRead]) -> None:
+        """Check all of a pack, to be read to its places later."""
+        cold = self._not_cached(reads)
+        for batch in batches(cold):
+            for _ in self._load(batch, self._scratch_for(batch)):
+                pass
+        self._cold += cold
+
+    def _not_cached(self, reads: Sequence[ChunkRead]) -> list[ChunkRead]:
+        """Check what is in the page cache, to be copied later; return what is not there."""
+        found = [(read, self._is_good_in_cache(read)) for read in reads]
+        self._warm += [read for read, is_cached in found if is_cached]
+        return [read for read, is_cached in found if not is_cached]
+
+    def _is_good_in_cache(self, read: ChunkRead) -> bool:
         """Check a chunk in the page cache; False if it is not there."""
-        reader, hasher = self._reader(read.pack_key), self._hasher()
+        reader = self._reader(read.pack_key)
         if not reader.is_cached(read.row.offset, read.row.length):
             return False
-        scratch = self._scratch(_STEP_BYTES)
+        scratch, hasher = self._scratch(_STEP_BYTES), self._hasher()
         for at, n in _steps(read.row.length):
             if not reader.read_cached(scratch[:n], read.row.offset + at):
                 return False
@@ -181,16 +205,14 @@ class _Session:
         self._compare(read, hasher)
         return True
 
-    def _check(self, batch: Batch) -> None:
-        """Check chunks that come from the disk, to be read a second time later."""
-        for _ in self._load(batch):
-            pass
-
     def _read_with_undo(self, batch: Batch) -> None:
-        for read, data in self._load(batch):
-            for target in read.targets:
-                self._remember(target.into)
-                target.into[:] = data[target.begin : target.begin + target.into.nbytes]
+        lent = self._undo.lend(_stretch(batch)[1])
+        for read, data in self._load(batch, lent):
+            own, shared = _apart(read.targets)
+            for target in shared:
+                self._undo.replace(target.into, _of(data, target))
+            for target in own:
+                self._undo.exchange(target.into, _of(data, target))
             self._progress(read.row.length)
 
     def _copy_cached(self, read: ChunkRead) -> None:
@@ -200,9 +222,9 @@ class _Session:
 
     def _place(self, batch: Batch) -> None:
         """Read chunks, check them, and copy them to their places."""
-        for read, data in self._load(batch):
+        for read, data in self._load(batch, self._scratch_for(batch)):
             for target in read.targets:
-                target.into[:] = data[target.begin : target.begin + target.into.nbytes]
+                copy_bytes(target.into, _of(data, target))
             self._progress(read.row.length)
 
     def _read_new(self, batch: Batch) -> None:
@@ -227,33 +249,25 @@ class _Session:
 
     # --- parts of them ---
 
-    def _load(self, batch: Batch) -> Iterator[tuple[ChunkRead, memoryview]]:
-        """Yield the checked bytes of chunks that lie side by side, in this thread's scratch."""
+    def _load(self, batch: Batch, memory: memoryview) -> Iterator[tuple[ChunkRead, memoryview]]:
+        """Read chunks that lie side by side into memory; yield the checked bytes of each."""
         reader = self._reader(batch[0].pack_key)
-        begin, end = batch[0].row.offset, batch[-1].row.offset + batch[-1].row.length
-        if end > reader.size:
+        begin, length = _stretch(batch)
+        if begin + length > reader.size:
             self._refuse(batch[-1], "the pack is cut short")
-        scratch = self._scratch(align(end - begin, CHUNK_ALIGNMENT))
-        if not (
-            reader.is_cached(begin, end - begin)
-            and reader.read_cached(scratch[: end - begin], begin)
-        ):
-            padded = min(align(end - begin, CHUNK_ALIGNMENT), reader.size - begin)
-            reader.read_uncached(scratch[:padded], begin)
+        if not (reader.is_cached(begin, length) and reader.read_cached(memory[:length], begin)):
+            padded = min(align(length, CHUNK_ALIGNMENT), reader.size - begin)
+            reader.read_uncached(memory[:padded], begin)
         for read in batch:
             at = read.row.offset - begin
-            data = scratch[at : at + read.row.length]
+            data = memory[at : at + read.row.length]
             hasher = self._hasher()
             hasher.update(data)
             self._compare(read, hasher)
             yield read, data
 
-    def _remember(self, into: memoryview) -> None:
-        with self._lock:
-            begin, self._undo_fill = self._undo_fill, self._undo_fill + into.nbytes
-            old = self._undo_memory[begin : self._undo_fill]
-            self._undo.append((into, old))
-        old[:] = into
+    def _scratch_for(self, batch: Batch) -> memoryview:
+        return self._scratch(align(_stretch(batch)[1], CHUNK_ALIGNMENT))
 
     def _hasher(self) -> _Hasher:
         hasher: _Hasher = blake3() if self._full else xxhash.xxh3_128()
@@ -276,14 +290,9 @@ class _Session:
             key=read.pack_key,
         )
 
-    def _can_undo(self, reads: Sequence[ChunkRead]) -> bool:
-        needed = sum(target.into.nbytes for read in reads for target in read.targets)
-        return needed <= self._undo_memory.nbytes
-
-    def _put_back(self) -> None:
-        for into, old in reversed(self._undo):
-            into[:] = old
-        self._undo.clear()
+    def _can_undo(self, packs: Sequence[Sequence[ChunkRead]]) -> bool:
+        found = [batch for reads in packs for batch in batches(reads)]
+        return sum(align(_stretch(batch)[1], CHUNK_ALIGNMENT) for batch in found) <= self._undo.room
 
     # --- resources ---
 
@@ -308,6 +317,27 @@ class _Session:
         finally:
             for reader in self._readers.values():
                 reader.close()
+
+
+def _stretch(batch: Batch) -> tuple[int, int]:
+    """Return where a batch begins in its pack, and its length in bytes."""
+    first, last = batch[0].row, batch[-1].row
+    return first.offset, last.offset + last.length - first.offset
+
+
+def _of(data: memoryview, target: Target) -> memoryview:
+    return data[target.begin : target.begin + target.into.nbytes]
+
+
+def _apart(targets: Sequence[Target]) -> tuple[list[Target], list[Target]]:
+    """Return targets whose bytes of the chunk are theirs alone, and those that share some."""
+    own: list[Target] = []
+    shared: list[Target] = []
+    end = 0
+    for target in sorted(targets, key=lambda t: t.begin):
+        (own if target.begin >= end else shared).append(target)
+        end = max(end, target.begin + target.into.nbytes)
+    return own, shared
 
 
 def _steps(length: int) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """The end of a step, remembered: what a save needs that comes when the next step has begun.
 
 An exception or a signal comes in the middle of a step. The state is still that of the last whole
-step if no counter and no value has changed; the generators and the data position have moved on
-with the batch that was fetched, and are put back to what they were.
+step if nothing that counts has changed; the generators and the data position have moved on with
+the batch that was fetched, and are put back to what they were.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.state import rng as rng_state
-from holdfast.state.changes import mark
+from holdfast.state.changes import cheap_ones, mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,21 @@ class Boundary:
         step: The step that had ended.
         marks: What differs once the state has changed.
         generators: State of the random number generators, or None where they are not saved.
-        positions: State of the objects whose state is cheap to take, such as data loaders.
+        positions: State of the objects whose state is cheap to take, such as data loaders, by
+            the objects' ``id``.
     """
 
     step: int
     marks: object
     generators: Mapping[str, object] | None
-    positions: Mapping[str, object]
+    positions: Mapping[int, object]
 
     @classmethod
     def take(cls, state: Mapping[str, Any], step: int, *, rng: bool) -> Boundary:
         """Remember the end of a step."""
-        cheap = {
-            name: value.state_dict()
-            for name, value in state.items()
-            if getattr(value, "cheap_state", False)
-        }
+        positions = {id(value): value.state_dict() for value in cheap_ones(dict(state))}
         generators = rng_state.capture() if rng else None
-        return cls(step, mark(dict(state)), generators, cheap)
+        return cls(step, mark(dict(state)), generators, positions)
 
     def still_holds(self, state: Mapping[str, Any]) -> bool:
         """Say whether the state is still that of the end of the step."""

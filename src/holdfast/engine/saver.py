@@ -82,6 +82,7 @@ class Saver:
         environment: Mapping[str, Any],
         slot: Slot,
         started_s: float,
+        remembered: Mapping[int, object] | None = None,
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -97,9 +98,10 @@ class Saver:
             environment: Goes with the checkpoint.
             slot: A free slot.
             started_s: When the loop began to be held, on the monotonic clock.
+            remembered: Earlier state of some objects, to be saved in its place; see ``flatten``.
         """
         with collector_paused():
-            flat = flatten(make_state(), only=only, skip=skip)
+            flat = flatten(make_state(), only=only, skip=skip, remembered=remembered)
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
             arena = self._fit(slot, layout)
             compare = slot.layout == layout and slot.generation == self.client.generation

@@ -11,6 +11,7 @@ import torch
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.frameworks import torch_modules
+from holdfast.frameworks.torch_changes import changes_of
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind import register_stateful_binder
 from holdfast.state.changes import register_change_probe
@@ -193,17 +194,14 @@ register_stateful_binder(
     lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer
 )
 register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
-register_change_probe(lambda v: isinstance(v, torch.Tensor), lambda t: t._version)
+register_change_probe(lambda v: isinstance(v, torch.Tensor), lambda t: changes_of([t]))
 register_change_probe(
     lambda v: isinstance(v, torch.nn.Module),
-    lambda m: sum(t._version for t in (*m.parameters(), *m.buffers())),
+    lambda m: changes_of([*m.parameters(), *m.buffers()]),
 )
 register_change_probe(
     lambda v: isinstance(v, torch.optim.Optimizer),
-    lambda o: sum(
-        t._version
-        for entry in o.state.values()
-        for t in entry.values()
-        if isinstance(t, torch.Tensor)
+    lambda o: changes_of(
+        t for entry in o.state.values() for t in entry.values() if isinstance(t, torch.Tensor)
     ),
 )

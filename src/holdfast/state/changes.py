@@ -1,4 +1,4 @@
-"""Whether a state has changed since a moment, told from counters that frameworks keep.
+"""Whether a state has changed since a moment.
 
 Used when training is interrupted: a state that is no longer what it was at the end of the last
 step is in the middle of the next one, and must not be saved as either.
@@ -7,39 +7,86 @@ step is in the middle of the next one, and must not be saved as either.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
+import xxhash
 
 from holdfast.state.stateful import accessors
 
-Probe = Callable[[Any], int]
+Probe = Callable[[Any], object]
 _probes: list[tuple[Callable[[object], bool], Probe]] = []
 # Of longer lists, histories mostly, the length and the last elements tell enough.
 _LAST = 16
+# What may be digested after every step: some milliseconds.
+BUDGET_BYTES = 64 << 20
 
 
 def register_change_probe(applies: Callable[[object], bool], probe: Probe) -> None:
-    """Let a framework count the changes that were made to its objects in place."""
+    """Let a framework tell of changes that were made to its objects in place.
+
+    What the probe gives must differ once the object has changed, and cost next to nothing.
+    """
     _probes.append((applies, probe))
 
 
 def mark(value: object) -> object:
     """Return something that differs once value has changed.
 
-    Arrays count by their framework's counters, plain values by what they are, objects with a
-    state of their own by that state. Arrays without counters, NumPy's, count as unchanged, and so
-    do objects that say ``cheap_state``: their state is remembered as a whole.
+    Arrays of frameworks that count changes count by that, NumPy's by a digest, plain values by
+    what they are, objects with a state of their own by that state. Where NumPy's arrays are too
+    large to be digested after every step, no two marks are equal. Objects that say ``cheap_state``
+    do not count: their state is remembered as a whole.
     """
-    for applies, probe in _probes:
-        if applies(value):
-            return probe(value)
-    if isinstance(value, bool | int | float | complex | str | bytes | None):
-        return repr(value) if isinstance(value, float | complex) else value
+    return _Marker().mark(value)
+
+
+class _Marker:
+    def __init__(self) -> None:
+        self._budget = BUDGET_BYTES
+
+    def mark(self, value: Any) -> object:
+        for applies, probe in _probes:
+            if applies(value):
+                return probe(value)
+        if isinstance(value, bool | int | float | complex | str | bytes | None):
+            return repr(value) if isinstance(value, float | complex) else value
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, dict):
+            return tuple((repr(key), self.mark(child)) for key, child in value.items())
+        if isinstance(value, list | tuple):
+            return len(value), tuple(self.mark(child) for child in value[-_LAST:])
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return tuple(self.mark(getattr(value, f.name)) for f in dataclasses.fields(value))
+        found = None if is_cheap(value) else accessors(value)
+        return self.mark(found[0]()) if found is not None else 0
+
+    def _array(self, value: np.ndarray[Any, Any]) -> object:
+        self._budget -= value.nbytes
+        if self._budget < 0 or value.dtype.hasobject:
+            return object()
+        dense = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        return value.shape, xxhash.xxh3_128_digest(dense.data)
+
+
+def is_cheap(value: object) -> bool:
+    """Say whether an object's state may be taken after every step, such as a data position."""
+    return bool(getattr(value, "cheap_state", False)) and accessors(value) is not None
+
+
+def cheap_ones(value: Any) -> Iterator[Any]:
+    """Yield every object of a state whose own state may be taken after every step."""
     if isinstance(value, dict):
-        return tuple((repr(key), mark(child)) for key, child in value.items())
-    if isinstance(value, list | tuple):
-        return len(value), tuple(mark(child) for child in value[-_LAST:])
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return tuple(mark(getattr(value, f.name)) for f in dataclasses.fields(value))
-    found = None if getattr(value, "cheap_state", False) else accessors(value)
-    return mark(found[0]()) if found is not None else 0
+        children = list(value.values())
+    elif isinstance(value, list | tuple):
+        children = list(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        children = [getattr(value, f.name) for f in dataclasses.fields(value)]
+    else:
+        if is_cheap(value):
+            yield value
+        return
+    for child in children:
+        yield from cheap_ones(child)

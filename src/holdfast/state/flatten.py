@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import PurePath
@@ -49,18 +49,26 @@ class Flat:
         return sum(leaf.spec.nbytes for leaf in self.leaves)
 
 
-def flatten(state: object, *, only: Patterns = None, skip: Patterns = None) -> Flat:
+def flatten(
+    state: object,
+    *,
+    only: Patterns = None,
+    skip: Patterns = None,
+    remembered: Mapping[int, object] | None = None,
+) -> Flat:
     """Return state as a tree.
 
     Args:
         state: Nested containers, arrays, plain values, and objects with ``state_dict``.
         only: Glob patterns on leaf paths; only leaves that match one are saved.
         skip: Glob patterns on leaf paths; leaves that match one are not saved.
+        remembered: What some objects' ``state_dict()`` gave at an earlier moment, by the objects'
+            ``id``; it is saved in the place of what they would give now.
 
     Raises:
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
     """
-    walk = _Walk(selector(only, skip))
+    walk = _Walk(selector(only, skip), remembered or {})
     walk.visit(state, "")
     if not walk.n_leaves and (only is not None or skip is not None):
         raise UsageError(
@@ -77,11 +85,14 @@ _handlers_version = (-1, -1)
 
 
 class _Walk:
-    def __init__(self, chosen: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self, chosen: Callable[[str], bool] | None, remembered: Mapping[int, object]
+    ) -> None:
         self.tree = TreeColumns()
         self.leaves: list[Leaf] = []
         self.n_leaves = 0
         self._chosen = chosen
+        self.remembered = remembered
         self._open: list[int] = []
         self._rows: dict[Hashable, int] = {}
         self._keep: list[object] = []
@@ -286,7 +297,8 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> None:
 def _stateful(walk: _Walk, value: Any, path: str) -> None:
     found = accessors(value)
     assert found is not None
-    inner = found[0]()
+    earlier = walk.remembered.get(id(value))
+    inner = found[0]() if earlier is None else earlier
     walk.wrapped(NodeKind.STATEFUL, values.type_name(type(value)), value, inner, path)
 
 

@@ -226,7 +226,7 @@ def in_place_with(spare: memoryview | None, *, bad: bool) -> Store:
 
 @pytest.mark.parametrize("bad", [False, True])
 def test_with_spare_memory_chunks_are_read_once(bad: bool) -> None:
-    spare = memoryview(bytearray(sum(map(len, CHUNKS))))
+    spare = memoryview(bytearray(sum(align(len(c), CHUNK_ALIGNMENT) for c in CHUNKS)))
     assert in_place_with(spare, bad=bad).uncached_reads == 2
 
 

@@ -1,0 +1,81 @@
+"""Memory that stands changes places with what was read, so that it can be put back.
+
+A chunk is read from the disk into memory that the caller lends, and checked there. Then its bytes
+and the old content of where they go are exchanged, piece by piece in the processor's cache: the
+lent memory keeps the old content until all is known to be good. Only memory that was touched
+before is used; new pages would cost more than the exchange.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+
+_PIECE_BYTES = 256 << 10
+
+
+class Undo:
+    """Lends out memory to read into, and knows what to put back where.
+
+    Args:
+        memory: Page-aligned memory that nobody needs.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._fill = 0
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._old: list[tuple[memoryview, memoryview]] = []
+
+    @property
+    def room(self) -> int:
+        """Bytes that can still be lent."""
+        return self._memory.nbytes - self._fill
+
+    def lend(self, nbytes: int) -> memoryview:
+        """Return page-aligned memory of that size, rounded up; ``room`` must have it."""
+        with self._lock:
+            begin, self._fill = self._fill, self._fill + align(nbytes, CHUNK_ALIGNMENT)
+            return self._memory[begin : self._fill]
+
+    def exchange(self, into: memoryview, lent: memoryview) -> None:
+        """Put lent bytes into memory that stands, and its old content in their place."""
+        with self._lock:
+            self._old.append((into, lent))
+        kept = self._kept()
+        new, old = np.frombuffer(lent, np.uint8), np.frombuffer(into, np.uint8)
+        for at in range(0, into.nbytes, _PIECE_BYTES):
+            end = min(at + _PIECE_BYTES, into.nbytes)
+            piece = kept[: end - at]
+            np.copyto(piece, old[at:end])
+            np.copyto(old[at:end], new[at:end])
+            np.copyto(new[at:end], piece)
+
+    def replace(self, into: memoryview, data: memoryview) -> None:
+        """Copy data that others need too; the old content is kept elsewhere."""
+        kept = memoryview(bytearray(into))
+        with self._lock:
+            self._old.append((into, kept))
+        copy_bytes(into, data)
+
+    def put_back(self) -> None:
+        """Let all memory that stands have its old content again."""
+        for into, old in reversed(self._old):
+            copy_bytes(into, old)
+        self._old.clear()
+
+    def _kept(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        kept: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
+        kept = getattr(self._local, "kept", None)
+        if kept is None:
+            kept = self._local.kept = np.empty(_PIECE_BYTES, np.uint8)
+        return kept
+
+
+def copy_bytes(into: memoryview, data: memoryview) -> None:
+    """Copy bytes without holding other threads up, as a slice assignment would."""
+    np.copyto(np.frombuffer(into, np.uint8), np.frombuffer(data, np.uint8))

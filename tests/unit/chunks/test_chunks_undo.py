@@ -1,0 +1,93 @@
+"""Memory that changes places with what was read, and is put back."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from holdfast.chunks.read import ChunkRead, Target, read_chunks
+from holdfast.chunks.undo import Undo
+from holdfast.errors import ChunkDamaged
+from holdfast.format.digests import check, digest
+from holdfast.format.part import ChunkRow
+from holdfast.store.memory import MemoryStore
+
+SIZES = [1, 4095, 4096, 256 << 10, (256 << 10) + 1, 3 << 20]
+
+
+@pytest.mark.parametrize("nbytes", SIZES)
+def test_what_was_exchanged_is_put_back(nbytes: int) -> None:
+    new, old = random.Random(1).randbytes(nbytes), random.Random(2).randbytes(nbytes)
+    undo, standing = Undo(memoryview(bytearray(4 << 20))), bytearray(old)
+    lent = undo.lend(nbytes)
+    lent[:nbytes] = new
+    undo.exchange(memoryview(standing), lent[:nbytes])
+    assert standing == new
+    undo.put_back()
+    assert standing == old
+
+
+def test_lent_memory_is_aligned_and_never_lent_twice() -> None:
+    undo = Undo(memoryview(bytearray(5 * 4096)))
+    first, second = undo.lend(1), undo.lend(4097)
+    assert (first.nbytes, second.nbytes, undo.room) == (4096, 8192, 2 * 4096)
+    first[:], second[:] = b"a" * 4096, b"b" * 8192
+    assert bytes(first) == b"a" * 4096
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_chunk_that_goes_to_several_places(is_good: bool) -> None:
+    """Some of them take the same bytes of it, as arrays do that were saved as equal ones."""
+    data = random.Random(3).randbytes(300_000)
+    store = MemoryStore()
+    store.put("p", data if is_good else b"\0" + data[1:])
+    places = [(0, 100_000), (50_000, 300_000), (0, 100_000), (200_000, 250_000), (300_000, 300_000)]
+    standing = [bytearray(b"x" * (end - begin)) for begin, end in places]
+    targets = [
+        Target(begin, memoryview(memory))
+        for (begin, _), memory in zip(places, standing, strict=True)
+        if memory
+    ]
+    row = ChunkRow(digest(data), check(data), len(data), 0, 0)
+    read = ChunkRead(row, "p", targets, True, "w")
+    spare = memoryview(bytearray(1 << 20))
+    if is_good:
+        read_chunks(Uncached(store), [read], ref="r@1", spare=spare)
+        assert standing == [data[begin:end] for begin, end in places]
+    else:
+        with pytest.raises(ChunkDamaged):
+            read_chunks(Uncached(store), [read], ref="r@1", spare=spare)
+        assert standing == [b"x" * (end - begin) for begin, end in places]
+
+
+def test_a_later_chunk_that_is_damaged_puts_earlier_ones_back() -> None:
+    good, bad = random.Random(4).randbytes(5000), random.Random(5).randbytes(5000)
+    store = MemoryStore()
+    store.put("p", good + bytes(8192 - 5000) + bytes(5000))
+    standing = [bytearray(b"x" * 5000) for _ in range(2)]
+    reads = [
+        ChunkRead(
+            ChunkRow(digest(data), check(data), 5000, 0, offset),
+            "p",
+            [Target(0, memoryview(memory))],
+            True,
+            "w",
+        )
+        for data, offset, memory in zip((good, bad), (0, 8192), standing, strict=True)
+    ]
+    with pytest.raises(ChunkDamaged):
+        read_chunks(Uncached(store), reads, ref="r@1", spare=memoryview(bytearray(1 << 20)))
+    assert standing == [b"x" * 5000] * 2
+
+
+class Uncached:
+    """A store of which nothing is in memory yet."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.open_inner = store.open
+
+    def open(self, key: str) -> object:
+        reader = self.open_inner(key)
+        reader.is_cached = lambda offset, nbytes: False
+        return reader
