@@ -37,6 +37,8 @@ from holdfast.state.paths import Patterns, selector
 _log = logging.getLogger("holdfast")
 
 DEFAULT_NICE = 10
+# Before training begins, nobody is held up; a gigabyte takes some tenths of a second.
+_START_PATIENCE_S = 1.0
 
 
 class Checkpointer:
@@ -106,7 +108,7 @@ class Checkpointer:
         # Signals that a step has answered with a save, and is to leave for.
         self._answered: tuple[int, ...] = ()
         self._close_at_exit = _closer_at_exit(self)
-        self._prepare()
+        self._prepare(_START_PATIENCE_S)
 
     @property
     def stats(self) -> list[SaveTimes]:
@@ -335,14 +337,16 @@ class Checkpointer:
             tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()
         return tree
 
-    def _prepare(self) -> None:
+    def _prepare(self, patience_s: float = 0.0) -> None:
         """Have memory for snapshots ready before the first is due.
 
         Done when the run begins, and at the end of its first step: by then all of the state is
         there, the optimizer's too.
         """
         frameworks.activate()
-        self._saver.prepare(self._tree(None), only=self._only, skip=self._skip)
+        self._saver.prepare(
+            self._tree(None), only=self._only, skip=self._skip, patience_s=patience_s
+        )
 
     def _note_boundary(self, step: int) -> None:
         if self._schedule.wants_exception or self._schedule.signals:

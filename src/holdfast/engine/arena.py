@@ -12,6 +12,7 @@ import mmap
 import os
 import tempfile
 import threading
+import time
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Arena:
         self.nbytes = nbytes
         self.is_used = False
         self._closed = False
+        self._touchers: list[threading.Thread] = []
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         self._map = mmap.mmap(fd, nbytes, flags=mmap.MAP_SHARED, prot=access)
         self.view = memoryview(self._map)
@@ -67,7 +69,15 @@ class Arena:
         """
         for first in range(_TOUCHERS):
             name = f"holdfast-touch-{first}"
-            threading.Thread(target=self._touch, args=(first,), name=name, daemon=True).start()
+            toucher = threading.Thread(target=self._touch, args=(first,), name=name, daemon=True)
+            self._touchers.append(toucher)
+            toucher.start()
+
+    def wait_touched(self, timeout_s: float) -> None:
+        """Wait until ``touch`` has done its work, or so long."""
+        deadline = time.monotonic() + timeout_s
+        for toucher in self._touchers:
+            toucher.join(max(0.0, deadline - time.monotonic()))
 
     def _touch(self, first: int) -> None:
         for begin in range(first * _TOUCH_BYTES, self.nbytes, _TOUCHERS * _TOUCH_BYTES):

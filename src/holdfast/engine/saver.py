@@ -135,8 +135,17 @@ class Saver:
             raise
         return handle
 
-    def prepare(self, state: object, *, only: Patterns, skip: Patterns) -> None:
-        """Make the arena for a state before the first snapshot of it is due."""
+    def prepare(
+        self, state: object, *, only: Patterns, skip: Patterns, patience_s: float = 0.0
+    ) -> None:
+        """Make the arena for a state before the first snapshot of it is due.
+
+        Args:
+            state: What will be saved.
+            only: Patterns of the leaves to save.
+            skip: Patterns of the leaves not to save.
+            patience_s: How long to wait for the system to provide the memory.
+        """
         slot = self._slots[0]
         if not slot.is_free or slot.layout is not None:
             return
@@ -152,6 +161,7 @@ class Saver:
         arena = self._fit(slot, layout)
         if arena is not before:
             arena.touch()
+            arena.wait_touched(patience_s)
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""

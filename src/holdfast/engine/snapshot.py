@@ -18,7 +18,7 @@ from holdfast.engine.arena import Arena
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, GROUP_BYTES, Layout, align
 from holdfast.state.flatten import Flat, Leaf
 
-_PIECE_BYTES = 8 << 20
+_PIECE_BYTES = 16 << 20
 _SMALL_COPIES_PER_TASK = 2048
 
 _libc = ctypes.CDLL(None)
@@ -63,7 +63,10 @@ class Copier:
             _clear_gaps(layout, arena)
         arena.is_used = True
         large, small, exported = _split(flat.leaves, layout, arena)
-        pieces = [self._pool.submit(_copy_piece, piece, compare) for piece in large]
+        # Few tasks that take their work from one queue: a task for each piece would cost more time
+        # than it takes to copy a small one.
+        queue = iter(large)
+        copiers = [self._pool.submit(_copy_pieces, queue, compare) for _ in range(self._threads)]
         batches = [
             self._pool.submit(_copy_small, small[i : i + _SMALL_COPIES_PER_TASK])
             for i in range(0, len(small), _SMALL_COPIES_PER_TASK)
@@ -72,9 +75,8 @@ class Copier:
         for leaf, offset in exported:
             leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
         changed: set[int] = {layout.places[i][0] for i in _exported_rows(flat.leaves)}
-        for piece, was_equal in zip(large, pieces, strict=True):
-            if not was_equal.result():
-                changed.add(piece.chunk)
+        for copier in copiers:
+            changed |= copier.result()
         for batch in batches:
             batch.result()
         if not compare:
@@ -116,12 +118,15 @@ def _split(
     return large, small, exported
 
 
-def _copy_piece(piece: Piece, compare: bool) -> bool:
-    """Copy a piece; say whether the arena held it already."""
-    if compare and _compare(piece.to, piece.source, piece.nbytes) == 0:
-        return True
-    _copy(piece.to, piece.source, piece.nbytes)
-    return False
+def _copy_pieces(queue: Iterator[Piece], compare: bool) -> set[int]:
+    """Copy pieces while there are any; return the chunks of which the arena held other bytes."""
+    changed = set()
+    for piece in queue:
+        if compare and _compare(piece.to, piece.source, piece.nbytes) == 0:
+            continue
+        changed.add(piece.chunk)
+        _copy(piece.to, piece.source, piece.nbytes)
+    return changed
 
 
 def _copy_small(copies: Sequence[tuple[int, int, int]]) -> None:

@@ -14,6 +14,7 @@ import time
 
 from holdfast.errors import RunBusy
 from holdfast.format.names import RunKeys
+from holdfast.records.processes import is_alive
 from holdfast.store.local import LocalStore
 
 _POLL_S = 0.02
@@ -47,7 +48,7 @@ class WriterLock:
         deadline = time.monotonic() + patience_s
         while not self._try():
             holder = self._holder()
-            if _is_alive(holder) or time.monotonic() > deadline:
+            if is_alive(holder.get("owner_pid"), holder.get("host")) or time.monotonic() > deadline:
                 os.close(self._fd)
                 self._fd = -1
                 raise _busy(self._run, holder)
@@ -80,27 +81,6 @@ class WriterLock:
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, json.dumps(facts).encode(), 0)
-
-
-def _is_alive(holder: dict[str, object]) -> bool:
-    pid = holder.get("owner_pid")
-    if not isinstance(pid, int) or holder.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"Z"
-    except (OSError, IndexError):
-        return False
 
 
 def _busy(run: str, holder: dict[str, object]) -> RunBusy:

@@ -8,7 +8,7 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/packs/ID-N                    packs: the chunks that the save ID wrote
     runs/RUN/tags/TAG                      tags
     runs/RUN/pins/ID                       saves under way
-    runs/RUN/removals/ID                   removals under way
+    runs/RUN/removals/ID-TOKEN             removals under way
     runs/RUN/events.jsonl, writer.lock     local bookkeeping
 
 RUN and TAG are percent-encoded, so that any name is one safe path component.
@@ -142,9 +142,9 @@ class RunKeys:
         """Return the key of the pin of a save under way."""
         return self.pins + checkpoint_id
 
-    def removal(self, checkpoint_id: str) -> str:
-        """Return the key that announces the removal of a checkpoint."""
-        return self.removals + checkpoint_id
+    def removal(self, checkpoint_id: str, token: str) -> str:
+        """Return the key by which one remover announces the removal of a checkpoint."""
+        return f"{self.removals}{checkpoint_id}-{token}"
 
 
 def is_id(text: object) -> bool:

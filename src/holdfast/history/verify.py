@@ -13,7 +13,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
 from holdfast.history.log import require_run
-from holdfast.history.refs import resolve
+from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.state.nodes import decode_tree
@@ -59,26 +59,39 @@ def verify(
     Raises:
         NotFound: There is no such run or checkpoint.
     """
+    job = _Verification(store, progress or (lambda done, total: None))
+    if ref is not None and "@" in ref:
+        return VerifyReport(_check_one(store, ref, job), (), job.done_bytes)
     if ref is None:
-        names = commits.runs(store)
-        problems = [
-            *_marker_problems(store),
-            *(p for run in names for p in _tag_problems(store, run)),
-        ]
-        found = [(run, c) for run in names for c in commits.all_commits(store, run)]
-    elif "@" in ref:
-        record = resolve(store, ref)
-        problems, found = [], [(record.run, record)]
+        names, problems = commits.runs(store), _marker_problems(store)
     else:
         require_run(store, ref)
-        problems = _tag_problems(store, ref)
-        found = [(ref, c) for c in commits.all_commits(store, ref)]
-    job = _Verification(store, progress or (lambda done, total: None))
-    checks = job.run(found)
-    if ref is not None and "@" in ref and not checks:
-        resolve(store, ref)  # It was removed meanwhile, so this tells that it is not there.
-        return verify(store, ref, progress)
-    return VerifyReport(checks, tuple(problems), job.done_bytes)
+        names, problems = [ref], []
+    problems += [p for run in names for p in _tag_problems(store, run)]
+    return VerifyReport(_checks(store, names, job), tuple(problems), job.done_bytes)
+
+
+def _check_one(store: LocalStore, ref: str, job: _Verification) -> list[CheckpointCheck]:
+    for _ in range(ATTEMPTS):
+        record = resolve(store, ref)
+        if checks := job.run([(record.run, record)]):
+            return checks
+    raise removed_too_fast(split_ref(ref)[0])
+
+
+def _checks(store: LocalStore, names: Sequence[str], job: _Verification) -> list[CheckpointCheck]:
+    """Check every checkpoint of some runs; where some are removed meanwhile, those that came."""
+    checks: list[CheckpointCheck] = []
+    seen: set[tuple[str, int]] = set()
+    for _ in range(ATTEMPTS):
+        listed = [(run, c) for run in names for c in commits.all_commits(store, run)]
+        new = [(run, c) for run, c in listed if (run, c.seq) not in seen]
+        seen |= {(run, c.seq) for run, c in new}
+        found = job.run(new)
+        checks += found
+        if len(found) == len(new):
+            break
+    return checks
 
 
 def _marker_problems(store: LocalStore) -> list[str]:
@@ -120,8 +133,9 @@ class _Verification:
         for _, _, part in opened:
             if isinstance(part, Part):
                 for row in part.chunks:
-                    todo[_key(part, row)] = row
-        self._total = sum(row.length for row in todo.values())
+                    if _key(part, row) not in self._verdicts:
+                        todo[_key(part, row)] = row
+        self._total += sum(row.length for row in todo.values())
         reads = [ChunkRead(row, key[0], (), False, "") for key, row in todo.items()]
         check_chunks(self._store, reads, self._note)
         verdicts = [(c, self._verdict(run, c, part)) for run, c, part in opened]
