@@ -4,8 +4,8 @@ It imports no framework, is started by ``spawn`` (never ``fork``), and holds the
 trainer dies, however it dies, the persister finishes the saves in its hands, notes the step at
 which the trainer was, and leaves.
 
-Messages in: ``open``, ``arena``, ``save``, ``prune``, ``bye``. Messages out: ``ready``, ``saved``,
-``failed``. Started as ``python -m holdfast.engine.persister FD HEARTBEAT_FD``.
+Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``bye``. Messages out: ``ready``, ``saved``,
+``failed``. ``client`` starts it, and hands down the descriptors of both.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class Persister:
 
     def _open(self, message: dict[str, Any]) -> None:
         self._keep = message["keep"]
+        # As the trainer says: it may have died before we looked who our parent is.
+        self._trainer_pid = message["trainer_pid"]
         writer = RunWriter(open_store(message["location"], create=True), message["run"])
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None

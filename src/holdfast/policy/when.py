@@ -31,7 +31,7 @@ from holdfast.policy.checks import (
 from holdfast.policy.moment import Moment, Past
 
 Then = Literal["exit", "continue"]
-_SECONDS = {"seconds": 1.0, "minutes": 60.0}
+_SECONDS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 # 0.3 / 0.1 is just below 3: a boundary reached by sums of fractions counts as reached.
 _EPOCH_TOLERANCE = 1e-9
 
@@ -149,7 +149,7 @@ class EveryTime(SavePolicy):
     """Due when that much time has passed since the last save, or since training began."""
 
     amount: float
-    unit: Literal["seconds", "minutes"]
+    unit: str
 
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reason if the time is up."""
@@ -217,6 +217,7 @@ def every(
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
+    hours: float | None = None,
     seconds: float | None = None,
 ) -> SavePolicy:
     """Return a policy that saves again and again; give exactly one of the amounts.
@@ -227,19 +228,21 @@ def every(
             after the steps 500, 1000, 1500, and never after step 0.
         epochs: Save when that many more epochs have finished; needs ``ckpt.step(epoch=…)``.
         minutes: Save when that much time has passed since the last save, or since the start.
+        hours: The same in hours.
         seconds: The same in seconds.
 
     Raises:
         UsageError: None or several are given, or the amount is not above zero.
     """
-    amounts = {"steps": steps, "epochs": epochs, "minutes": minutes, "seconds": seconds}
-    unit, amount = exactly_one("every", **amounts)
+    unit, amount = exactly_one(
+        "every", steps=steps, epochs=epochs, minutes=minutes, hours=hours, seconds=seconds
+    )
     if unit == "steps":
         return EverySteps(positive_int("every(steps=…)", amount))
     number = positive_number(f"every({unit}=…)", amount)
     if unit == "epochs":
         return EveryEpochs(number)
-    return EveryTime(number, "minutes" if unit == "minutes" else "seconds")
+    return EveryTime(number, unit)
 
 
 class on:  # noqa: N801 - reads as a word: save=on.signal() | on.exception()

@@ -81,6 +81,8 @@ class TestEvery:
         assert policy.due(moment(time_s=700.0), past(start_time_s=100.0)) == ("every 10 minutes",)
         assert policy.due(moment(time_s=700.0), past(saved_time_s=200.0)) == ()
         assert every(seconds=30).due(moment(time_s=30.0), past()) == ("every 30 seconds",)
+        assert every(hours=1).due(moment(time_s=3600.0), past()) == ("every hour",)
+        assert every(hours=1).due(moment(time_s=3599.0), past()) == ()
 
     @pytest.mark.parametrize(
         "amounts",
