@@ -1,4 +1,9 @@
-"""Host memory of this process and all its children, shared pages counted once."""
+"""Host memory of this process and all its children, shared pages counted once.
+
+Memory that is mapped by two processes must not be told from the sum of their shares, which are
+read one after the other while the second process maps more and more of it: anonymous files are
+counted by themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,12 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
 _INTERVAL_S = 0.01
+_OWN = ("Pss_Anon:", "Pss_File:")
 
 
 class Peak:
@@ -59,8 +65,12 @@ def _return_free_memory() -> None:
 
 
 def _family_bytes() -> int:
-    """Sum the proportional set sizes: a page that two processes map counts half in each."""
-    return sum(_pss_bytes(pid) for pid in _family())
+    """Sum the memory of all processes that is their own, and the anonymous files that they hold."""
+    family = _family()
+    files: dict[int, int] = {}
+    for pid in family:
+        files.update(_anonymous_files(pid))
+    return sum(_own_bytes(pid) for pid in family) + sum(files.values())
 
 
 def _family() -> set[int]:
@@ -81,9 +91,24 @@ def _family() -> set[int]:
     return family
 
 
-def _pss_bytes(pid: int) -> int:
+def _own_bytes(pid: int) -> int:
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_OWN))
+
+
+def _anonymous_files(pid: int) -> dict[int, int]:
+    """Return the bytes of memory that each anonymous file of a process takes, by inode."""
+    found: dict[int, int] = {}
+    try:
+        entries = list((_PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        return found
+    for entry in entries:
+        with suppress(OSError):
+            if os.readlink(entry).startswith("/memfd:"):
+                status = entry.stat()
+                found[status.st_ino] = status.st_blocks * 512
+    return found

@@ -4,8 +4,8 @@ It imports no framework, is started by ``spawn`` (never ``fork``), and holds the
 trainer dies, however it dies, the persister finishes the saves in its hands, notes the step at
 which the trainer was, and leaves.
 
-Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``bye``. Messages out: ``ready``, ``saved``,
-``failed``. ``client`` starts it, and hands down the descriptors of both.
+Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``bye``. Messages out: ``ready``,
+``saved``, ``failed``. ``client`` starts it, and hands down the descriptors of both.
 """
 
 from __future__ import annotations
