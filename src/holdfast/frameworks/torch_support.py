@@ -205,3 +205,8 @@ register_change_probe(
         t for entry in o.state.values() for t in entry.values() if isinstance(t, torch.Tensor)
     ),
 )
+# Its state_dict() would wait for the device.
+register_change_probe(
+    lambda v: isinstance(v, torch.amp.GradScaler),
+    lambda s: changes_of(t for t in (s._scale, s._growth_tracker) if isinstance(t, torch.Tensor)),
+)
