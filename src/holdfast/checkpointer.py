@@ -21,7 +21,7 @@ from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.engine.signals import SignalWatch
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, RestoreIncomplete, UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
@@ -62,7 +62,8 @@ class Checkpointer:
 
     Raises:
         UsageError: An argument is not possible.
-        StoreUnavailable: The store cannot be written.
+        StoreUnavailable: The location is a file, or its folder cannot be made. That a store may
+            not be written, the first ``restore`` or save tells.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Checkpointer:
         self._schedule = Schedule(save, self._store, run)
         self._boundary: Boundary | None = None
         self._is_open = True
+        # Why the state has a checkpoint's values in some places only, or None.
+        self._half_restored: RestoreIncomplete | None = None
         self._pid = os.getpid()
         self._is_prepared = False
         self._saver = Saver(
@@ -142,6 +145,8 @@ class Checkpointer:
         Raises:
             NoGoodCheckpoint: There are checkpoints, but all of them are damaged.
             Mismatch: The checkpoint does not fit; nothing was changed.
+            RestoreIncomplete: An object of the state refused its part after others had theirs;
+                nothing is saved until another restore.
             RunBusy: Another live process is writing the run.
         """
         self._require_open()
@@ -157,9 +162,14 @@ class Checkpointer:
             rng=self._rng,
             spare=self._saver.lend_memory(),
         )
-        outcome = self._restore(ref, wanted)
+        try:
+            outcome = self._restore(ref, wanted)
+        except RestoreIncomplete as error:
+            self._half_restored = error
+            raise
         if outcome is None:
             return None
+        self._half_restored = None
         self.next_step = outcome.record.step + 1
         self._schedule.restart(outcome.record.step)
         self._ledger.restart(outcome.record.id)
@@ -205,7 +215,7 @@ class Checkpointer:
             SaveFailed, NoSpace, StoreUnavailable: An earlier save in the background failed, and
                 ``on_error`` is ``raise``.
         """
-        self._require_open()
+        self._require_usable()
         step = check_step(step)
         self._ledger.tell_errors()
         self._saver.client.heartbeat.beat(step)
@@ -239,7 +249,7 @@ class Checkpointer:
         Returns:
             A handle; ``.wait()`` returns once the checkpoint is durable.
         """
-        self._require_open()
+        self._require_usable()
         step = check_step(step)
         if tag is not None:
             check_tag(tag)
@@ -356,7 +366,7 @@ class Checkpointer:
     def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
         """Save at the last whole step, if there is one that the state is still at."""
         boundary, saved_step = self._boundary, self._schedule.saved_step
-        wanted = self._schedule.wants_exception or came
+        wanted = (self._schedule.wants_exception or came) and self._half_restored is None
         if not wanted or boundary is None or boundary.step == saved_step:
             return
         name = "a signal" if came else type(error).__name__
@@ -395,6 +405,14 @@ class Checkpointer:
     def _exit_signal(self, came: tuple[int, ...]) -> int | None:
         asked = self._schedule.signals
         return next((number for number in came if asked.get(number) == "exit"), None)
+
+    def _require_usable(self) -> None:
+        self._require_open()
+        if self._half_restored is not None:
+            raise RestoreIncomplete(
+                "The state is half restored, so that it is neither trained nor saved with. Restore "
+                f"again, or start the process anew. What happened: {self._half_restored}"
+            ) from self._half_restored
 
     def _require_open(self) -> None:
         if not self._is_open:

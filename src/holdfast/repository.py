@@ -99,7 +99,12 @@ class Store:
         """Remove the checkpoints of a run that a policy does not keep.
 
         The newest and the tagged ones always stay.
+
+        Raises:
+            UsageError: It is no policy, or ranks by a metric that no checkpoint has.
         """
+        if not isinstance(keep, KeepPolicy):
+            raise UsageError(f"keep takes a policy such as keep.last(3), not {keep!r}.")
         store = self._open()
         require_run(store, run)
         return apply_retention(store, run, keep, dry_run=dry_run)

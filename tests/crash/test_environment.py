@@ -14,6 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
     holdfast.Store(store).remove(f"{RUN}@1")
     save(store, 3, kib=2048)
     assert_has(store, 2, 3, kib=2048)
+    assert debris(store, RUN) == set()
+
+
+def test_a_full_disk_can_be_pruned(small_disk: Path) -> None:
+    store = small_disk / "store"
+    for step in (1, 2, 3):
+        save(store, step, kib=1024)
+    with open(small_disk / "ballast", "wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free == 0
+    holdfast.Store(store).remove(f"{RUN}@2")
+    assert holdfast.Store(store).prune(RUN, keep.last(1)).freed_bytes > 1 << 20
+    assert_has(store, 3, kib=1024)
+    save(store, 4, kib=1024)
+    assert_has(store, 3, 4, kib=1024)
     assert debris(store, RUN) == set()
 
 

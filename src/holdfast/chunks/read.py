@@ -105,6 +105,7 @@ def read_chunks(
     full: bool = False,
     spare: memoryview | None = None,
     progress: Callable[[int], None] | None = None,
+    all_good: Callable[[], object] | None = None,
 ) -> None:
     """Read chunks to where they go, all checked.
 
@@ -116,6 +117,8 @@ def read_chunks(
         spare: Memory to keep old content in while chunks come from the disk. Without it they are
             read twice.
         progress: Called with the bytes of each chunk that is done; from several threads.
+        all_good: Called once all chunks are known to be good, before what is changed cannot be
+            put back any more.
 
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good. Memory that stood
@@ -125,7 +128,7 @@ def read_chunks(
     session = _Session(store, ref, full, spare, progress or (lambda n: None))
     # The readers are closed last: after an error, threads may still be at work.
     with session.closing(), ThreadPoolExecutor(THREADS, "holdfast-read") as pool:
-        session.run(reads, pool)
+        session.run(reads, pool, all_good or (lambda: None))
 
 
 class _Session:
@@ -149,13 +152,19 @@ class _Session:
         self._cold: list[ChunkRead] = []
         self._undo = Undo(spare if spare is not None else memoryview(b""))
 
-    def run(self, reads: Sequence[ChunkRead], pool: ThreadPoolExecutor) -> None:
+    def run(
+        self,
+        reads: Sequence[ChunkRead],
+        pool: ThreadPoolExecutor,
+        all_good: Callable[[], object],
+    ) -> None:
         standing = _by_pack([r for r in reads if r.in_place])
         new = [r for r in reads if not r.in_place]
         can_undo = self._can_undo(standing)
         try:
             _finish_all(pool, self._take_in if can_undo else self._look_at, standing)
             _finish_all(pool, self._read_new, batches(new))
+            all_good()
         except BaseException:
             self._undo.put_back()
             raise

@@ -61,7 +61,7 @@ def _show_store(report: DoctorReport | None) -> None:
     output.facts((_title(name), value_text(name, value)) for name, value in report.facts.items())
     _show_problems(report.problems)
     if not report.problems:
-        output.say("No problems found; 'holdfast verify' also reads every stored byte.")
+        output.say("No problems in the store; 'holdfast verify' also reads every stored byte.")
 
 
 def _show_problems(problems: Sequence[str]) -> None:

@@ -120,7 +120,7 @@ def _show_run(run: str, newest_first: Sequence[CheckpointInfo], stored_bytes: in
 def _show_damaged(run: str, damaged: Sequence[str]) -> None:
     if damaged:
         output.say(
-            Styled("damaged", "bold red"),
+            Styled("unreadable", "bold red"),
             f"  {plural(len(damaged), 'checkpoint')} of {run} cannot be read and "
             f"{'is' if len(damaged) == 1 else 'are'} not listed: see 'holdfast verify {run}'",
         )

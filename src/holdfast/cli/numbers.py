@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime, timedelta
 
@@ -28,26 +27,6 @@ def bytes_text(count: int) -> str:
     while abs(value) >= 999.5 and power + 1 < len(_BYTE_UNITS):
         value, power = value / 1000, power + 1
     return f"{_three_digits(value)} {_BYTE_UNITS[power]}"
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in the two units that matter.
-
-    >>> duration_text(0.0042), duration_text(83), duration_text(9000)
-    ('4.20 ms', '1 min 23 s', '2 h 30 min')
-    """
-    if not math.isfinite(seconds):
-        return "unknown"
-    if seconds < 1:
-        return f"{_three_digits(seconds * 1000)} ms" if seconds >= 1e-4 else "0 ms"
-    if seconds < _MINUTE_S:
-        return f"{_three_digits(seconds)} s"
-    whole = round(seconds)
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
-    if whole < _DAY_S:
-        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
-    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
 def age_text(then: datetime, now: datetime) -> str:

@@ -66,7 +66,7 @@ def run_of(ref: str) -> str:
 
 def _show(report: VerifyReport) -> None:
     for check in report.checkpoints:
-        output.say(_verdict(check.ok), "  ", check.ref)
+        output.say(_verdict(check), "  ", check.ref)
         for problem in check.problems:
             output.say("         ", problem)
     for problem in report.problems:
@@ -75,10 +75,12 @@ def _show(report: VerifyReport) -> None:
         output.say("No checkpoints to check.")
         return
     output.say()
-    damaged = [check for check in report.checkpoints if not check.ok]
+    damaged = [check for check in report.checkpoints if not check.ok and not check.too_new]
+    too_new = sum(check.too_new for check in report.checkpoints)
     output.say(
         f"{plural(len(report.checkpoints), 'checkpoint')} checked, "
         f"{bytes_text(report.checked_bytes)} read, {len(damaged)} damaged"
+        + (f", {too_new} too new for this version of holdfast" if too_new else "")
     )
     if damaged:
         _show_way_out(report.checkpoints, {run_of(check.ref) for check in damaged})
@@ -92,8 +94,10 @@ def _show_way_out(checks: Sequence[CheckpointCheck], damaged_runs: set[str]) -> 
             output.say(f"last good of {run}: none among those checked")
 
 
-def _verdict(ok: bool) -> Styled:
-    return Styled("OK     ", "green") if ok else Styled("damaged", "bold red")
+def _verdict(check: CheckpointCheck) -> Styled:
+    if check.too_new:
+        return Styled("too new", "yellow")
+    return Styled("OK     ", "green") if check.ok else Styled("damaged", "bold red")
 
 
 def _as_json(report: VerifyReport) -> dict[str, object]:
@@ -101,7 +105,12 @@ def _as_json(report: VerifyReport) -> dict[str, object]:
         "ok": report.ok,
         "checked_bytes": report.checked_bytes,
         "checkpoints": [
-            {"ref": check.ref, "ok": check.ok, "problems": check.problems}
+            {
+                "ref": check.ref,
+                "ok": check.ok,
+                "too_new": check.too_new,
+                "problems": check.problems,
+            }
             for check in report.checkpoints
         ],
         "problems": report.problems,

@@ -109,6 +109,17 @@ class Cursor:
         Raises:
             Mismatch: The position would mean other samples here; nothing was changed.
         """
+        numbers = self.check_fit(saved)
+        self._move(numbers["epoch"], numbers["position"])
+        self._was_loaded = True
+        self._ticket += 1
+
+    def check_fit(self, saved: Mapping[str, object]) -> Mapping[str, int]:
+        """Return a saved position if it means the same samples here; nothing is changed.
+
+        Raises:
+            Mismatch: It does not.
+        """
         numbers = {k: v for k, v in saved.items() if type(v) is int}
         if problems := self._problems(saved, numbers):
             raise Mismatch(
@@ -117,9 +128,7 @@ class Cursor:
                 "leave it out of the restore to begin the data anew.",
                 problems=problems,
             )
-        self._move(numbers["epoch"], numbers["position"])
-        self._was_loaded = True
-        self._ticket += 1
+        return numbers
 
     def _move(self, epoch: int, position: int) -> None:
         self.epoch, self.position = epoch, position

@@ -104,3 +104,7 @@ class Sampler:
             Mismatch: The position would mean other samples here; nothing was changed.
         """
         self._cursor.load(state)
+
+    def check_state_dict(self, state: Mapping[str, object]) -> None:
+        """Raise Mismatch where ``load_state_dict`` would; nothing is changed."""
+        self._cursor.check_fit(state)

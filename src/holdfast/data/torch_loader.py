@@ -151,6 +151,10 @@ class DataLoader:
         """
         self._cursor.load(state)
 
+    def check_state_dict(self, state: Mapping[str, object]) -> None:
+        """Raise Mismatch where ``load_state_dict`` would; nothing is changed."""
+        self._cursor.check_fit(state)
+
 
 class _Remaining:
     """What PyTorch's loader asks for the deliveries of the epoch under way."""

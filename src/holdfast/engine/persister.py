@@ -183,9 +183,9 @@ class Persister:
     def _retain(self) -> None:
         if not self._keep or self._writer is None:
             return
-        policy = united(self._keep)
+        policy, store, run = united(self._keep), self._writer.store, self._writer.run
         try:
-            report = apply_retention(self._writer.store, self._writer.run, policy, dry_run=False)
+            report = apply_retention(store, run, policy, dry_run=False, strict=False)
         except HoldfastError as error:
             # The checkpoint is safe; old ones stay a little longer.
             _log.warning("Old checkpoints of %r were not removed: %s", self._writer.run, error)

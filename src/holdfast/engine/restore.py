@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.read import read_chunks, reads_of
+from holdfast.engine.signals import uninterrupted
 from holdfast.errors import (
     DataError,
     HoldfastError,
@@ -113,9 +114,11 @@ def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome
     set_generators = binder.fresh(generators) if generators is not None else None
     _settle(binder, wanted)
     copy_overlaps = binder.stage_overlaps()
-    _read(store, part, binder, ref, wanted)
-    copy_overlaps()
-    value, notes = _apply(apply, set_generators, ref)
+    with ExitStack() as stack:
+        # From when all is known to be good until all has its values, nobody is interrupted.
+        _read(store, part, binder, ref, wanted, lambda: stack.enter_context(uninterrupted()))
+        copy_overlaps()
+        value, notes = _apply(apply, set_generators, ref)
     return Outcome(
         record, value, tuple(binder.missing), tuple(binder.unexpected), notes=tuple(notes)
     )
@@ -232,13 +235,21 @@ def _bind_root(binder: Binder, state: Node, wanted: Wanted) -> Thunk:
 def _settle(binder: Binder, wanted: Wanted) -> None:
     problems = list(binder.problems)
     if wanted.strict:
+        problems += binder.differing
         problems += [f"{path!r}: wanted, but not in the checkpoint" for path in binder.missing]
         problems += [f"{path!r}: in the checkpoint, but not wanted" for path in binder.unexpected]
     if problems:
         raise unfit(problems)
 
 
-def _read(store: LocalStore, part: Part, binder: Binder, ref: str, wanted: Wanted) -> None:
+def _read(
+    store: LocalStore,
+    part: Part,
+    binder: Binder,
+    ref: str,
+    wanted: Wanted,
+    all_good: Callable[[], object],
+) -> None:
     lengths = [chunk.length for chunk in part.chunks]
     spans = plan_reads(part.arrays, lengths, [read.row for read in binder.reads])
     pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {
@@ -253,14 +264,21 @@ def _read(store: LocalStore, part: Part, binder: Binder, ref: str, wanted: Wante
         ]
         for chunk, found in spans.items()
     }
-    read_chunks(store, reads_of(part, pieces), ref=ref, full=wanted.full, spare=wanted.spare)
+    read_chunks(
+        store,
+        reads_of(part, pieces),
+        ref=ref,
+        full=wanted.full,
+        spare=wanted.spare,
+        all_good=all_good,
+    )
 
 
 def _apply(apply: Thunk, set_generators: Thunk | None, ref: str) -> tuple[Any, list[str]]:
     try:
         value = apply()
         absent = rng_state.apply(set_generators()) if set_generators is not None else []
-    except HoldfastError:
+    except RestoreIncomplete:
         raise
     except Exception as error:
         raise RestoreIncomplete(

@@ -41,7 +41,7 @@ class CommitRecord:
     """What a commit says of its checkpoint.
 
     ``state_bytes`` are the bytes of all arrays, ``stored_bytes`` those that this save wrote
-    into packs. ``created_ns`` counts nanoseconds since the epoch, UTC.
+    into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC.
     """
 
     run: str

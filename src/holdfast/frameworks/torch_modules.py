@@ -7,6 +7,7 @@ are made anew and handed to ``load_state_dict``.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -55,7 +56,10 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         for thunk in placed:
             thunk()
         if handed:
-            module.load_state_dict({k: thunk() for k, thunk in handed.items()}, strict=False)
+            given = OrderedDict((key, thunk()) for key, thunk in handed.items())
+            # What the module's classes say of the version of their state: that of their own.
+            given._metadata = getattr(live, "_metadata", None)  # type: ignore[attr-defined]
+            module.load_state_dict(given, strict=False)
         return module
 
     return load
@@ -143,6 +147,11 @@ def _bind_state(binder: Binder, child: Node, value: object, path: str) -> Thunk:
         same_dtype = str(value.dtype).removeprefix("torch.") == row.dtype
         if row.shape == tuple(value.shape) and same_dtype:
             return binder.into(child, value, child.path)
+        if row.shape != tuple(value.shape):
+            binder.problems.append(
+                f"{child.path!r}: saved with the shape {list(row.shape)}, the optimizer has "
+                f"{list(value.shape)}"
+            )
     return binder.fresh(child)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from holdfast.history.log import require_run
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
+
+_log = logging.getLogger("holdfast")
 
 LATEST = "latest"
 # How often a ref is looked up again because what it named was removed meanwhile.
@@ -61,13 +64,14 @@ def resolve(store: LocalStore, ref: str) -> CommitRecord:
     records = [c for c in everything if isinstance(c, CommitRecord)]
     if not records:
         raise _none_at_all(run, [c for c in everything if isinstance(c, DamagedCommit)])
+    damaged = [c for c in everything if isinstance(c, DamagedCommit)]
     if what == LATEST:
         return records[-1]
     if what.startswith("best:"):
-        return _best(run, what.removeprefix("best:"), records)
+        return _best(run, what.removeprefix("best:"), records, damaged)
     if re.fullmatch(r"[+-]*\d+", what):
-        return _at_step(run, what, records, everything)
-    return _tagged(store, run, what, records)
+        return _at_step(run, what, records, damaged)
+    return _tagged(store, run, what, records, damaged)
 
 
 def read_ref(store: LocalStore, ref: str, read: Callable[[CommitRecord], _T]) -> _T:
@@ -99,7 +103,9 @@ def removed_too_fast(run: str) -> StoreUnavailable:
     )
 
 
-def _best(run: str, text: str, records: list[CommitRecord]) -> CommitRecord:
+def _best(
+    run: str, text: str, records: list[CommitRecord], damaged: list[DamagedCommit]
+) -> CommitRecord:
     metric, highest = text, False
     for suffix, flag in ((":max", True), (":min", False)):
         if text.endswith(suffix):
@@ -109,31 +115,57 @@ def _best(run: str, text: str, records: list[CommitRecord]) -> CommitRecord:
         names = sorted({name for c in records for name in c.metrics})
         raise NotFound(
             f"No checkpoint of run {run!r} has a finite metric {metric!r}. Metrics there: "
-            f"{', '.join(names) or 'none'}.",
+            f"{', '.join(names) or 'none'}.{_also_damaged(damaged)}",
             run=run,
             metric=metric,
         )
     sign = -1 if highest else 1
-    return min(ranked, key=lambda c: (sign * c.metrics[metric], c.seq))
+    best = min(ranked, key=lambda c: (sign * c.metrics[metric], c.seq))
+    if damaged:
+        raise ManifestDamaged(
+            f"Which checkpoint of run {run!r} is best by {metric!r} cannot be told:"
+            f"{_also_damaged(damaged)} Of those that can be read it is {run}@{best.step}: ask for "
+            "that, or delete the damaged record.",
+            run=run,
+            metric=metric,
+            best_readable=best.step,
+        )
+    return best
 
 
 def _at_step(
-    run: str, text: str, records: list[CommitRecord], everything: list[CommitRecord | DamagedCommit]
+    run: str, text: str, records: list[CommitRecord], damaged: list[DamagedCommit]
 ) -> CommitRecord:
     step = int(text) if len(text) < 20 and text.lstrip("+-") == text.lstrip("+") else text
     found = [c for c in records if c.step == step]
     if found:
+        later = [c for c in damaged if c.seq > found[-1].seq]
+        if later:
+            _log.warning(
+                "%s@%s is the newest checkpoint of that step that can be read, but%s It may have "
+                "been of the same step.",
+                run,
+                step,
+                _also_damaged(later),
+            )
         return found[-1]
     steps = ", ".join(str(c.step) for c in records[-10:])
-    damaged = sum(isinstance(c, DamagedCommit) for c in everything)
-    more = f" {damaged} commit(s) of the run are damaged and cannot be read." if damaged else ""
-    text = f"Run {run!r} has no checkpoint at step {step}. Its last ones: {steps}.{more}"
-    if damaged:
-        raise ManifestDamaged(text, run=run, step=step)
-    raise NotFound(text, run=run, step=step)
+    kind = ManifestDamaged if damaged else NotFound
+    raise kind(
+        f"Run {run!r} has no checkpoint at step {step}. Its last ones: {steps}."
+        f"{_also_damaged(damaged)}",
+        run=run,
+        step=step,
+    )
 
 
-def _tagged(store: LocalStore, run: str, name: str, records: list[CommitRecord]) -> CommitRecord:
+def _tagged(
+    store: LocalStore,
+    run: str,
+    name: str,
+    records: list[CommitRecord],
+    damaged: list[DamagedCommit],
+) -> CommitRecord:
     known = {tag.name: tag for tag in tags.all_tags(store, run)}
     tag = known.get(name)
     if tag is None:
@@ -147,12 +179,20 @@ def _tagged(store: LocalStore, run: str, name: str, records: list[CommitRecord])
     for record in records:
         if record.id == tag.checkpoint_id:
             return record
-    raise NotFound(
-        f"The tag {name!r} of run {run!r} names a checkpoint that is not there any more or whose "
-        "commit is damaged; 'holdfast verify' tells which.",
+    kind = ManifestDamaged if damaged else NotFound
+    raise kind(
+        f"The tag {name!r} of run {run!r} names a checkpoint that is not there any more."
+        f"{_also_damaged(damaged)}",
         run=run,
         tag=name,
     )
+
+
+def _also_damaged(damaged: list[DamagedCommit]) -> str:
+    if not damaged:
+        return ""
+    shown = ", ".join(commit.key for commit in damaged[:5])
+    return f" {len(damaged)} commit record(s) of the run cannot be read ({shown})."
 
 
 def _none_at_all(run: str, damaged: list[DamagedCommit]) -> Exception:

@@ -11,7 +11,7 @@ from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.log import log
 from holdfast.history.refs import resolve
 from holdfast.history.sweep import InDoubt, find_garbage, sweep
-from holdfast.policy import KeepPolicy, parse_keep, plan_retention
+from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
 from holdfast.store.local import LocalStore
 
@@ -41,13 +41,27 @@ def united(texts: Sequence[str]) -> KeepPolicy:
 
 
 def apply_retention(
-    store: LocalStore, run: str, policy: KeepPolicy, *, dry_run: bool
+    store: LocalStore, run: str, policy: KeepPolicy, *, dry_run: bool, strict: bool = True
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
     The newest and the tagged ones always stay. Safe beside saves and other removals.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        policy: What is worth keeping.
+        dry_run: Only tell what would be removed.
+        strict: A policy that ranks by a metric which no checkpoint has is refused; a run that has
+            just begun may not have measured it yet.
+
+    Raises:
+        UsageError: No checkpoint has the metric of a policy.
     """
-    plan = plan_retention(log(store, run), policy)
+    checkpoints = log(store, run)
+    if strict:
+        _check_metrics(run, checkpoints, policy)
+    plan = plan_retention(checkpoints, policy)
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
     removed = list(plan.removed)
     if dry_run or not removed:
@@ -60,6 +74,18 @@ def apply_retention(
         removed = [(info, reason) for info, reason in removed if info.id not in tagged]
         _unlist(store, run, [info for info, _ in removed])
     return PruneReport(kept, removed, sweep(store, run), dry_run)
+
+
+def _check_metrics(run: str, checkpoints: Sequence[CheckpointInfo], policy: KeepPolicy) -> None:
+    there = {name for info in checkpoints for name in info.metrics}
+    for member in members(policy):
+        if isinstance(member, KeepBest) and checkpoints and member.metric not in there:
+            raise UsageError(
+                f"No checkpoint of run {run!r} has the metric {member.metric!r}, so that it keeps "
+                f"none; nothing was removed. Metrics there: {', '.join(sorted(there)) or 'none'}.",
+                run=run,
+                metric=member.metric,
+            )
 
 
 def remove(store: LocalStore, ref: str) -> PruneReport:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.chunks.check import check_chunks
 from holdfast.chunks.read import ChunkRead
-from holdfast.errors import DataError, HoldfastError
+from holdfast.errors import DataError, HoldfastError, InvalidName, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
@@ -24,11 +24,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointCheck:
-    """What verification found of one checkpoint; ``problems`` is empty where it is good."""
+    """What verification found of one checkpoint; ``problems`` is empty where it is good.
+
+    One that is ``too_new`` for this version could not be checked; nothing is known to be wrong.
+    """
 
     ref: str
     ok: bool
     problems: tuple[str, ...] = ()
+    too_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def verify(
     Raises:
         NotFound: There is no such run or checkpoint.
     """
+    if ref is not None and not isinstance(ref, str):
+        raise InvalidName(f"{ref!r} is no ref and no name of a run.", name=ref)
     job = _Verification(store, progress or (lambda done, total: None))
     if ref is not None and "@" in ref:
         return VerifyReport(_check_one(store, ref, job), (), job.done_bytes)
@@ -147,14 +153,14 @@ class _Verification:
             return self._store.exists(found.key)
         return commits.is_listed(self._store, found.run, found.seq, found.id)
 
-    def _open(self, found: CommitRecord | DamagedCommit) -> Part | str:
+    def _open(self, found: CommitRecord | DamagedCommit) -> Part | HoldfastError:
         if isinstance(found, DamagedCommit):
-            return str(found.error)
+            return found.error
         try:
             part = commits.read_only_part(self._store, found)
             decode_tree(part.tree, len(part.arrays), what=f"{found.run}@{found.step}")
         except HoldfastError as error:
-            return str(error)
+            return error
         return part
 
     def _note(self, read: ChunkRead, problem: str | None) -> None:
@@ -164,14 +170,18 @@ class _Verification:
             self._progress(self.done_bytes, self._total)
 
     def _verdict(
-        self, run: str, found: CommitRecord | DamagedCommit, part: Part | str
+        self, run: str, found: CommitRecord | DamagedCommit, part: Part | HoldfastError
     ) -> CheckpointCheck:
         if isinstance(found, DamagedCommit):
             key = RunKeys(run).commit(found.seq)
-            return CheckpointCheck(f"{run}, commit {found.seq} ({key})", False, (str(found.error),))
+            name, too_new = (
+                f"{run}, commit {found.seq} ({key})",
+                isinstance(found.error, StoreTooNew),
+            )
+            return CheckpointCheck(name, False, (str(found.error),), too_new)
         ref = f"{run}@{found.step}"
-        if isinstance(part, str):
-            return CheckpointCheck(ref, False, (part,))
+        if isinstance(part, HoldfastError):
+            return CheckpointCheck(ref, False, (str(part),), isinstance(part, StoreTooNew))
         problems = [
             f"{problem} (needed by {_leaf_of(part, i)!r})"
             for i, row in enumerate(part.chunks)

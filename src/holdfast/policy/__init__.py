@@ -4,13 +4,22 @@ Nothing here does I/O or reads a clock: the time is handed in with a ``Moment``.
 frozen value; several combine with ``|`` and the result holds where any of them does.
 """
 
-from holdfast.policy.keep import Candidate, KeepPolicy, Retention, keep, plan_retention
+from holdfast.policy.keep import (
+    Candidate,
+    KeepBest,
+    KeepPolicy,
+    Retention,
+    keep,
+    members,
+    plan_retention,
+)
 from holdfast.policy.moment import Moment, Past
 from holdfast.policy.text import format_keep, parse_keep
 from holdfast.policy.when import SavePolicy, every, on, updated_best
 
 __all__ = [
     "Candidate",
+    "KeepBest",
     "KeepPolicy",
     "Moment",
     "Past",
@@ -19,6 +28,7 @@ __all__ = [
     "every",
     "format_keep",
     "keep",
+    "members",
     "on",
     "parse_keep",
     "plan_retention",

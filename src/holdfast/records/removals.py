@@ -13,9 +13,9 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from holdfast.errors import ChunkMissing, StoreUnavailable
+from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records.processes import is_alive
 from holdfast.store.contract import ObjectInfo
@@ -37,9 +37,11 @@ def announced(store: LocalStore, run: str, checkpoint_ids: Sequence[str]) -> Ite
     who = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
     _ours.update(keys)
     try:
-        for key in keys:
-            # A removal need not outlive its process, so no power cut either.
-            store.put_hint(key, who)
+        # On a full disk only what is removed can make room, even for an announcement.
+        with suppress(NoSpace):
+            for key in keys:
+                # A removal need not outlive its process, so no power cut either.
+                store.put_hint(key, who)
         yield
     finally:
         _ours.difference_update(keys)

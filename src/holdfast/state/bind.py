@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from holdfast.state.numpy_arrays import as_bytes, memory_at
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
 from holdfast.state.stateful import accessors
+from holdfast.state.values import may_replace, member_of
 
 Thunk = Callable[[], Any]
 
@@ -55,6 +57,8 @@ class Binder:
         self.missing: list[str] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
+        # What is of another kind than wanted, but can be put in its place all the same.
+        self.differing: list[str] = []
         self._chosen = chosen
         self._fresh: dict[int, tuple[arrays.ArrayAdapter, Any]] = {}
         self._finished: dict[int, Any] = {}
@@ -110,8 +114,10 @@ class Binder:
             return lambda: target
         handler = _stateful_binder(target)
         if handler is not None:
-            inner = node.children[0] if node.kind == NodeKind.STATEFUL else node
-            return handler(self, inner, target, path)
+            if node.kind == NodeKind.STATEFUL:
+                self._compare_classes(node, target, path)
+                node = node.children[0]
+            return handler(self, node, target, path)
         if node.kind == NodeKind.STATEFUL:
             return self.into(node.children[0], target, path)
         if node.kind in (NodeKind.ARRAY, NodeKind.ALIAS):
@@ -128,12 +134,33 @@ class Binder:
             return self._sequence_into(node, target, path)
         if isinstance(target, dict | list | tuple):
             return self._problem(path, f"saved as {_describe(node)}, wanted {_kind_of(target)}")
+        return self._value_into(node, target, path)
+
+    def _value_into(self, node: Node, target: Any, path: str) -> Thunk:
+        if node.kind == NodeKind.ENUM and isinstance(target, Enum):
+            # Its class need not be found by name.
+            value = member_of(type(target), node.value, path)
+            return lambda: value
+        if not may_replace(node.kind, target):
+            self.differing.append(
+                f"{path!r}: saved as {_describe(node)}, wanted {_kind_of(target)}"
+            )
         return self.fresh(node)
+
+    def _compare_classes(self, node: Node, target: Any, path: str) -> None:
+        """Note an object that is to take the state of one of another class.
+
+        Modules may: their leaves tell whether they fit. Of an optimizer or a schedule the same
+        names can mean other things.
+        """
+        saved, wanted = node.type_name.rpartition(":")[2], type(target).__qualname__
+        if saved != wanted and not any(applies(target) for applies in _told_by_leaves):
+            self.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
 
     def _array_into(self, node: Node, target: Any, path: str) -> Thunk:
         adapter = arrays.adapter_of(target)
         if adapter is None or isinstance(target, str | bytes):
-            if target is None or isinstance(target, str | bytes):
+            if target is None or type(target).__name__ == self.rows[node.row].framework:
                 return self.fresh(node)
             spec = self._spec(node.row)
             return self._problem(path, f"saved as {spec}, wanted {_kind_of(target)}")
@@ -330,6 +357,14 @@ class Binder:
         return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
 
 
+_told_by_leaves: list[Callable[[object], bool]] = []
+
+
+def register_told_by_leaves(applies: Callable[[object], bool]) -> None:
+    """Let objects take the state of another class: the paths of their leaves tell what fits."""
+    _told_by_leaves.append(applies)
+
+
 StatefulBinder = Callable[[Binder, Node, Any, str], Thunk]
 _binders: list[tuple[Callable[[object], bool], StatefulBinder]] = []
 
@@ -354,6 +389,12 @@ def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Th
     assert found is not None
     get, put = found
     make = overlay(node, get(), binder.fresh) if is_partial(node) else binder.fresh(node)
+    check = getattr(target, "check_state_dict", None)
+    if callable(check) and not _has_arrays(node):
+        try:
+            check(make())
+        except Mismatch as error:
+            binder.problems.append(f"{path!r}: {error}")
 
     def load() -> Any:
         put(make())

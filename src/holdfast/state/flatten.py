@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from holdfast.errors import UnsupportedLeaf, UsageError
+from holdfast.errors import HoldfastError, UnsupportedLeaf, UsageError
 from holdfast.format.tree import KeyKind, NodeKind, TreeColumns
 from holdfast.state import arrays, codecs, values
 from holdfast.state.paths import Patterns, join, selector
@@ -298,7 +298,7 @@ def _stateful(walk: _Walk, value: Any, path: str) -> None:
     found = accessors(value)
     assert found is not None
     earlier = walk.remembered.get(id(value))
-    inner = found[0]() if earlier is None else earlier
+    inner = _asked(found[0], value, path) if earlier is None else earlier
     walk.wrapped(NodeKind.STATEFUL, values.type_name(type(value)), value, inner, path)
 
 
@@ -306,7 +306,22 @@ def _custom(walk: _Walk, value: Any, path: str) -> None:
     codec = codecs.codec_of(type(value))
     assert codec is not None
     with walk.unfiltered():
-        walk.wrapped(NodeKind.CUSTOM, codec.name, value, codec.encode(value), path)
+        inner = _asked(lambda: codec.encode(value), value, path)
+        walk.wrapped(NodeKind.CUSTOM, codec.name, value, inner, path)
+
+
+def _asked(give: Callable[[], object], value: object, path: str) -> object:
+    """Return what an object gives of its state; say where, if it fails."""
+    try:
+        return give()
+    except HoldfastError:
+        raise
+    except Exception as error:
+        raise UnsupportedLeaf(
+            f"{path!r} is a {type(value).__qualname__} that could not give its state: "
+            f"{type(error).__name__}: {error}. Nothing was saved. To leave it out: skip={path!r}.",
+            path=path,
+        ) from error
 
 
 _PLAIN: dict[type, Handler] = {

@@ -46,9 +46,23 @@ def require_class(node: Node) -> None:
     if node.kind == NodeKind.CUSTOM:
         _codec(node)
     elif node.kind == NodeKind.NAMED_TUPLE:
-        values.known_class(node.type_name, tuple, node.path)
+        cls: Any = values.known_class(node.type_name, tuple, node.path)
+        _require_fields(node, getattr(cls, "_fields", ()))
     elif node.kind == NodeKind.DATACLASS:
-        _dataclass_of(node)
+        _require_fields(node, [f.name for f in dataclasses.fields(_dataclass_of(node))])
+
+
+def _require_fields(node: Node, known: Sequence[str]) -> None:
+    # Fields that the checkpoint lacks may have been left out by a filter.
+    gone = [str(child.key) for child in node.children if child.key not in known]
+    if gone:
+        raise UnknownType(
+            f"{node.path!r} was saved as another version of {node.type_name}, with the fields "
+            f"{', '.join(gone)}, which it does not have here. Give an object to load into with "
+            "into=, or leave them out with skip=.",
+            path=node.path,
+            type_name=node.type_name,
+        )
 
 
 def _decoded(node: Node, tree: Any) -> Any:
@@ -81,11 +95,14 @@ def _dataclass_of(node: Node) -> Any:
 
 def _dataclass(node: Node, fields: Mapping[str, Any]) -> Any:
     cls = _dataclass_of(node)
-    names = {f.name for f in dataclasses.fields(cls)}
     made = object.__new__(cls)
-    for name, value in fields.items():
-        if name in names:
-            object.__setattr__(made, name, value)
+    for f in dataclasses.fields(cls):
+        if f.name in fields:
+            object.__setattr__(made, f.name, fields[f.name])
+        elif f.default_factory is not dataclasses.MISSING:
+            object.__setattr__(made, f.name, f.default_factory())
+        elif f.default is not dataclasses.MISSING:
+            object.__setattr__(made, f.name, f.default)
     return made
 
 

@@ -185,8 +185,58 @@ def decode_blob(kind: NodeKind, blob: bytes, type_name: str, path: str) -> Any:
     if kind == NodeKind.SCALAR:
         return decode_scalar(blob)
     if kind == NodeKind.ENUM:
-        return known_class(type_name, Enum, path)[blob.decode()]  # type: ignore[index]
+        return member_of(known_class(type_name, Enum, path), blob, path)
     return blob
+
+
+def member_of(cls: type, name: object, path: str) -> Any:
+    """Return the member of an enum that has a saved name.
+
+    Raises:
+        UnknownType: It has none of that name any more.
+    """
+    text = name.decode("utf-8", "surrogatepass") if isinstance(name, bytes) else str(name)
+    members: Any = getattr(cls, "__members__", {})
+    if text not in members:
+        raise UnknownType(
+            f"{path!r} was saved as {cls.__qualname__}.{text}, but {cls.__qualname__} has no such "
+            f"member here: {', '.join(members)}. Leave it out with skip={path!r}.",
+            path=path,
+            type_name=type_name(cls),
+        )
+    return members[text]
+
+
+_NUMBERS = frozenset(
+    {
+        NodeKind.TRUE,
+        NodeKind.FALSE,
+        NodeKind.INT,
+        NodeKind.BIG_INT,
+        NodeKind.FLOAT,
+        NodeKind.COMPLEX,
+        NodeKind.SCALAR,
+    }
+)
+
+
+def may_replace(kind: NodeKind, target: object) -> bool:
+    """Say whether a saved value may stand where ``target`` does: None for all, numbers for numbers.
+
+    >>> may_replace(NodeKind.FLOAT, 3), may_replace(NodeKind.STR, 3), may_replace(NodeKind.NONE, 3)
+    (True, False, True)
+    """
+    if kind == NodeKind.NONE or target is None:
+        return True
+    if isinstance(target, bool | int | float | complex | np.generic):
+        return kind in _NUMBERS
+    return (
+        (kind == NodeKind.STR and isinstance(target, str))
+        or (kind == NodeKind.BYTES and isinstance(target, bytes))
+        or (kind == NodeKind.DATETIME and isinstance(target, dt.datetime))
+        or (kind == NodeKind.PATH and isinstance(target, PurePath))
+        or (kind == NodeKind.CUSTOM)
+    )
 
 
 def encode_path(value: PurePath) -> bytes:

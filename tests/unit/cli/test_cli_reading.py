@@ -125,7 +125,7 @@ def test_doctor_looks_at_the_machine_alone(here, tmp_path):
 def test_doctor_looks_at_the_store(pristine):
     ran = holdfast("doctor", store=pristine)
     assert (ran.status, ran.err) == (0, "")
-    assert "No problems found" in ran.out
+    assert "No problems in the store" in ran.out
     report = holdfast("doctor", "--json", store=pristine).json
     assert report["store"]["problems"] == []
     assert report["machine"]["facts"]["folder"] == str(pristine)

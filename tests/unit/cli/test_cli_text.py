@@ -16,7 +16,6 @@ from holdfast.cli.machine import Fact
 from holdfast.cli.numbers import (
     age_text,
     bytes_text,
-    duration_text,
     higher_is_better,
     metric_text,
     plural,
@@ -55,24 +54,6 @@ class Checked:
 )
 def test_sizes_have_three_digits_and_never_four(count, text):
     assert bytes_text(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 ms"),
-        (0.0042, "4.20 ms"),
-        (0.5, "500 ms"),
-        (1.5, "1.50 s"),
-        (59.9, "59.9 s"),
-        (83, "1 min 23 s"),
-        (3600, "1 h 0 min"),
-        (200_000, "2 d 7 h"),
-        (float("nan"), "unknown"),
-    ],
-)
-def test_durations(seconds, text):
-    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_damaged_commits_are_passed_over_but_not_in_silence(store: holdfast.Stor
     key = RunKeys("r").commit(6)
     local.put(key, local.get(key)[:-1])
     assert store.info("r@latest").step == 40
-    with pytest.raises(ManifestDamaged, match=r"1 commit\(s\) of the run are damaged"):
+    with pytest.raises(ManifestDamaged, match=r"1 commit record\(s\) of the run cannot be read"):
         store.info("r@7")
     assert [i.step for i in store.log("r")] == [10, 20, 30, 5, 40]
 
@@ -149,4 +149,35 @@ def test_a_tag_of_what_is_gone(store: holdfast.Store) -> None:
     local = LocalStore(store.path)
     local.delete([RunKeys("r").commit(5)])
     with pytest.raises(NotFound, match="not there any more"):
+        store.info("r@v1.0")
+
+
+def test_the_best_of_a_run_with_a_damaged_commit_cannot_be_told(store: holdfast.Store) -> None:
+    """It may have been the damaged one: another is not handed out in its place."""
+    local = LocalStore(store.path)
+    key = RunKeys("r").commit(2)
+    local.put(key, local.get(key)[:-1])
+    with pytest.raises(ManifestDamaged, match="it is r@5: ask for that") as caught:
+        holdfast.load(store.path, "r@best:loss")
+    assert caught.value.best_readable == 5
+    assert store.info("r@10").step == 10
+
+
+def test_a_step_whose_newest_save_may_be_damaged_is_not_handed_out_in_silence(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(store_path, 1)
+    save(store_path, 1)
+    local = LocalStore(store_path)
+    key = RunKeys("r").commit(2)
+    local.put(key, local.get(key)[:-1])
+    assert holdfast.load(store_path, "r@1")["step"] == 1
+    assert key in caplog.text and "may have been of the same step" in caplog.text
+
+
+def test_a_tag_of_a_damaged_commit(store: holdfast.Store) -> None:
+    local = LocalStore(store.path)
+    key = RunKeys("r").commit(5)
+    local.put(key, local.get(key)[:-1])
+    with pytest.raises(ManifestDamaged, match=r"v1\.0"):
         store.info("r@v1.0")

@@ -224,3 +224,19 @@ def test_the_next_writer_clears_away_what_a_dead_one_left(store: holdfast.Store)
     assert list(local.temporaries("runs/")) == []
     local.discard([left])
     assert_intact(store, [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_a_metric_that_no_checkpoint_has_is_refused(store_path: Path) -> None:
+    for step in range(3):
+        holdfast.save(store_path, {"n": step}, run="r", step=step, metrics={"val_loss": 1.0})
+    store = holdfast.Store(store_path)
+    with pytest.raises(UsageError, match="Metrics there: val_loss"):
+        store.prune("r", keep.last(1) | keep.best("val_los"))
+    assert len(store.log("r")) == 3
+
+
+@pytest.mark.parametrize("policy", ["last:1", None, 3])
+def test_what_is_no_policy_is_refused(store_path: Path, policy: object) -> None:
+    holdfast.save(store_path, {"n": 1}, run="r", step=1)
+    with pytest.raises(UsageError, match="keep takes a policy"):
+        holdfast.Store(store_path).prune("r", policy)
