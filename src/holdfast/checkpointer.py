@@ -20,7 +20,7 @@ from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
-from holdfast.engine.signals import SignalWatch
+from holdfast.engine.signals import SignalWatch, uninterrupted
 from holdfast.errors import HoldfastError, RestoreIncomplete, UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
@@ -227,7 +227,9 @@ class Checkpointer:
         self._note_boundary(step)
         if not self._is_prepared:
             self._is_prepared = True
-            self._prepare()
+            if (error := self._prepare()) is not None:
+                # Told now, not hours later when the first save is due and fails.
+                _log.warning("The state cannot be saved as it is now: %s", error)
         handle = None
         if reasons:
             handle = self._save(
@@ -347,14 +349,14 @@ class Checkpointer:
             tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()
         return tree
 
-    def _prepare(self, patience_s: float = 0.0) -> None:
+    def _prepare(self, patience_s: float = 0.0) -> Exception | None:
         """Have memory for snapshots ready before the first is due.
 
         Done when the run begins, and at the end of its first step: by then all of the state is
-        there, the optimizer's too.
+        there, the optimizer's too. Returns why it could not be saved, or None.
         """
         frameworks.activate()
-        self._saver.prepare(
+        return self._saver.prepare(
             self._tree(None), only=self._only, skip=self._skip, patience_s=patience_s
         )
 
@@ -380,15 +382,18 @@ class Checkpointer:
             )
             return
         try:
-            handle = self._save(
-                boundary.step,
-                None,
-                f"signal {signal.Signals(came[0]).name}" if came else f"exception {name}",
-                tag=None,
-                must=True,
-                started_s=None,
-                boundary=boundary,
-            )
+            # A second Ctrl-C shall not undo what the first asked for. Once it is handed on, the
+            # save becomes durable whether it is waited for or not.
+            with uninterrupted():
+                handle = self._save(
+                    boundary.step,
+                    None,
+                    f"signal {signal.Signals(came[0]).name}" if came else f"exception {name}",
+                    tag=None,
+                    must=True,
+                    started_s=None,
+                    boundary=boundary,
+                )
             assert handle is not None
             handle.wait()
         except HoldfastError as failure:

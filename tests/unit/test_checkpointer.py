@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
-from holdfast import Checkpointer, every, keep, on
+from holdfast import Checkpointer, errors, every, keep, on
 from holdfast.errors import HoldfastError, Mismatch, NotFound, RunBusy, UnsupportedLeaf, UsageError
 from holdfast.format.names import RunKeys
 from holdfast.store.local import LocalStore
@@ -552,3 +554,48 @@ def test_a_snapshot_that_fails_leaves_no_trace(
     assert steps(store_path) == [0, 2]
     found = holdfast.load(store_path, "r@2", verify="full")
     assert_same(found, {"a": np.full(300_000, 2.0), "turned": np.zeros((4, 3)), "n": 2})
+
+
+def test_what_cannot_be_saved_is_told_at_the_first_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Checkpointer(tmp_path, {"odd": {1, 2}}, run="r", save=every(hours=1)) as ckpt:
+        ckpt.step(0)
+        assert "cannot be saved as it is now: 'odd' is a builtins.set" in caplog.text
+        caplog.clear()
+        ckpt.step(1)
+        assert caplog.text == ""
+
+
+def test_a_persister_that_cannot_be_started_again_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The saves under way fail, and say why; the next one tries again."""
+    state = {"w": np.arange(1000)}
+    real = subprocess.Popen
+
+    def no_process(*args: Any, **options: Any) -> Any:
+        raise OSError(errno.EAGAIN, "no process to be had")
+
+    with Checkpointer(tmp_path, state, run="r", on_error="warn") as ckpt:
+        ckpt.save(1).wait()
+        pid = ckpt._saver.client.pid
+        os.kill(pid, signal.SIGSTOP)
+        under_way = ckpt.save(2)
+        monkeypatch.setattr(subprocess, "Popen", no_process)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(errors.PersisterDied, match="no process to be had"):
+            under_way.wait(60)
+        with pytest.raises(errors.PersisterDied, match="no process to be had"):
+            ckpt.save(3).wait(60)
+        monkeypatch.setattr(subprocess, "Popen", real)
+        ckpt.save(4).wait(60)
+    assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1, 4]
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    with pytest.raises(errors.PersisterDied, match="could not be started"):
+        Checkpointer(tmp_path, {"n": 1}, run="r")

@@ -54,10 +54,15 @@ class PersisterClient:
         self._ready = threading.Event()
         self._refused: HoldfastError | None = None
         self._closing = False
+        # Whether there is no persister, since none could be started.
+        self._is_down = False
         self._stillborn = 0
         # Jobs of an arena may call chunks unchanged only for the persister that stored them.
         self.generation = 0
-        self._start()
+        try:
+            self._start()
+        except (OSError, Closed) as error:
+            raise _not_started(error) from error
 
     @property
     def pid(self) -> int:
@@ -81,6 +86,12 @@ class PersisterClient:
             if self._refused is not None:
                 pending.handle.fail(self._refused)
                 return
+            if self._is_down:
+                try:
+                    self._start()
+                except (OSError, Closed) as error:
+                    pending.handle.fail(_not_started(error))
+                    return
             self._pending[pending.job.id] = pending
             self._send(pending)
 
@@ -121,9 +132,14 @@ class PersisterClient:
                 ],
                 pass_fds=(theirs.fileno(), self.heartbeat.fd),
                 stdin=subprocess.DEVNULL,
+                # Who reads what the trainer prints need not wait for the persister.
+                stdout=subprocess.DEVNULL,
                 # Its own session: a Ctrl-C in the trainer's terminal is not for it.
                 start_new_session=True,
             )
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
         self._channel = Channel(ours)
@@ -137,6 +153,7 @@ class PersisterClient:
             "trainer_pid": os.getpid(),
         }
         self._channel.send(opening)
+        self._is_down = False
         self._receiver = threading.Thread(
             target=self._receive, args=(self._channel,), name="holdfast-replies", daemon=True
         )
@@ -216,7 +233,13 @@ class PersisterClient:
                 status,
                 len(self._pending),
             )
-            self._start()
+            try:
+                self._start()
+            except (OSError, Closed) as error:
+                # No process, no file to be had just now: the next save tries again.
+                self._is_down = True
+                self._fail_all(_not_started(error))
+                return
             for pending in list(self._pending.values()):
                 self._send(pending)
 
@@ -225,6 +248,14 @@ class PersisterClient:
             pending, self._pending = list(self._pending.values()), {}
         for item in pending:
             item.handle.fail(error)
+
+
+def _not_started(error: Exception) -> PersisterDied:
+    return PersisterDied(
+        "The process that writes checkpoints could not be started: "
+        f"{type(error).__name__}: {error}. Nothing was saved just now; checkpoints committed "
+        "before are safe. The next save tries again.",
+    )
 
 
 def _died(status: int, pending: PendingSave) -> PersisterDied:

@@ -38,6 +38,7 @@ _log = logging.getLogger("holdfast")
 
 
 _POLL_S = 0.25
+_LAST_POLL_S = 1.0
 
 Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
@@ -107,7 +108,12 @@ class Persister:
                 return inbox.get(timeout=_POLL_S)
             except queue.Empty:
                 if os.getppid() != self._trainer_pid:
-                    return None
+                    break
+        # What it sent just before may still be on its way through the listening thread.
+        try:
+            return inbox.get(timeout=_LAST_POLL_S)
+        except queue.Empty:
+            return None
 
     def _listen(self, inbox: Inbox) -> None:
         with contextlib.suppress(Closed):

@@ -137,7 +137,7 @@ class Saver:
 
     def prepare(
         self, state: object, *, only: Patterns, skip: Patterns, patience_s: float = 0.0
-    ) -> None:
+    ) -> Exception | None:
         """Make the arena for a state before the first snapshot of it is due.
 
         Args:
@@ -145,23 +145,25 @@ class Saver:
             only: Patterns of the leaves to save.
             skip: Patterns of the leaves not to save.
             patience_s: How long to wait for the system to provide the memory.
+
+        Returns:
+            Why the state could not be saved as it is now, or None.
         """
         slot = self._slots[0]
         if not slot.is_free or slot.layout is not None:
-            return
+            return None
         try:
             with collector_paused():
                 flat = flatten(state, only=only, skip=skip)
                 layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
         except Exception as error:
-            # A state may not be whole yet; what is wrong with it, the first save will tell.
-            _log.debug("No memory is prepared for snapshots yet: %r", error)
-            return
+            return error
         before = slot.arena
         arena = self._fit(slot, layout)
         if arena is not before:
             arena.touch()
             arena.wait_touched(patience_s)
+        return None
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
-from holdfast.history.sweep import InDoubt, find_garbage, unfinished
+from holdfast.history.sweep import find_garbage, unfinished
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
@@ -41,7 +41,7 @@ def examine(store: LocalStore) -> DoctorReport:
             problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
-        garbage_bytes += _garbage_bytes(store, run)
+        garbage_bytes += sum(info.size for info in find_garbage(store, run))
     usage = shutil.disk_usage(store.location)
     facts = {
         "location": store.location,
@@ -66,10 +66,3 @@ def _part_problems(store: LocalStore, record: CommitRecord) -> list[str]:
     except DataError as error:
         return [str(error)]
     return []
-
-
-def _garbage_bytes(store: LocalStore, run: str) -> int:
-    try:
-        return sum(info.size for info in find_garbage(store, run))
-    except InDoubt:
-        return 0

@@ -10,7 +10,7 @@ from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.log import log
 from holdfast.history.refs import resolve
-from holdfast.history.sweep import InDoubt, find_garbage, sweep
+from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
 from holdfast.store.local import LocalStore
@@ -108,10 +108,7 @@ def remove(store: LocalStore, ref: str) -> PruneReport:
 def _would_free(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
     if not infos:
         return 0
-    try:
-        garbage = find_garbage(store, run, without={info.id for info in infos})
-    except InDoubt:
-        return 0
+    garbage = find_garbage(store, run, without={info.id for info in infos})
     return sum(info.size for info in garbage)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Mapping, Sequence
 
 from holdfast.errors import DataError, HoldfastError
 from holdfast.format import part as part_format
@@ -23,20 +23,17 @@ _CACHE_SIZE = 4096
 _packs_of_part: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
 
-class InDoubt(HoldfastError):
-    """A manifest cannot be read, so that nobody knows what it needs."""
+# What was there when a record was first found unreadable: it may need any of that.
+_spared: dict[tuple[str, str], frozenset[str]] = {}
 
 
 def sweep(store: LocalStore, run: str) -> int:
     """Delete what neither a commit nor a pin of the run names; return the bytes freed.
 
-    Where a manifest cannot be read, nothing is deleted.
+    Where a commit or a manifest cannot be read, nothing is deleted that was there when that was
+    found out.
     """
-    try:
-        garbage = find_garbage(store, run)
-    except InDoubt as error:
-        _log.warning("Nothing is swept from run %r: %s", run, error)
-        return 0
+    garbage = find_garbage(store, run)
     store.delete([info.key for info in garbage])
     return sum(info.size for info in garbage)
 
@@ -77,21 +74,25 @@ def find_garbage(store: LocalStore, run: str, without: Container[str] = ()) -> l
         store: Where to look.
         run: The run.
         without: Ids of checkpoints that count as removed already.
-
-    Raises:
-        InDoubt: A manifest that is named cannot be read.
     """
     keys = RunKeys(run)
     # Listed before the names are read: what appears later is not looked at.
     present = [*store.list(keys.packs), *store.list(keys.parts)]
     pinned = pins.all_pins(store, run)
     parts: set[str] = {key for pin in pinned for key in pin.base_parts}
+    unreadable: dict[str, HoldfastError] = {}
     for found in commits.all_commits(store, run):
         if isinstance(found, DamagedCommit):
-            raise InDoubt(f"{found.error}")
-        if found.id not in without:
+            unreadable[found.key] = found.error
+        elif found.id not in without:
             parts.update(ref.key for ref in found.parts)
-    live = parts | _packs_of(store, parts)
+    live = set(parts)
+    for key in parts:
+        try:
+            live |= _packs_in(store, key)
+        except DataError as error:
+            unreadable[key] = error
+    live |= _spare(store, unreadable, present)
     under_way = {pin.checkpoint_id for pin in pinned}
     return [
         info
@@ -100,20 +101,24 @@ def find_garbage(store: LocalStore, run: str, without: Container[str] = ()) -> l
     ]
 
 
-def _packs_of(store: LocalStore, part_keys: Iterable[str]) -> set[str]:
-    packs: set[str] = set()
-    for key in part_keys:
-        packs |= _packs_in(store, key)
-    return packs
+def _spare(
+    store: LocalStore, unreadable: Mapping[str, HoldfastError], present: Sequence[ObjectInfo]
+) -> set[str]:
+    spared: set[str] = set()
+    for key, error in unreadable.items():
+        known = _spared.get((store.location, key))
+        if known is None:
+            _log.warning("What is there now is not swept, since it may be needed: %s", error)
+            known = frozenset(info.key for info in present)
+            _spared[(store.location, key)] = known
+        spared |= known
+    return spared
 
 
 def _packs_in(store: LocalStore, part_key: str) -> frozenset[str]:
     cached = _packs_of_part.get((store.location, part_key))
     if cached is None:
-        try:
-            part = part_format.decode(store.get(part_key), what=f"the manifest {part_key}")
-        except DataError as error:
-            raise InDoubt(f"{error}") from error
+        part = part_format.decode(store.get(part_key), what=f"the manifest {part_key}")
         cached = frozenset(pack.key for pack in part.packs)
         _packs_of_part[(store.location, part_key)] = cached
         while len(_packs_of_part) > _CACHE_SIZE:
