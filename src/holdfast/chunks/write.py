@@ -23,10 +23,11 @@ PUBLISH_EVERY = 64
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a chunk lies: its digests, and its place in a pack of a certain length."""
+    """Where a chunk lies: its digests and length, and its place in a pack of a certain length."""
 
     digest: bytes
     check: bytes
+    length: int
     pack_key: str
     pack_length: int
     offset: int
@@ -62,17 +63,17 @@ class Written:
     places: Sequence[Stored]
     new_bytes: int
 
-    def tables(self, lengths: Sequence[int]) -> tuple[list[ChunkRow], list[PackRow]]:
+    def tables(self) -> tuple[list[ChunkRow], list[PackRow]]:
         """Return the chunk and pack tables of a manifest."""
         packs: dict[str, int] = {}
         rows: list[PackRow] = []
         chunks = []
-        for place, length in zip(self.places, lengths, strict=True):
+        for place in self.places:
             if place.pack_key not in packs:
                 packs[place.pack_key] = len(rows)
                 rows.append(PackRow(place.pack_key, place.pack_length))
             pack = packs[place.pack_key]
-            chunks.append(ChunkRow(place.digest, place.check, length, pack, place.offset))
+            chunks.append(ChunkRow(place.digest, place.check, place.length, pack, place.offset))
         return chunks, rows
 
 
@@ -85,7 +86,7 @@ def write_chunks(
     manifest: Callable[[Written], tuple[str, bytes]],
     known: Mapping[bytes, Stored],
     unchanged: Mapping[int, Stored],
-    is_intact: Callable[[Stored, int], bool] | None = None,
+    is_intact: Callable[[Stored], bool] | None = None,
     threads: int | None = None,
 ) -> Written:
     """Write every chunk that is not stored yet; all of them are durable on return.
@@ -100,8 +101,8 @@ def write_chunks(
         known: Chunks that may be referred to instead of written, by digest.
         unchanged: Chunks known not to have changed since they were stored, by index: they are
             not even digested.
-        is_intact: Says of a known chunk and its length whether it is still good where it lies;
-            one that is not is written again. Not asked where not given.
+        is_intact: Says of a known chunk whether it is still good where it lies; one that is not
+            is written again. Not asked where not given.
         threads: Threads that digest; one per core if not given.
 
     Raises:
@@ -129,7 +130,7 @@ class _Job:
         pack_key: Callable[[int], str],
         known: Mapping[bytes, Stored],
         unchanged: Mapping[int, Stored],
-        is_intact: Callable[[Stored, int], bool] | None,
+        is_intact: Callable[[Stored], bool] | None,
     ) -> None:
         self._is_intact = is_intact
         self._store = store
@@ -201,9 +202,7 @@ class _Job:
         data = self._source.acquire(chunk)[: self._lengths[chunk]]
         name = digest(data)
         known = self._known.get(name)
-        if known is not None and (
-            self._is_intact is None or self._is_intact(known, self._lengths[chunk])
-        ):
+        if known is not None and (self._is_intact is None or self._is_intact(known)):
             self._places[chunk] = known
         return name, check(data)
 
@@ -241,7 +240,8 @@ class _Job:
                 written=staged.size,
             )
         for chunk, begin in zip(chunks, offsets, strict=True):
-            self._places[chunk] = Stored(*self._digests[chunk], key, staged.size, begin)
+            found, length = self._digests[chunk], self._lengths[chunk]
+            self._places[chunk] = Stored(*found, length, key, staged.size, begin)
             self._source.release(chunk)
         return staged
 

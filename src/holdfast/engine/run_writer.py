@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
 from holdfast.engine.job import SaveJob
@@ -71,6 +71,7 @@ class RunWriter:
         self._next_seq = 1
         # Saves that failed when their commit was there already, so that it may count or not.
         self._in_doubt: set[str] = set()
+        self._turn = 0
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -119,11 +120,11 @@ class RunWriter:
         """
         if self._base is not None and self._base.checkpoint_id == job.id:
             return self._saved_already(job, self._base)
-        base = self._pinned_base(job)
+        base = self._without_damage(self._pinned_base(job))
         parts: list[PartRef] = []
 
         def manifest(written: Written) -> tuple[str, bytes]:
-            data = part_format.complete(job.plan, *written.tables(job.layout.lengths))
+            data = part_format.complete(job.plan, *written.tables())
             parts.append(PartRef(0, self._keys.part(job.id, 0), digest(data), len(data)))
             return parts[0].key, data
 
@@ -243,7 +244,35 @@ class RunWriter:
         except HoldfastError as error:
             _log.warning("The pin of a save stays until the run is opened again: %s", error)
 
-    def _is_intact(self, place: Stored, length: int) -> bool:
+    def _without_damage(self, base: Base | None) -> Base | None:
+        """Read a pack that was carried over again, another one each time; forget what is damaged.
+
+        A frozen leaf is stored once and referred to for as long as training lasts. A bit of it that
+        flips on the disk meanwhile shall not spoil every checkpoint to come.
+        """
+        if base is None or not base.is_ours:
+            return base
+        carried = {place.pack_key for place in base.chunks.values()}
+        carried = {key for key in carried if checkpoint_of(key) != base.checkpoint_id}
+        if not carried:
+            return base
+        key = sorted(carried)[self._turn % len(carried)]
+        self._turn += 1
+        of_pack = [place for place in base.chunks.values() if place.pack_key == key]
+        bad = {place.digest for place in of_pack if not self._is_intact(place)}
+        if not bad:
+            return base
+        _log.warning(
+            "%d chunk(s) in %s are damaged or gone. They are written again; checkpoints before "
+            "this one stay damaged: 'holdfast verify' tells which.",
+            len(bad),
+            key,
+        )
+        good = {name: place for name, place in base.chunks.items() if name not in bad}
+        return replace(base, chunks=good)
+
+    def _is_intact(self, place: Stored) -> bool:
+        length = place.length
         try:
             with closing(self.store.open(place.pack_key)) as reader:
                 data = memoryview(private_memory(align(length, CHUNK_ALIGNMENT)))
@@ -265,7 +294,7 @@ class RunWriter:
                 for row in part.chunks:
                     pack = part.packs[row.pack]
                     known[row.digest] = Stored(
-                        row.digest, row.check, pack.key, pack.length, row.offset
+                        row.digest, row.check, row.length, pack.key, pack.length, row.offset
                     )
             sizes = {place.pack_key: place.pack_length for place in known.values()}
             if any(not _has_size(self.store, key, size) for key, size in sizes.items()):

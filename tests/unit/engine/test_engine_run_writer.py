@@ -74,6 +74,24 @@ def check(path: Path, step: int, tree: dict[str, Any]) -> None:
 # --- what is written ---
 
 
+def test_what_is_frozen_is_looked_at_now_and_then(writing: Writing, store_path: Path) -> None:
+    """Damage of it on the disk does not spoil every checkpoint to come."""
+    first = writing.save(state(1), 1)
+    writing.save(state(2), 2)
+    frozen = first.places[0]
+    path = Path(writing.store.path(frozen.pack_key))
+    data = bytearray(path.read_bytes())
+    data[frozen.offset + 100] ^= 1
+    path.write_bytes(data)
+    n_packs = len({place.pack_key for place in first.places})
+    for step in range(3, 4 + n_packs):
+        writing.save(state(step), step)
+    check(store_path, 3 + n_packs, state(3 + n_packs))
+    report = holdfast.Store(store_path).verify()
+    assert [c.ok for c in report.checkpoints][:2] == [False, False]
+    assert report.checkpoints[-1].ok
+
+
 def test_a_save_with_most_of_the_state_frozen_writes_about_what_has_changed(
     writing: Writing, store_path: Path
 ) -> None:
