@@ -173,10 +173,8 @@ def _records() -> list[Case]:
     part = sound()[PART]
     half = {"rank": 0, "length": len(part)}
     elsewhere = "runs/other/parts/" + PART.rpartition("/")[2]
-    flipped = {"holdfast.json": _flipped(marker(), 30)}
     made: list[tuple[str, str, str, Files]] = [
         ("marker-too-new", TOO_NEW, "a store of format 2", {"holdfast.json": marker(format=2)}),
-        ("marker-flipped", DAMAGED, "a bit of the marker has changed", flipped),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
         ("too-new", TOO_NEW, "a commit of format 2", _with_predicate(format=2)),
         (

@@ -10,7 +10,7 @@ from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.sweep import find_garbage, unfinished
-from holdfast.records import commits, tags
+from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
 
@@ -25,7 +25,7 @@ class DoctorReport:
 
 def examine(store: LocalStore) -> DoctorReport:
     """Look at every record of a store; chunks are not read (``verify`` does that)."""
-    problems: list[str] = []
+    problems = marker.problems(store)
     checkpoints = garbage_bytes = state_bytes = stored_bytes = 0
     names = commits.runs(store)
     for run in names:

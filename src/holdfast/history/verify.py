@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.chunks.check import check_chunks
 from holdfast.chunks.read import ChunkRead
-from holdfast.errors import DataError, HoldfastError, InvalidName, StoreTooNew
+from holdfast.errors import HoldfastError, InvalidName, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
@@ -69,7 +69,7 @@ def verify(
     if ref is not None and "@" in ref:
         return VerifyReport(_check_one(store, ref, job), (), job.done_bytes)
     if ref is None:
-        names, problems = commits.runs(store), _marker_problems(store)
+        names, problems = commits.runs(store), marker.problems(store)
     else:
         require_run(store, ref)
         names, problems = [ref], []
@@ -98,14 +98,6 @@ def _checks(store: LocalStore, names: Sequence[str], job: _Verification) -> list
         if len(found) == len(new):
             break
     return checks
-
-
-def _marker_problems(store: LocalStore) -> list[str]:
-    try:
-        marker.open_store(store.location, create=False)
-    except DataError as error:
-        return [str(error)]
-    return []
 
 
 def _tag_problems(store: LocalStore, run: str) -> list[str]:

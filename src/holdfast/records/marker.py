@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
 
 from holdfast.errors import (
     ChunkMissing,
+    DataError,
     ManifestDamaged,
     NotFound,
     StoreTooNew,
@@ -17,6 +19,8 @@ from holdfast.errors import (
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
 from holdfast.store.local import LocalStore
+
+_log = logging.getLogger("holdfast")
 
 FORMAT = 1
 PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
@@ -40,11 +44,18 @@ def open_store(location: Location, *, create: bool) -> LocalStore:
             path=store.location,
         )
     try:
-        _check(store)
+        check(store)
     except ChunkMissing:
         if not create:
             _explain_absence(store)
         _make(store)
+    except ManifestDamaged as error:
+        if not store.folders(RUNS_PREFIX):
+            raise
+        # The runs are what counts, and each commit says its own format.
+        _log.warning("%s", error)
+        if create:
+            store.put(MARKER_KEY, _marker())
     if create:
         store.clear_root()
     return store
@@ -74,14 +85,21 @@ def _explain_absence(store: LocalStore) -> None:
     # The runs are what counts; the marker can be written again by the next save.
 
 
-def _check(store: LocalStore) -> None:
+def check(store: LocalStore) -> None:
+    """Raise where the marker of a store is not good.
+
+    Raises:
+        ChunkMissing: There is none.
+        ManifestDamaged: It is damaged.
+        StoreTooNew: A newer version of holdfast wrote it.
+    """
     what = f"the marker of the store at {store.location!r}"
     try:
         payload = envelope.unwrap(store.get(MARKER_KEY), PAYLOAD_TYPE, what=what)
     except ManifestDamaged as error:
         raise ManifestDamaged(
-            f"{what} ({MARKER_KEY}) is damaged. The checkpoints do not depend on it: remove that "
-            "file, and the next save writes it anew.",
+            f"{what} ({MARKER_KEY}) is damaged. The checkpoints do not depend on it; the next save "
+            "writes it anew.",
             record=what,
         ) from error
     if payload.get("format") != FORMAT:
@@ -93,7 +111,22 @@ def _check(store: LocalStore) -> None:
         )
 
 
+def problems(store: LocalStore) -> list[str]:
+    """Return what is wrong with the marker of a store, in words; that there is none is not."""
+    try:
+        check(store)
+    except ChunkMissing:
+        return []
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
 def _make(store: LocalStore) -> None:
     store.create()
+    store.put_new(MARKER_KEY, _marker())
+
+
+def _marker() -> bytes:
     payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
-    store.put_new(MARKER_KEY, envelope.wrap(PAYLOAD_TYPE, payload))
+    return envelope.wrap(PAYLOAD_TYPE, payload)
