@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import time
-import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
 
 from holdfast import frameworks
 from holdfast.engine import journal
+from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.boundary import Boundary
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
@@ -30,9 +30,9 @@ from holdfast.repository import Store, as_path
 from holdfast.restored import Restored, restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
-from holdfast.state.flatten import check_root
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns, selector
+from holdfast.state.root import check_root
 
 _log = logging.getLogger("holdfast")
 
@@ -110,7 +110,7 @@ class Checkpointer:
         self._signals = SignalWatch(self._schedule.signals)
         # Signals that a step has answered with a save, and is to leave for.
         self._answered: tuple[int, ...] = ()
-        self._close_at_exit = _closer_at_exit(self)
+        self._close_at_exit = close_at_exit(self)
         self._prepare(_START_PATIENCE_S)
 
     @property
@@ -441,16 +441,3 @@ def _check_choices(
         raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
     if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
         raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
-
-
-def _closer_at_exit(checkpointer: Checkpointer) -> Any:
-    """Close a Checkpointer that nobody closed when the interpreter ends."""
-    reference = weakref.ref(checkpointer)
-
-    def close() -> None:
-        found = reference()
-        if found is not None:
-            found.close()
-
-    atexit.register(close)
-    return close

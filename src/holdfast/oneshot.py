@@ -21,9 +21,10 @@ from holdfast.repository import Store, as_path
 from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
-from holdfast.state.flatten import check_root, flatten
+from holdfast.state.flatten import flatten
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns
+from holdfast.state.root import check_root
 
 
 def save(

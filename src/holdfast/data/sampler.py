@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Sized
 
-from holdfast.data.cursor import Cursor
 from holdfast.data.order import Order
+from holdfast.data.position import Position
 
 
-class Sampler:
+class Sampler(Position):
     """Iterates over the remaining indices, or batches of indices, of the current epoch.
 
     ::
@@ -26,9 +26,6 @@ class Sampler:
     Do not hand it to a PyTorch ``DataLoader`` with workers: those fetch ahead, and what is
     fetched would count as delivered. ``holdfast.data.DataLoader`` counts right.
     """
-
-    # The Checkpointer may read the state at every step.
-    cheap_state = True
 
     def __init__(
         self,
@@ -55,8 +52,7 @@ class Sampler:
         """
         given = dataset_or_length
         length = len(given) if isinstance(given, Sized) else given
-        self._order = Order(length, batch_size, shuffle, seed, drop_last, rank, world_size)
-        self._cursor = Cursor(self._order)
+        super().__init__(Order(length, batch_size, shuffle, seed, drop_last, rank, world_size))
 
     def __iter__(self) -> Iterator[int | list[int]]:
         cursor = self._cursor
@@ -65,46 +61,3 @@ class Sampler:
             cursor.deliver(ticket)
             yield delivery.indices[0] if self._order.batch_size is None else delivery.indices
         cursor.finish(ticket)
-
-    def __len__(self) -> int:
-        """Return the number of indices or batches in a whole epoch."""
-        return self._order.deliveries
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, from 0."""
-        return self._cursor.epoch
-
-    @property
-    def position(self) -> int:
-        """How many indices or batches of the epoch were delivered."""
-        return self._cursor.position
-
-    @property
-    def epochs_done(self) -> float:
-        """Epochs finished so far with the fraction of the one under way."""
-        return self._cursor.epoch + self._cursor.position / len(self)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of another epoch; nothing happens if it is the one under way."""
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, the same on every rank."""
-        return self._cursor.state()
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go to a saved position.
-
-        Args:
-            state: From ``state_dict``. Another world size is fine if the global batch
-                (batch size x world size) is the same.
-
-        Raises:
-            Mismatch: The position would mean other samples here; nothing was changed.
-        """
-        self._cursor.load(state)
-
-    def check_state_dict(self, state: Mapping[str, object]) -> None:
-        """Raise Mismatch where ``load_state_dict`` would; nothing is changed."""
-        self._cursor.check_fit(state)

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset, default_collate, default_convert
 
 from holdfast.data.cursor import Cursor
 from holdfast.data.order import Delivery, Order
+from holdfast.data.position import Position
 from holdfast.data.torch_fetch import MapDataset, SeededFetch
 from holdfast.errors import UsageError
 
@@ -22,7 +23,7 @@ _REFUSED = {
 }
 
 
-class DataLoader:
+class DataLoader(Position):
     """Batches of any map-style dataset, resumable between any two of them.
 
     ::
@@ -44,9 +45,6 @@ class DataLoader:
     * **Workers.** Results are the same at any ``num_workers`` if the dataset's arithmetic does
       not depend on the number of threads: PyTorch gives workers one thread each.
     """
-
-    # The Checkpointer may read the state at every step.
-    cheap_state = True
 
     def __init__(
         self,
@@ -86,8 +84,9 @@ class DataLoader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.num_workers = num_workers
-        self._order = Order(len(dataset), batch_size, shuffle, seed, drop_last, rank, world_size)
-        self._cursor = Cursor(self._order)
+        super().__init__(
+            Order(len(dataset), batch_size, shuffle, seed, drop_last, rank, world_size)
+        )
         if collate_fn is None:
             collate_fn = default_convert if batch_size is None else default_collate
         self._loader = TorchLoader(
@@ -111,49 +110,6 @@ class DataLoader:
             # Before another batch is asked for: persistent workers share one iterator.
             cursor.check(ticket)
         cursor.finish(ticket)
-
-    def __len__(self) -> int:
-        """Return the number of batches in a whole epoch."""
-        return self._order.deliveries
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, from 0."""
-        return self._cursor.epoch
-
-    @property
-    def position(self) -> int:
-        """How many batches of the epoch were delivered."""
-        return self._cursor.position
-
-    @property
-    def epochs_done(self) -> float:
-        """Epochs finished so far with the fraction of the one under way."""
-        return self._cursor.epoch + self._cursor.position / len(self)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of another epoch; nothing happens if it is the one under way."""
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, the same on every rank and for any number of workers."""
-        return self._cursor.state()
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go to a saved position.
-
-        Args:
-            state: From ``state_dict``. Another number of workers is fine, and another world size
-                if the global batch (batch size x world size) is the same.
-
-        Raises:
-            Mismatch: The position would mean other samples here; nothing was changed.
-        """
-        self._cursor.load(state)
-
-    def check_state_dict(self, state: Mapping[str, object]) -> None:
-        """Raise Mismatch where ``load_state_dict`` would; nothing is changed."""
-        self._cursor.check_fit(state)
 
 
 class _Remaining:

@@ -35,6 +35,7 @@ from holdfast.state.bind import Binder, Thunk, unfit
 from holdfast.state.collector import collector_paused
 from holdfast.state.nodes import Node, decode_tree, prune
 from holdfast.state.paths import Patterns, selector
+from holdfast.state.reads import stage_overlaps
 from holdfast.store.local import LocalStore
 
 _log = logging.getLogger("holdfast")
@@ -113,11 +114,11 @@ def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome
         apply = _bind_root(binder, state, wanted)
     set_generators = binder.fresh(generators) if generators is not None else None
     _settle(binder, wanted)
-    copy_overlaps = binder.stage_overlaps()
+    compare_overlaps = stage_overlaps(binder.reads)
     with ExitStack() as stack:
         # From when all is known to be good until all has its values, nobody is interrupted.
         _read(store, part, binder, ref, wanted, lambda: stack.enter_context(uninterrupted()))
-        copy_overlaps()
+        compare_overlaps()
         value, notes = _apply(apply, set_generators, ref)
     return Outcome(
         record, value, tuple(binder.missing), tuple(binder.unexpected), notes=tuple(notes)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.errors import Mismatch, MissingDependency, RestoreIncomplete
+from holdfast.errors import Mismatch, MissingDependency
 from holdfast.format.part import ArrayRow
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, codecs, rebuild
@@ -22,25 +22,11 @@ from holdfast.state.nodes import Node, plain_value
 from holdfast.state.numpy_arrays import as_bytes, memory_at
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
+from holdfast.state.reads import Read
 from holdfast.state.stateful import accessors
 from holdfast.state.values import may_replace, member_of
 
 Thunk = Callable[[], Any]
-
-
-@dataclasses.dataclass(slots=True)
-class Read:
-    """An array to be read: its row, and the bytes where it goes.
-
-    ``in_place`` says that the bytes are those of an object that stands and must not change
-    unless everything is found good.
-    """
-
-    row: int
-    into: memoryview
-    in_place: bool
-    path: str
-    address: int = 0
 
 
 class Binder:
@@ -310,33 +296,6 @@ class Binder:
             return target
 
         return put
-
-    def stage_overlaps(self) -> Callable[[], None]:
-        """Let arrays that lie in the memory of others be read elsewhere first.
-
-        Returns:
-            A function that copies them to their places, once everything is read and good.
-        """
-        late: list[tuple[memoryview, memoryview]] = []
-        end = 0
-        standing = [read for read in self.reads if read.in_place]
-        for read in sorted(standing, key=lambda r: (r.address, -r.into.nbytes)):
-            if read.address < end:
-                late.append((read.into, memoryview(bytearray(read.into.nbytes))))
-                read.into, read.in_place = late[-1][1], False
-            end = max(end, read.address + read.into.nbytes)
-
-        def copy() -> None:
-            for place, data in late:
-                # Who shares memory was saved with the same bytes, or both cannot be had.
-                if place != data:
-                    raise RestoreIncomplete(
-                        "Leaves that share memory here were saved with different values. Some "
-                        "tensors have the checkpoint's values: do not go on with this state. Untie "
-                        "them, or leave one out with skip=, and restore again."
-                    )
-
-        return copy
 
     # --- what does not fit ---
 

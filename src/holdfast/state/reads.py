@@ -1,0 +1,51 @@
+"""The arrays that a restore reads, and what to do where their places overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import RestoreIncomplete
+
+
+@dataclass(slots=True)
+class Read:
+    """An array to be read: its row, and the bytes where it goes.
+
+    ``in_place`` says that the bytes are those of an object that stands and must not change
+    unless everything is found good.
+    """
+
+    row: int
+    into: memoryview
+    in_place: bool
+    path: str
+    address: int = 0
+
+
+def stage_overlaps(reads: Sequence[Read]) -> Callable[[], None]:
+    """Let arrays that lie in the memory of others be read elsewhere first.
+
+    Returns:
+        A function that compares them with their places, once everything is read and good.
+    """
+    late: list[tuple[memoryview, memoryview]] = []
+    end = 0
+    standing = [read for read in reads if read.in_place]
+    for read in sorted(standing, key=lambda r: (r.address, -r.into.nbytes)):
+        if read.address < end:
+            late.append((read.into, memoryview(bytearray(read.into.nbytes))))
+            read.into, read.in_place = late[-1][1], False
+        end = max(end, read.address + read.into.nbytes)
+
+    def compare() -> None:
+        for place, data in late:
+            # Who shares memory was saved with the same bytes, or both cannot be had.
+            if place != data:
+                raise RestoreIncomplete(
+                    "Leaves that share memory here were saved with different values. Some "
+                    "tensors have the checkpoint's values: do not go on with this state. Untie "
+                    "them, or leave one out with skip=, and restore again."
+                )
+
+    return compare
