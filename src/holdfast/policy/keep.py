@@ -4,8 +4,8 @@ The rules, in this order:
 
 1. The newest checkpoint (highest ``seq``) is always kept.
 2. A checkpoint with a tag is always kept.
-3. Where one step was saved several times, only the latest of them counts; the others are
-   superseded and go.
+3. Where one step was saved several times, only the latest of them counts, and those with a tag;
+   the others are superseded and go.
 4. Of the rest, whatever one of the policies wants is kept.
 
 The same checkpoints and the same policy always give the same plan.
@@ -271,7 +271,8 @@ def plan_retention(checkpoints: Sequence[C], policy: KeepPolicy) -> Retention[C]
     ordered = sorted(checkpoints, key=lambda c: c.seq)
     # Later saves of a step overwrite earlier ones here.
     latest = {c.step: c for c in ordered}
-    current = sorted(latest.values(), key=lambda c: c.seq)
+    # One with a tag stays, so it ranks: else it would begin to once the later save has gone.
+    current = [c for c in ordered if c.tags or latest[c.step].id == c.id]
     reasons = _reasons(ordered, current, policy)
     kept = tuple((c, tuple(reasons[c.id])) for c in ordered if c.id in reasons)
     removed = tuple((c, _why_not(c, latest[c.step].id)) for c in ordered if c.id not in reasons)
