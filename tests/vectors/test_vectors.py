@@ -16,7 +16,8 @@ import vector_types
 from blake3 import blake3
 
 import holdfast
-from holdfast.chunks.read import read_chunks, reads_of
+from holdfast.chunks.batch import reads_of
+from holdfast.chunks.read import read_chunks
 from holdfast.demo.compare import compare
 from holdfast.errors import DataError
 from holdfast.format import commit as commit_format

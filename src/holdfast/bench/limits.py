@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ import numpy as np
 from blake3 import blake3
 
 from holdfast.bench import files
+from holdfast.store.memory_pages import private_memory
 
 _BLOCK_BYTES = 4096
 _FILE_BYTES = 64 << 20
@@ -145,7 +145,8 @@ def _pieces(nbytes: int, piece_bytes: int) -> Iterator[Range]:
 
 
 def _touched(nbytes: int, value: int) -> Any:
-    buffer = mmap.mmap(-1, nbytes)
+    # Large pages: the disk reads and writes them faster, and a limit is the best that there is.
+    buffer = private_memory(nbytes)
     np.frombuffer(buffer, "u1")[:] = value
     return buffer
 

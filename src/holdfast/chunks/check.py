@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from holdfast.chunks.read import Batch, ChunkRead, batches
+import xxhash
+from blake3 import blake3
+
+from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
 from holdfast.errors import HoldfastError
-from holdfast.format.digests import check, digest
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
@@ -56,23 +58,24 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
 def _check_batch(
     reader: ObjectReader, batch: Batch, scratch: Callable[[int], memoryview], tell: Verdict
 ) -> None:
-    begin, end = batch[0].row.offset, batch[-1].row.offset + batch[-1].row.length
-    data = scratch(align(end - begin, CHUNK_ALIGNMENT))
-    if reader.is_cached(begin, end - begin) or end > reader.size:
-        reader.read(data[: end - begin], begin)
-    else:
-        padded = min(data.nbytes, reader.size - begin)
-        reader.read_uncached(data[:padded], begin)
+    begin, length = extent(batch)
+    memory = scratch(align(length, CHUNK_ALIGNMENT))
+    stretch = Stretch(reader, batch, memory)
+    if stretch.is_cut_short:
+        reader.read(memory[:length], begin)  # Its error says where the pack ends.
     for read in batch:
-        row = read.row
-        at = row.offset - begin
-        tell(read, _problem(read, data[at : at + row.length]))
+        name, quick = blake3(), xxhash.xxh3_128()
+        at = read.row.offset - begin
+        for piece in stretch.pieces(at, at + read.row.length):
+            name.update(piece)
+            quick.update(piece)
+        tell(read, _problem(read, name.digest(), quick.digest()))
 
 
-def _problem(read: ChunkRead, data: memoryview) -> str | None:
+def _problem(read: ChunkRead, digest: bytes, check: bytes) -> str | None:
     name = f"chunk {read.row.digest.hex()[:12]}…"
-    if digest(data) != read.row.digest:
+    if digest != read.row.digest:
         return f"{name} in {read.pack_key} is damaged"
-    if check(data) != read.row.check:
+    if check != read.row.check:
         return f"the checksum of {name} is wrong in the manifest"
     return None

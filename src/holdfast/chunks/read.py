@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import mmap
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import xxhash
 from blake3 import blake3
 
+from holdfast.chunks.batch import Batch, ChunkRead, Stretch, Target, batches, by_pack, extent
 from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
-from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
@@ -39,56 +38,6 @@ _T = TypeVar("_T")
 THREADS = 8
 # Small enough to stay in a core's cache between being read and being digested.
 _STEP_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a stretch of a chunk goes: its begin in the chunk, and the memory."""
-
-    begin: int
-    into: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRead:
-    """A chunk to be read, and where its bytes go.
-
-    ``in_place`` says that one of the targets is memory that stands; ``leaf`` names a leaf in it
-    for error messages.
-    """
-
-    row: ChunkRow
-    pack_key: str
-    targets: Sequence[Target]
-    in_place: bool
-    leaf: str
-
-
-# Chunks of one pack that lie side by side: one read brings them all.
-Batch = Sequence[ChunkRead]
-
-
-def batches(reads: Sequence[ChunkRead]) -> list[Batch]:
-    """Return reads grouped into stretches of one pack, of 32 MiB at most unless one is longer."""
-    out: list[list[ChunkRead]] = []
-    for read in sorted(reads, key=lambda r: (r.pack_key, r.row.offset)):
-        row = read.row
-        if out:
-            first, last = out[-1][0], out[-1][-1]
-            follows = row.offset == align(last.row.offset + last.row.length, CHUNK_ALIGNMENT)
-            fits = row.offset + row.length - first.row.offset <= CHUNK_BYTES
-            if read.pack_key == last.pack_key and follows and fits:
-                out[-1].append(read)
-                continue
-        out.append([read])
-    return list(out)
-
-
-def _by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:
-    packs: dict[str, list[ChunkRead]] = {}
-    for read in reads:
-        packs.setdefault(read.pack_key, []).append(read)
-    return list(packs.values())
 
 
 class _Hasher(Protocol):
@@ -158,7 +107,7 @@ class _Session:
         pool: ThreadPoolExecutor,
         all_good: Callable[[], object],
     ) -> None:
-        standing = _by_pack([r for r in reads if r.in_place])
+        standing = by_pack([r for r in reads if r.in_place])
         new = [r for r in reads if not r.in_place]
         can_undo = self._can_undo(standing)
         try:
@@ -215,7 +164,7 @@ class _Session:
         return True
 
     def _read_with_undo(self, batch: Batch) -> None:
-        lent = self._undo.lend(_stretch(batch)[1])
+        lent = self._undo.lend(extent(batch)[1])
         for read, data in self._load(batch, lent):
             own, shared = _apart(read.targets)
             for target in shared:
@@ -260,23 +209,20 @@ class _Session:
 
     def _load(self, batch: Batch, memory: memoryview) -> Iterator[tuple[ChunkRead, memoryview]]:
         """Read chunks that lie side by side into memory; yield the checked bytes of each."""
-        reader = self._reader(batch[0].pack_key)
-        begin, length = _stretch(batch)
-        if begin + length > reader.size:
+        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory)
+        if stretch.is_cut_short:
             self._refuse(batch[-1], "the pack is cut short")
-        if not (reader.is_cached(begin, length) and reader.read_cached(memory[:length], begin)):
-            padded = min(align(length, CHUNK_ALIGNMENT), reader.size - begin)
-            reader.read_uncached(memory[:padded], begin)
         for read in batch:
-            at = read.row.offset - begin
-            data = memory[at : at + read.row.length]
+            begin = read.row.offset - stretch.begin
+            end = begin + read.row.length
             hasher = self._hasher()
-            hasher.update(data)
+            for piece in stretch.pieces(begin, end):
+                hasher.update(piece)
             self._compare(read, hasher)
-            yield read, data
+            yield read, memory[begin:end]
 
     def _scratch_for(self, batch: Batch) -> memoryview:
-        return self._scratch(align(_stretch(batch)[1], CHUNK_ALIGNMENT))
+        return self._scratch(align(extent(batch)[1], CHUNK_ALIGNMENT))
 
     def _hasher(self) -> _Hasher:
         hasher: _Hasher = blake3() if self._full else xxhash.xxh3_128()
@@ -301,7 +247,7 @@ class _Session:
 
     def _can_undo(self, packs: Sequence[Sequence[ChunkRead]]) -> bool:
         found = [batch for reads in packs for batch in batches(reads)]
-        return sum(align(_stretch(batch)[1], CHUNK_ALIGNMENT) for batch in found) <= self._undo.room
+        return sum(align(extent(batch)[1], CHUNK_ALIGNMENT) for batch in found) <= self._undo.room
 
     # --- resources ---
 
@@ -326,12 +272,6 @@ class _Session:
         finally:
             for reader in self._readers.values():
                 reader.close()
-
-
-def _stretch(batch: Batch) -> tuple[int, int]:
-    """Return where a batch begins in its pack, and its length in bytes."""
-    first, last = batch[0].row, batch[-1].row
-    return first.offset, last.offset + last.length - first.offset
 
 
 def _of(data: memoryview, target: Target) -> memoryview:
@@ -367,22 +307,3 @@ def _finish_all(pool: ThreadPoolExecutor, work: Callable[[_T], None], items: Seq
         raise
     if errors:
         raise errors[0]
-
-
-def reads_of(
-    part: Part, spans: Mapping[int, Sequence[tuple[int, memoryview, bool, str]]]
-) -> list[ChunkRead]:
-    """Return the chunk reads of a part: for each chunk its (begin, memory, stands, leaf) list."""
-    reads = []
-    for index, pieces in spans.items():
-        row = part.chunks[index]
-        reads.append(
-            ChunkRead(
-                row,
-                part.packs[row.pack].key,
-                [Target(begin, into) for begin, into, _, _ in pieces],
-                any(stands for _, _, stands, _ in pieces),
-                pieces[0][3],
-            )
-        )
-    return reads

@@ -7,22 +7,17 @@ It is an anonymous file in memory, mapped by the trainer (read and write) and by
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import os
 import tempfile
 import threading
 import time
 
-import numpy as np
-
+from holdfast.engine.large_pages import address_of, file_bytes, map_shared, provide
 from holdfast.errors import NoSpace
 
-_MADV_POPULATE_WRITE = 23  # Linux 5.14; elsewhere the call fails and nothing is lost
 _TOUCH_BYTES = 8 << 20
 _TOUCHERS = min(4, os.cpu_count() or 1)
-_madvise = ctypes.CDLL(None).madvise
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class Arena:
@@ -35,11 +30,9 @@ class Arena:
         self._closed = False
         self._touchers: list[threading.Thread] = []
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        self._map = mmap.mmap(fd, nbytes, flags=mmap.MAP_SHARED, prot=access)
-        self.view = memoryview(self._map)
-        as_array = np.frombuffer(self._map, np.uint8)
-        self.address: int = as_array.__array_interface__["data"][0]
-        del as_array
+        self._map = map_shared(fd, nbytes, access)
+        self.view = memoryview(self._map)[:nbytes]
+        self.address = address_of(self._map)
 
     @classmethod
     def create(cls, nbytes: int) -> Arena:
@@ -51,7 +44,7 @@ class Arena:
         nbytes = max(nbytes, mmap.PAGESIZE)
         fd = anonymous_file()
         try:
-            os.ftruncate(fd, nbytes)
+            os.ftruncate(fd, file_bytes(nbytes))
             return cls(fd, nbytes, writable=True)
         except (OSError, ValueError) as error:
             os.close(fd)
@@ -82,7 +75,7 @@ class Arena:
     def _touch(self, first: int) -> None:
         for begin in range(first * _TOUCH_BYTES, self.nbytes, _TOUCHERS * _TOUCH_BYTES):
             length = min(_TOUCH_BYTES, self.nbytes - begin)
-            if self._closed or _madvise(self.address + begin, length, _MADV_POPULATE_WRITE) != 0:
+            if self._closed or not provide(self.address + begin, length):
                 return
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast import frameworks
-from holdfast.chunks.read import read_chunks, reads_of
+from holdfast.chunks.batch import reads_of
+from holdfast.chunks.read import read_chunks
 from holdfast.engine.signals import uninterrupted
 from holdfast.errors import (
     DataError,

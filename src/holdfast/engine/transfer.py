@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from holdfast.chunks.read import ChunkRead, Target, read_chunks
+from holdfast.chunks.batch import ChunkRead, Target
+from holdfast.chunks.read import read_chunks
 from holdfast.engine import job as jobs
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource

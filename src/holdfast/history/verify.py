@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.check import check_chunks
-from holdfast.chunks.read import ChunkRead
 from holdfast.errors import HoldfastError, InvalidName, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from holdfast.chunks.read import ChunkRead, Target, read_chunks
+from holdfast.chunks.batch import ChunkRead, Target
+from holdfast.chunks.read import read_chunks
 from holdfast.chunks.undo import Undo
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check, digest

@@ -1,0 +1,122 @@
+"""Chunks that are to be read, in batches that one stretch of a pack brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.format.part import ChunkRow, Part
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.store.contract import ObjectReader
+
+_PIECE_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a stretch of a chunk goes: its begin in the chunk, and the memory."""
+
+    begin: int
+    into: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """A chunk to be read, and where its bytes go.
+
+    ``in_place`` says that one of the targets is memory that stands; ``leaf`` names a leaf in it
+    for error messages.
+    """
+
+    row: ChunkRow
+    pack_key: str
+    targets: Sequence[Target]
+    in_place: bool
+    leaf: str
+
+
+# Chunks of one pack that lie side by side: one read brings them all.
+Batch = Sequence[ChunkRead]
+
+
+def batches(reads: Sequence[ChunkRead]) -> list[Batch]:
+    """Return reads grouped into stretches of one pack, of 32 MiB at most unless one is longer."""
+    out: list[list[ChunkRead]] = []
+    for read in sorted(reads, key=lambda r: (r.pack_key, r.row.offset)):
+        row = read.row
+        if out:
+            first, last = out[-1][0], out[-1][-1]
+            follows = row.offset == align(last.row.offset + last.row.length, CHUNK_ALIGNMENT)
+            fits = row.offset + row.length - first.row.offset <= CHUNK_BYTES
+            if read.pack_key == last.pack_key and follows and fits:
+                out[-1].append(read)
+                continue
+        out.append([read])
+    return list(out)
+
+
+def by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:
+    """Return reads grouped by the pack they are in."""
+    packs: dict[str, list[ChunkRead]] = {}
+    for read in reads:
+        packs.setdefault(read.pack_key, []).append(read)
+    return list(packs.values())
+
+
+def reads_of(
+    part: Part, spans: Mapping[int, Sequence[tuple[int, memoryview, bool, str]]]
+) -> list[ChunkRead]:
+    """Return the chunk reads of a part: for each chunk its (begin, memory, stands, leaf) list."""
+    reads = []
+    for index, pieces in spans.items():
+        row = part.chunks[index]
+        reads.append(
+            ChunkRead(
+                row,
+                part.packs[row.pack].key,
+                [Target(begin, into) for begin, into, _, _ in pieces],
+                any(stands for _, _, stands, _ in pieces),
+                pieces[0][3],
+            )
+        )
+    return reads
+
+
+def extent(batch: Batch) -> tuple[int, int]:
+    """Return where a batch begins in its pack, and its length in bytes."""
+    first, last = batch[0].row, batch[-1].row
+    return first.offset, last.offset + last.length - first.offset
+
+
+class Stretch:
+    """Chunks that lie side by side, on their way into memory.
+
+    They come in pieces that are small enough to be in the processor's cache still when they are
+    digested, and that several threads have under way at any time: with larger ones the threads
+    would wait for the disk together, and the disk for them.
+    """
+
+    def __init__(self, reader: ObjectReader, batch: Batch, memory: memoryview) -> None:
+        self.begin, length = extent(batch)
+        self.is_cut_short = self.begin + length > reader.size
+        self._reader = reader
+        self._memory = memory
+        self._padded = min(align(length, CHUNK_ALIGNMENT), reader.size - self.begin)
+        self._is_cached = reader.is_cached(self.begin, length)
+        self._filled = 0
+
+    def pieces(self, begin: int, end: int) -> Iterator[memoryview]:
+        """Yield the bytes from begin to end in order, as they come; call with rising ranges."""
+        while begin < end:
+            while self._filled <= begin:
+                self._fill_piece()
+            upto = min(self._filled, end)
+            yield self._memory[begin:upto]
+            begin = upto
+
+    def _fill_piece(self) -> None:
+        piece = self._memory[self._filled : min(self._filled + _PIECE_BYTES, self._padded)]
+        at = self.begin + self._filled
+        if not (self._is_cached and self._reader.read_cached(piece, at)):
+            self._reader.read_uncached(piece, at)
+        self._filled += piece.nbytes
