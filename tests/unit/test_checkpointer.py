@@ -528,29 +528,30 @@ def test_another_persister_takes_over_what_one_had_in_hand(
     assert any("another one is started" in r.getMessage() for r in caplog.records)
 
 
+@pytest.mark.parametrize("persister_sees_it_begin", [True, False])
 def test_a_snapshot_that_fails_leaves_no_trace(
-    store_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_path: Path, monkeypatch: pytest.MonkeyPatch, persister_sees_it_begin: bool
 ) -> None:
     from holdfast.state.numpy_arrays import NumpyAdapter
 
     def fail(*args: Any) -> None:
+        time.sleep(0.05 * persister_sees_it_begin)
         raise MemoryError("no room")
 
     state = {"a": np.zeros(300_000), "turned": np.zeros((3, 4)).T, "n": 0}
     with Checkpointer(store_path, state, run="r") as ckpt:
         ckpt.save(0).wait()
-        pid = stopped(ckpt)
+        pid = ckpt._saver.client.pid if persister_sees_it_begin else stopped(ckpt)
         with monkeypatch.context() as patch:
             patch.setattr(NumpyAdapter, "export", fail)
             state["a"][:] = 1
             state["n"] = 1
             with pytest.raises(MemoryError):
                 ckpt.save(1)
+        os.kill(pid, signal.SIGCONT)
         state["a"][:] = 2
         state["n"] = 2
-        handle = ckpt.save(2)
-        os.kill(pid, signal.SIGCONT)
-        handle.wait(timeout_s=60)
+        ckpt.save(2).wait(timeout_s=60)
     assert steps(store_path) == [0, 2]
     found = holdfast.load(store_path, "r@2", verify="full")
     assert_same(found, {"a": np.full(300_000, 2.0), "turned": np.zeros((4, 3)), "n": 2})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,6 +35,13 @@ class Stored:
 
 class ChunkSource(Protocol):
     """Where the bytes of a snapshot's chunks are."""
+
+    def arriving(self) -> Iterator[int]:
+        """Yield chunks that are new, and there already, while others are still to come.
+
+        All chunks are there when it ends; not all need have been yielded.
+        """
+        ...
 
     def acquire(self, chunk: int) -> memoryview:
         """Return a chunk's bytes, zero-padded to a multiple of the alignment, page-aligned.
@@ -85,7 +92,7 @@ def write_chunks(
     pack_key: Callable[[int], str],
     manifest: Callable[[Written], tuple[str, bytes]],
     known: Mapping[bytes, Stored],
-    unchanged: Mapping[int, Stored],
+    unchanged: Callable[[], Mapping[int, Stored]],
     is_intact: Callable[[Stored], bool] | None = None,
     threads: int | None = None,
 ) -> Written:
@@ -99,8 +106,8 @@ def write_chunks(
         manifest: Gives key and bytes of the manifest once every chunk has its place; it becomes
             durable together with the last packs, in the same syncs.
         known: Chunks that may be referred to instead of written, by digest.
-        unchanged: Chunks known not to have changed since they were stored, by index: they are
-            not even digested.
+        unchanged: Gives the chunks known not to have changed since they were stored, by index:
+            they are not even digested. Asked once all chunks have arrived.
         is_intact: Says of a known chunk whether it is still good where it lies; one that is not
             is written again. Not asked where not given.
         threads: Threads that digest; one per core if not given.
@@ -129,7 +136,7 @@ class _Job:
         source: ChunkSource,
         pack_key: Callable[[int], str],
         known: Mapping[bytes, Stored],
-        unchanged: Mapping[int, Stored],
+        unchanged: Callable[[], Mapping[int, Stored]],
         is_intact: Callable[[Stored], bool] | None,
     ) -> None:
         self._is_intact = is_intact
@@ -139,7 +146,9 @@ class _Job:
         self._pack_key = pack_key
         self._known = known
         self._unchanged = unchanged
-        self._places: dict[int, Stored] = dict(unchanged)
+        self._places: dict[int, Stored] = {}
+        # Where in which pack the chunks are that this save has written.
+        self._written: dict[int, tuple[str, int, int]] = {}
         self._twins: dict[int, int] = {}
         self._first: dict[bytes, int] = {}
         self._digests: dict[int, tuple[bytes, bytes]] = {}
@@ -153,15 +162,25 @@ class _Job:
         writers: ThreadPoolExecutor,
         manifest: Callable[[Written], tuple[str, bytes]],
     ) -> Written:
-        todo = [i for i in range(len(self._lengths)) if i not in self._unchanged]
         packer = Packer(self._lengths)
         try:
-            for chunk, found in zip(todo, digesters.map(self._digest, todo), strict=True):
-                self._raise_early()
+            # What is new is written while the rest is still to come, and digested afterwards.
+            early = []
+            for chunk in self._source.arriving():
+                early.append(chunk)
+                self._pack(chunk, packer, writers)
+            self._places.update(self._unchanged())
+            done = {*self._places, *early}
+            later = [chunk for chunk in range(len(self._lengths)) if chunk not in done]
+            names = digesters.map(self._digest, later)
+            early_names = digesters.map(self._digest_written, early)
+            for chunk, found in zip(later, names, strict=True):
                 if self._is_stored(chunk, *found):
+                    self._raise_early()
                     self._source.release(chunk)
-                elif full := packer.add(chunk):
-                    self._submit(full, writers)
+                else:
+                    self._pack(chunk, packer, writers)
+            self._digests.update(zip(early, early_names, strict=True))
             for last in packer.rest():
                 self._submit(last, writers)
             new_bytes = sum(f.result().size for f in self._packs)
@@ -175,7 +194,16 @@ class _Job:
             raise
         return written
 
+    def _pack(self, chunk: int, packer: Packer, writers: ThreadPoolExecutor) -> None:
+        self._raise_early()
+        if full := packer.add(chunk):
+            self._submit(full, writers)
+
     def _all_places(self) -> list[Stored]:
+        for chunk, (key, pack_bytes, offset) in self._written.items():
+            length = self._lengths[chunk]
+            place = Stored(*self._digests[chunk], length, key, pack_bytes, offset)
+            self._places[chunk] = place
         for twin, first in self._twins.items():
             self._places[twin] = self._places[first]
         if len(self._places) != len(self._lengths):
@@ -199,12 +227,15 @@ class _Job:
     def _digest(self, chunk: int) -> tuple[bytes, bytes]:
         if self._stop:
             return b"", b""
-        data = self._source.acquire(chunk)[: self._lengths[chunk]]
-        name = digest(data)
+        name, quick = self._digest_written(chunk)
         known = self._known.get(name)
         if known is not None and (self._is_intact is None or self._is_intact(known)):
             self._places[chunk] = known
-        return name, check(data)
+        return name, quick
+
+    def _digest_written(self, chunk: int) -> tuple[bytes, bytes]:
+        data = self._source.acquire(chunk)[: self._lengths[chunk]]
+        return digest(data), check(data)
 
     def _is_stored(self, chunk: int, name: bytes, quick: bytes) -> bool:
         self._digests[chunk] = name, quick
@@ -240,8 +271,7 @@ class _Job:
                 written=staged.size,
             )
         for chunk, begin in zip(chunks, offsets, strict=True):
-            found, length = self._digests[chunk], self._lengths[chunk]
-            self._places[chunk] = Stored(*found, length, key, staged.size, begin)
+            self._written[chunk] = key, staged.size, begin
             self._source.release(chunk)
         return staged
 

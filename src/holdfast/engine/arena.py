@@ -13,15 +13,26 @@ import tempfile
 import threading
 import time
 
+from holdfast.engine.filling import Filling, filling_bytes
 from holdfast.engine.large_pages import address_of, file_bytes, map_shared, provide
 from holdfast.errors import NoSpace
+from holdfast.plan.layout import align
 
 _TOUCH_BYTES = 8 << 20
 _TOUCHERS = min(4, os.cpu_count() or 1)
 
 
 class Arena:
-    """A block of shared memory of a fixed size."""
+    """A block of shared memory of a fixed size, and how far the snapshot in it has come.
+
+    Attributes:
+        fd: The file of the memory.
+        nbytes: Room for snapshots.
+        view: The room.
+        address: Where the room begins in this process.
+        filling: How far the snapshot in it has come.
+        is_used: Whether something was written to it before.
+    """
 
     def __init__(self, fd: int, nbytes: int, *, writable: bool) -> None:
         self.fd = fd
@@ -30,8 +41,10 @@ class Arena:
         self._closed = False
         self._touchers: list[threading.Thread] = []
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        self._map = map_shared(fd, nbytes, access)
+        begin, end = _filling_range(nbytes)
+        self._map = map_shared(fd, end, access)
         self.view = memoryview(self._map)[:nbytes]
+        self.filling = Filling(memoryview(self._map)[begin:end])
         self.address = address_of(self._map)
 
     @classmethod
@@ -44,7 +57,7 @@ class Arena:
         nbytes = max(nbytes, mmap.PAGESIZE)
         fd = anonymous_file()
         try:
-            os.ftruncate(fd, file_bytes(nbytes))
+            os.ftruncate(fd, file_bytes(_filling_range(nbytes)[1]))
             return cls(fd, nbytes, writable=True)
         except (OSError, ValueError) as error:
             os.close(fd)
@@ -81,10 +94,16 @@ class Arena:
     def close(self) -> None:
         """Unmap and close; the memory goes once the other side has done so too."""
         self._closed = True
+        self.filling.close()
         self.view.release()
         with contextlib.suppress(BufferError):
             self._map.close()
         os.close(self.fd)
+
+
+def _filling_range(nbytes: int) -> tuple[int, int]:
+    begin = align(nbytes, mmap.PAGESIZE)
+    return begin, begin + filling_bytes(nbytes)
 
 
 def anonymous_file() -> int:

@@ -95,6 +95,18 @@ class PersisterClient:
             self._pending[pending.job.id] = pending
             self._send(pending)
 
+    def withdraw(self, pending: PendingSave, error: HoldfastError) -> None:
+        """Fail a save whose snapshot came to nothing, unless the persister has it and will say so.
+
+        Args:
+            pending: The save; its snapshot has been abandoned.
+            error: What its handle shall say.
+        """
+        with self._lock:
+            if pending.attempts == 0 and not pending.handle.done:
+                self._pending.pop(pending.job.id, None)
+                pending.handle.fail(error)
+
     def drop_arena(self, name: str) -> None:
         """Let the persister unmap an arena that is no longer used."""
         with self._lock:
@@ -163,9 +175,6 @@ class PersisterClient:
         pending.attempts += 1
         job, arena = pending.job, pending.arena
         fields, payload = jobs.to_message(job)
-        if job.arena not in self._known_arenas:
-            # A persister that has not seen this arena has stored nothing of it.
-            fields["unchanged"] = []
         try:
             if job.arena not in self._known_arenas:
                 message = {"do": "arena", "name": job.arena, "nbytes": arena.nbytes, "has_fd": True}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ class SaveJob:
     """One checkpoint to be written.
 
     ``parent`` is the checkpoint that training went on from. ``plan`` is the encoded part manifest
-    without chunks and packs. ``unchanged`` names the chunks that are byte for byte what the
-    arena's last committed save had there.
+    without chunks and packs. ``arena`` is the name of the arena in which the snapshot is, or is
+    being taken.
     """
 
     id: str
@@ -37,8 +37,6 @@ class SaveJob:
     environment: Mapping[str, object] = field(default_factory=dict)
     incarnation: str = field(default_factory=new_id)
     arena: str = ""
-    unchanged: Sequence[int] = ()
-    held_s: float = 0.0
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
@@ -49,7 +47,6 @@ def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
         if name not in ("plan", "layout", "metrics")
     }
     fields["environment"] = dict(job.environment)
-    fields["unchanged"] = list(job.unchanged)
     # As text: JSON would lose NaN's and infinities' names on strict parsers.
     fields["metrics"] = {name: float(value).hex() for name, value in job.metrics.items()}
     # Where each leaf lies, the plan says already.

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from holdfast.chunks.write import Stored
@@ -39,17 +40,57 @@ _log = logging.getLogger("holdfast")
 
 _POLL_S = 0.25
 _LAST_POLL_S = 1.0
+_ARRIVAL_POLL_S = 0.0005
 
 Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
 
 
 class ArenaSource:
-    """The chunks of a snapshot that lies in an arena; they stay there until the next one."""
+    """The chunks of a snapshot in an arena, from its first one on; they stay until the next one.
 
-    def __init__(self, arena: Arena, layout: Layout) -> None:
+    Args:
+        arena: Where it is, or is being taken.
+        layout: Where its chunks are.
+        previous: Where the chunks of the arena's last snapshot were stored, by index; empty if
+            that is not known.
+        is_orphaned: Says whether who takes the snapshot is gone.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        layout: Layout,
+        previous: Mapping[int, Stored],
+        is_orphaned: Callable[[], bool],
+    ) -> None:
         self._view = arena.view
+        self._filling = arena.filling
         self._layout = layout
+        self._previous = previous
+        self._is_orphaned = is_orphaned
+
+    def arriving(self) -> Iterator[int]:
+        """Yield new chunks while the snapshot is being taken; it is complete afterwards.
+
+        Raises:
+            SaveFailed: It never will be.
+        """
+        seen: set[int] = set()
+        while self._filling.is_going_on:
+            if self._is_orphaned():
+                raise SaveFailed("The trainer died while it took the snapshot.")
+            found = [c for c in self._filling.changed() if c in self._previous and c not in seen]
+            seen.update(found)
+            yield from found
+            time.sleep(_ARRIVAL_POLL_S)
+        if not self._filling.is_complete:
+            raise SaveFailed("The snapshot was interrupted.")
+
+    def unchanged(self) -> Mapping[int, Stored]:
+        """Return where the chunks are stored that the last snapshot had too."""
+        found = self._filling.unchanged()
+        return {chunk: self._previous[chunk] for chunk in found if chunk in self._previous}
 
     def acquire(self, chunk: int) -> memoryview:
         """Return the chunk's bytes, padding included."""
@@ -107,13 +148,16 @@ class Persister:
             try:
                 return inbox.get(timeout=_POLL_S)
             except queue.Empty:
-                if os.getppid() != self._trainer_pid:
+                if self._is_orphaned():
                     break
         # What it sent just before may still be on its way through the listening thread.
         try:
             return inbox.get(timeout=_LAST_POLL_S)
         except queue.Empty:
             return None
+
+    def _is_orphaned(self) -> bool:
+        return os.getppid() != self._trainer_pid
 
     def _listen(self, inbox: Inbox) -> None:
         with contextlib.suppress(Closed):
@@ -155,13 +199,15 @@ class Persister:
         if self._writer is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
-        started_s = time.monotonic()
-        source = ArenaSource(self._arenas[job.arena], job.layout)
-        previous = self._places.pop(job.arena, None)
-        saved = self._writer.save(job, source, previous)
+        arena = self._arenas[job.arena]
+        previous = self._places.pop(job.arena, {})
+        source = ArenaSource(arena, job.layout, previous, self._is_orphaned)
+        saved = self._writer.save(job, source, source.unchanged)
         self._places[job.arena] = dict(enumerate(saved.places))
         self._last_step = job.step
-        durable_s = time.monotonic() - started_s
+        # Read now: once the trainer has the answer, the next snapshot may begin.
+        held_s = arena.filling.held_s
+        durable_s = time.monotonic() - arena.filling.completed_s
         record = saved.record
         self._tell(
             {
@@ -178,7 +224,7 @@ class Persister:
             "saved",
             step=job.step,
             id=job.id,
-            held_s=job.held_s,
+            held_s=held_s,
             durable_s=durable_s,
             state_bytes=job.state_bytes,
             stored_bytes=record.stored_bytes,

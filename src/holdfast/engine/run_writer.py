@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -105,14 +105,18 @@ class RunWriter:
         self._lock.release()
 
     def save(
-        self, job: SaveJob, source: ChunkSource, previous: Mapping[int, Stored] | None = None
+        self,
+        job: SaveJob,
+        source: ChunkSource,
+        unchanged: Callable[[], Mapping[int, Stored]] = dict,
     ) -> Saved:
         """Write a checkpoint and commit it; it is durable on return.
 
         Args:
             job: What to write.
             source: The bytes of its chunks.
-            previous: Where the chunks that ``job.unchanged`` names were stored, by index.
+            unchanged: Tells, once all chunks have arrived, where those are stored, by index, that
+                have not changed since the writer's last save.
 
         Raises:
             RunBusy: Another writer has committed to the run.
@@ -136,7 +140,7 @@ class RunWriter:
                 pack_key=lambda number: self._keys.pack(job.id, number),
                 manifest=manifest,
                 known=base.chunks if base is not None else {},
-                unchanged=_still_stored(job, previous, base),
+                unchanged=lambda: _still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
                 threads=self._threads,
             )
@@ -309,15 +313,9 @@ def _has_size(store: LocalStore, key: str, size: int) -> bool:
         return reader.size == size
 
 
-def _still_stored(
-    job: SaveJob, previous: Mapping[int, Stored] | None, base: Base | None
-) -> dict[int, Stored]:
+def _still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:
     # Only what the base names is protected from a sweep; the arena's last save is the base, or
     # shares these chunks with it.
-    if previous is None or base is None:
+    if base is None:
         return {}
-    return {
-        i: previous[i]
-        for i in job.unchanged
-        if i in previous and base.chunks.get(previous[i].digest) == previous[i]
-    }
+    return {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from holdfast.engine import job as jobs
@@ -105,9 +104,6 @@ class Saver:
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
             arena = self._fit(slot, layout)
             compare = slot.layout == layout and slot.generation == self.client.generation
-            slot.layout = None
-            unchanged = self._copier.copy(flat, layout, arena, compare=compare)
-            slot.layout, slot.generation = layout, self.client.generation
             checkpoint_id = jobs.new_id()
             job = jobs.SaveJob(
                 id=checkpoint_id,
@@ -123,16 +119,22 @@ class Saver:
                 environment=environment,
                 incarnation=self._incarnation,
                 arena=slot.name,
-                unchanged=unchanged,
             )
-        handle = SaveHandle(step, job.id)
-        slot.handle = handle
-        handle.held_s = time.monotonic() - started_s
-        try:
-            self.client.submit(PendingSave(replace(job, held_s=handle.held_s), handle, arena))
-        except Exception as error:
-            handle.fail(SaveFailed(f"Step {step} could not be handed on: {error!r}."))
-            raise
+            handle = SaveHandle(step, job.id)
+            pending = PendingSave(job, handle, arena)
+            slot.layout, slot.handle = None, handle
+            arena.filling.begin()
+            try:
+                # Before the copy: the persister writes what is there already (docs/adr/0012).
+                self.client.submit(pending)
+                self._copier.copy(flat, layout, arena, compare=compare)
+                handle.held_s = time.monotonic() - started_s
+                arena.filling.complete(handle.held_s, time.monotonic())
+            except BaseException as error:
+                arena.filling.abandon()
+                self.client.withdraw(pending, SaveFailed(f"Step {step} was not saved: {error!r}."))
+                raise
+            slot.layout, slot.generation = layout, self.client.generation
         return handle
 
     def prepare(

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from holdfast.engine.arena import Arena
+from holdfast.engine.filling import Filling
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, GROUP_BYTES, Layout, align
 from holdfast.state.flatten import Flat, Leaf
 
@@ -47,17 +50,14 @@ class Copier:
         self._threads = threads or min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads, "holdfast-copy")
 
-    def copy(self, flat: Flat, layout: Layout, arena: Arena, *, compare: bool) -> list[int]:
-        """Copy every leaf into the arena.
+    def copy(self, flat: Flat, layout: Layout, arena: Arena, *, compare: bool) -> None:
+        """Copy every leaf into the arena; its ``filling`` tells of chunks as they are done.
 
         Args:
             flat: The state; its leaves must not change until this returns.
             layout: Where each leaf goes.
             arena: Large enough for the layout.
             compare: The arena holds a snapshot of this same layout.
-
-        Returns:
-            The chunks whose bytes the arena held already.
         """
         if not compare and arena.is_used:
             _clear_gaps(layout, arena)
@@ -66,30 +66,43 @@ class Copier:
         # Few tasks that take their work from one queue: a task for each piece would cost more time
         # than it takes to copy a small one.
         queue = iter(large)
-        copiers = [self._pool.submit(_copy_pieces, queue, compare) for _ in range(self._threads)]
-        batches = [
+        news = _News(large, arena.filling) if compare else None
+        tasks = [self._pool.submit(_copy_pieces, queue, news) for _ in range(self._threads)]
+        tasks += [
             self._pool.submit(_copy_small, small[i : i + _SMALL_COPIES_PER_TASK])
             for i in range(0, len(small), _SMALL_COPIES_PER_TASK)
         ]
-        # On this thread: a device's stream belongs to the thread that trains on it.
-        for leaf, offset in exported:
-            leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
-        changed: set[int] = {layout.places[i][0] for i in _exported_rows(flat.leaves)}
-        for copier in copiers:
-            changed |= copier.result()
-        for batch in batches:
-            batch.result()
-        if not compare:
-            return []
-        return sorted({piece.chunk for piece in large} - changed)
+        try:
+            # On this thread: a device's stream belongs to the thread that trains on it.
+            for leaf, offset in exported:
+                leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
+        finally:
+            # Nobody may write into the arena any more when this returns, however it does.
+            wait(tasks)
+        for task in tasks:
+            task.result()
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=True)
 
 
-def _exported_rows(leaves: Sequence[Leaf]) -> Iterator[int]:
-    return (i for i, leaf in enumerate(leaves) if leaf.address is None)
+class _News:
+    """Tells of each chunk, as soon as all its pieces are done, whether it has changed."""
+
+    def __init__(self, pieces: Sequence[Piece], filling: Filling) -> None:
+        self._filling = filling
+        self._left = Counter(piece.chunk for piece in pieces)
+        self._changed: set[int] = set()
+        self._lock = threading.Lock()
+
+    def done(self, chunk: int, *, changed: bool) -> None:
+        with self._lock:
+            if changed:
+                self._changed.add(chunk)
+            self._left[chunk] -= 1
+            if self._left[chunk] == 0:
+                self._filling.mark(chunk, changed=chunk in self._changed)
 
 
 def _split(
@@ -118,15 +131,14 @@ def _split(
     return large, small, exported
 
 
-def _copy_pieces(queue: Iterator[Piece], compare: bool) -> set[int]:
-    """Copy pieces while there are any; return the chunks of which the arena held other bytes."""
-    changed = set()
+def _copy_pieces(queue: Iterator[Piece], news: _News | None) -> None:
+    """Copy pieces while there are any, where there is news to tell only those that differ."""
     for piece in queue:
-        if compare and _compare(piece.to, piece.source, piece.nbytes) == 0:
-            continue
-        changed.add(piece.chunk)
-        _copy(piece.to, piece.source, piece.nbytes)
-    return changed
+        changed = news is None or _compare(piece.to, piece.source, piece.nbytes) != 0
+        if changed:
+            _copy(piece.to, piece.source, piece.nbytes)
+        if news is not None:
+            news.done(piece.chunk, changed=changed)
 
 
 def _copy_small(copies: Sequence[tuple[int, int, int]]) -> None:

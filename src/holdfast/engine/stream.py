@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.chunks.write import Abandoned
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align
@@ -34,6 +34,10 @@ class StreamSource:
         self._held: dict[int, memoryview] = {}
         self._free: dict[int, list[memoryview]] = {}
         self._changed = threading.Condition()
+
+    def arriving(self) -> Iterator[int]:
+        """Yield nothing: chunks are made when they are asked for."""
+        return iter(())
 
     def acquire(self, chunk: int) -> memoryview:
         """Return a chunk's bytes, zero-padded; waits until there is room."""

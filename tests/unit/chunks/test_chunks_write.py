@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -24,13 +24,17 @@ def layout_of(lengths: Sequence[int]) -> Layout:
 
 
 class Source:
-    """Chunks in memory, padded; counts what is asked for."""
+    """Chunks in memory, padded; counts what is asked for, and lets some arrive early."""
 
-    def __init__(self, chunks: Sequence[bytes]) -> None:
+    def __init__(self, chunks: Sequence[bytes], early: Sequence[int] = ()) -> None:
+        self.early = early
         self._chunks = [c + bytes(align(len(c), CHUNK_ALIGNMENT) - len(c)) for c in chunks]
         self.acquired: set[int] = set()
         self.released: list[int] = []
         self.abandoned = threading.Event()
+
+    def arriving(self) -> Iterator[int]:
+        yield from self.early
 
     def acquire(self, chunk: int) -> memoryview:
         if self.abandoned.is_set():
@@ -66,7 +70,7 @@ def write(
         pack_key=lambda n: f"packs/{save}-{n}",
         manifest=lambda written: (f"parts/{save}", b"manifest of %d" % len(written.places)),
         known=known or {},
-        unchanged=unchanged or {},
+        unchanged=lambda: unchanged or {},
         is_intact=is_intact,
     )
 
@@ -169,6 +173,56 @@ def test_unchanged_chunks_are_not_even_read() -> None:
     assert [p.pack_key for p in second.places] == ["packs/s-0"] * 2 + ["packs/t-0"] + [
         "packs/s-0"
     ] * 5
+
+
+def test_chunks_are_written_before_the_last_one_has_come(small_packs: None) -> None:
+    class Telling(MemoryStore):  # type: ignore[misc]
+        staged = threading.Event()
+
+        def stage(self, key: str, buffers: Sequence[Buffer]) -> Any:
+            self.staged.set()
+            return super().stage(key, buffers)
+
+    class Slow(Source):
+        def arriving(self) -> Iterator[int]:
+            yield from super().arriving()
+            # The rest comes only once the first ones are on their way.
+            assert store.staged.wait(60)
+
+    store, early = Telling(), [5, 1, 3]
+    source = Slow(CHUNKS, early)
+    written = write(store, CHUNKS, source=source)
+    assert [stored(store, p, len(c)) for p, c in zip(written.places, CHUNKS, strict=True)] == CHUNKS
+    assert [p.digest for p in written.places] == [digest(c) for c in CHUNKS]
+    assert [p.check for p in written.places] == [check(c) for c in CHUNKS]
+    assert sorted(source.released) == list(range(len(CHUNKS)))
+
+
+def test_early_and_unchanged_and_known_chunks_go_together(small_packs: None) -> None:
+    store = MemoryStore()
+    first = write(store, CHUNKS)
+    new = list(CHUNKS)
+    new[1], new[6] = content(7000, 71), content(7000, 76)
+    source = Source(new, early=[6])
+    unchanged = {i: first.places[i] for i in (0, 2, 3)}
+    second = write(store, new, save="t", source=source, unchanged=unchanged, known=all_known(first))
+    assert [stored(store, p, len(c)) for p, c in zip(second.places, new, strict=True)] == new
+    assert second.new_bytes == 2 * 8192
+    assert source.acquired == {1, 4, 5, 6, 7}
+
+
+def test_nothing_is_left_of_chunks_that_came_early_when_the_rest_does_not(
+    small_packs: None,
+) -> None:
+    class Interrupted(Source):
+        def arriving(self) -> Iterator[int]:
+            yield from super().arriving()
+            raise StoreUnavailable("the snapshot was interrupted")
+
+    store = MemoryStore()
+    with pytest.raises(StoreUnavailable, match="interrupted"):
+        write(store, CHUNKS, source=Interrupted(CHUNKS, early=range(8)))
+    assert list(store.list("")) == []
 
 
 def test_tables_name_each_pack_once() -> None:

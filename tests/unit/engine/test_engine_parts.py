@@ -258,7 +258,6 @@ def test_a_job_travels_as_a_message() -> None:
         environment={"command": ["a", "\udc80"], "git": None},
         incarnation="i",
         arena="0-1",
-        unchanged=[1],
     )
     fields, payload = to_message(job)
     found = from_message(json.loads(json.dumps(fields)), payload)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -68,12 +70,13 @@ class Snapshots:
     def take(self, tree: dict[str, Any], *, compare: bool) -> tuple[list[bytes], list[int]]:
         """Return the chunks in the arena, and those that are said not to have changed."""
         flat, layout = planned(tree)
-        unchanged = self._copier.copy(flat, layout, self.arena, compare=compare)
+        self.arena.filling.begin()
+        self._copier.copy(flat, layout, self.arena, compare=compare)
         chunks = [
             bytes(self.arena.view[o : o + align(length, CHUNK_ALIGNMENT)])
             for o, length in zip(layout.offsets, layout.lengths, strict=True)
         ]
-        return chunks, unchanged
+        return chunks, list(self.arena.filling.unchanged())
 
 
 def test_the_arena_holds_every_leaf_in_its_place(copier: Copier) -> None:
@@ -96,6 +99,7 @@ def test_only_what_has_not_changed_is_said_not_to_have(copier: Copier) -> None:
     # Of the large leaf the first chunk only; groups, and what is brought from elsewhere, never.
     assert {huge, places["large"]} <= set(unchanged)
     assert not {huge + 1, places["turned"], places["a/0"]} & set(unchanged)
+    assert list(snapshots.arena.filling.changed()) == [huge + 1]
     tree["large"][-1] += 1
     found, unchanged = snapshots.take(tree, compare=True)
     assert found == expected_chunks(flat, layout)
@@ -188,3 +192,44 @@ def test_who_waits_for_an_abandoned_stream_is_woken(monkeypatch: pytest.MonkeyPa
     source.abandon()
     thread.join(5)
     assert len(errors) == 1
+
+
+def test_the_persister_sees_how_far_it_has_come() -> None:
+    ours = Arena.create(5 << 20)
+    theirs = Arena(os.dup(ours.fd), ours.nbytes, writable=False)
+    assert not theirs.filling.is_going_on and not theirs.filling.is_complete
+    ours.filling.begin()
+    assert theirs.filling.is_going_on
+    ours.filling.mark(0, changed=True)
+    # As many chunks as there could be in it.
+    ours.filling.mark((5 << 20) // CHUNK_ALIGNMENT - 1, changed=False)
+    assert list(theirs.filling.changed()) == [0]
+    assert list(theirs.filling.unchanged()) == [1279]
+    assert not theirs.filling.is_complete
+    ours.filling.complete(0.25, 7.5)
+    assert theirs.filling.is_complete and not theirs.filling.is_going_on
+    assert (theirs.filling.held_s, theirs.filling.completed_s) == (0.25, 7.5)
+    ours.filling.begin()
+    assert list(theirs.filling.changed()) == list(theirs.filling.unchanged()) == []
+    ours.filling.abandon()
+    assert not theirs.filling.is_going_on and not theirs.filling.is_complete
+    for arena in (ours, theirs):
+        arena.close()
+
+
+def test_nobody_writes_into_the_arena_after_a_copy_that_failed(copier: Copier) -> None:
+    class Adapter:
+        def export(self, value: object, into: memoryview) -> None:
+            raise RuntimeError("the device is gone")
+
+    tree = {"huge": np.ones(40 << 20, np.uint8), "z": np.ones(3, np.uint8)}
+    flat, layout = planned(tree)
+    last = flat.leaves[-1]._replace(address=None, adapter=Adapter())
+    flat = dataclasses.replace(flat, leaves=[*flat.leaves[:-1], last])
+    arena = Arena.create(48 << 20)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        copier.copy(flat, layout, arena, compare=False)
+    before = bytes(arena.view)
+    tree["huge"][:] = 2
+    assert bytes(arena.view) == before
+    arena.close()
