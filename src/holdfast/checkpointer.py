@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -16,6 +16,7 @@ from holdfast.engine import journal
 from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.boundary import Boundary
 from holdfast.engine.handle import SaveHandle
+from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
 from holdfast.engine.saver import Saver
@@ -25,6 +26,7 @@ from holdfast.errors import HoldfastError, RestoreIncomplete, UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
+from holdfast.policy.choices import check_choices
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
 from holdfast.restored import Restored, restored_of
@@ -85,7 +87,7 @@ class Checkpointer:
         check_root(state)
         check_run(run)
         selector(only, skip)
-        _check_choices(save, keep, on_error, backpressure, in_flight)
+        check_choices(save, keep, on_error, backpressure, in_flight)
         self.run = run
         self.next_step = 0
         self._ledger = Ledger(on_error)
@@ -94,12 +96,14 @@ class Checkpointer:
         self._backpressure = backpressure
         self._store = open_store(as_path(location), create=True)
         self._schedule = Schedule(save, self._store, run)
-        self._boundary: Boundary | None = None
+        self._last_step = LastStep(state, self._schedule, rng=rng)
         self._is_open = True
         # Why the state has a checkpoint's values in some places only, or None.
         self._half_restored: RestoreIncomplete | None = None
         self._pid = os.getpid()
         self._is_prepared = False
+        # Two threads that save at the same time take turns.
+        self._turn = threading.RLock()
         self._saver = Saver(
             self._store.location,
             run,
@@ -173,7 +177,7 @@ class Checkpointer:
         self.next_step = outcome.record.step + 1
         self._schedule.restart(outcome.record.step)
         self._ledger.restart(outcome.record.id)
-        self._boundary = None
+        self._last_step.forget()
         restored = restored_of(outcome)
         journal.record(
             self._store,
@@ -224,7 +228,8 @@ class Checkpointer:
         if self._exit_signal(came) is not None:
             self._answered = came
         reasons = self._schedule.due(step, metrics, epoch, now_s, came)
-        self._note_boundary(step)
+        frameworks.activate()
+        self._last_step.note(step)
         if not self._is_prepared:
             self._is_prepared = True
             if (error := self._prepare()) is not None:
@@ -318,29 +323,30 @@ class Checkpointer:
         boundary: Boundary | None = None,
     ) -> SaveHandle | None:
         started_s = time.monotonic() if started_s is None else started_s
-        slot = self._saver.free_slot()
-        if slot is None and self._backpressure == "skip" and not must:
-            _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
-            return None
-        slot = slot or self._saver.wait_for_slot()
-        frameworks.activate()
-        handle = self._saver.save(
-            lambda: self._tree(boundary),
-            step,
-            only=self._only,
-            skip=self._skip,
-            metrics=clean_metrics(metrics),
-            reason=reason,
-            tag=tag,
-            parent=self._ledger.newest(),
-            environment=environment.capture(),
-            slot=slot,
-            started_s=started_s,
-            remembered=boundary.positions if boundary is not None else None,
-        )
-        self._ledger.add(handle)
-        self._schedule.note_save(step)
-        return handle
+        with self._turn:
+            slot = self._saver.free_slot()
+            if slot is None and self._backpressure == "skip" and not must:
+                _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
+                return None
+            slot = slot or self._saver.wait_for_slot()
+            frameworks.activate()
+            handle = self._saver.save(
+                lambda: self._tree(boundary),
+                step,
+                only=self._only,
+                skip=self._skip,
+                metrics=clean_metrics(metrics),
+                reason=reason,
+                tag=tag,
+                parent=self._ledger.newest(),
+                environment=environment.capture(),
+                slot=slot,
+                started_s=started_s,
+                remembered=boundary.positions if boundary is not None else None,
+            )
+            self._ledger.add(handle)
+            self._schedule.note_save(step)
+            return handle
 
     def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
         tree = dict(self._state)
@@ -360,27 +366,12 @@ class Checkpointer:
             self._tree(None), only=self._only, skip=self._skip, patience_s=patience_s
         )
 
-    def _note_boundary(self, step: int) -> None:
-        if self._schedule.wants_exception or self._schedule.signals:
-            frameworks.activate()
-            self._boundary = Boundary.take(self._state, step, rng=self._rng)
-
     def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
         """Save at the last whole step, if there is one that the state is still at."""
-        boundary, saved_step = self._boundary, self._schedule.saved_step
-        wanted = (self._schedule.wants_exception or came) and self._half_restored is None
-        if not wanted or boundary is None or boundary.step == saved_step:
+        found = self._last_step.to_save(error, came) if self._half_restored is None else None
+        if found is None:
             return
-        name = "a signal" if came else type(error).__name__
-        if not boundary.still_holds(self._state):
-            _log.warning(
-                "Nothing was saved on %s: the state is in the middle of step %d. The last "
-                "checkpoint is of step %s.",
-                name,
-                boundary.step + 1,
-                saved_step,
-            )
-            return
+        boundary, reason = found
         try:
             # A second Ctrl-C shall not undo what the first asked for. Once it is handed on, the
             # save becomes durable whether it is waited for or not.
@@ -388,7 +379,7 @@ class Checkpointer:
                 handle = self._save(
                     boundary.step,
                     None,
-                    f"signal {signal.Signals(came[0]).name}" if came else f"exception {name}",
+                    reason,
                     tag=None,
                     must=True,
                     started_s=None,
@@ -397,7 +388,7 @@ class Checkpointer:
             assert handle is not None
             handle.wait()
         except HoldfastError as failure:
-            _log.error("The save on %s failed: %s", name, failure)
+            _log.error("The save on %s failed: %s", reason, failure)
 
     def _leave_if_asked(self, came: tuple[int, ...], handle: SaveHandle | None) -> None:
         leaving = self._exit_signal(came)
@@ -426,18 +417,3 @@ class Checkpointer:
             raise UsageError(
                 "This Checkpointer belongs to the process that made it, not to one forked from it."
             )
-
-
-def _check_choices(
-    save: object, keep: object, on_error: str, backpressure: str, in_flight: int
-) -> None:
-    if save is not None and not isinstance(save, SavePolicy):
-        raise UsageError(f"save= takes a policy such as every(steps=500), not {save!r}.")
-    if keep is not None and not isinstance(keep, KeepPolicy):
-        raise UsageError(f"keep= takes a policy such as keep.last(3), not {keep!r}.")
-    if on_error not in ("raise", "warn"):
-        raise UsageError(f"on_error={on_error!r} is neither 'raise' nor 'warn'.")
-    if backpressure not in ("wait", "skip"):
-        raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
-    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
-        raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")

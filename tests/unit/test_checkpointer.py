@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -600,3 +601,13 @@ def test_a_process_that_cannot_be_started_is_an_error_of_ours(
     monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
     with pytest.raises(errors.PersisterDied, match="could not be started"):
         Checkpointer(tmp_path, {"n": 1}, run="r")
+
+
+def test_threads_that_save_at_the_same_time_take_turns(store_path: Path) -> None:
+    state = fresh() | {"w": np.zeros(2_000_000)}
+    with Checkpointer(store_path, state, run="r") as ckpt:
+        with ThreadPoolExecutor(4) as pool:
+            handles = list(pool.map(ckpt.save, range(12)))
+        assert sorted(handle.wait(60).step for handle in handles) == list(range(12))
+    assert sorted(steps(store_path)) == list(range(12))
+    assert holdfast.Store(store_path).verify().ok

@@ -1,0 +1,58 @@
+"""The last whole step of a run, for when the next one is interrupted."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.engine.boundary import Boundary
+from holdfast.engine.schedule import Schedule
+
+_log = logging.getLogger("holdfast")
+
+
+class LastStep:
+    """Remembers the end of each step if anything may ask for it, and says what to save of it."""
+
+    def __init__(self, state: Mapping[str, Any], schedule: Schedule, *, rng: bool) -> None:
+        self._state = state
+        self._schedule = schedule
+        self._rng = rng
+        self._boundary: Boundary | None = None
+
+    def note(self, step: int) -> None:
+        """Remember the end of a step."""
+        if self._schedule.wants_exception or self._schedule.signals:
+            self._boundary = Boundary.take(self._state, step, rng=self._rng)
+
+    def forget(self) -> None:
+        """Let there be none: the state is another now."""
+        self._boundary = None
+
+    def to_save(
+        self, error: BaseException | None, came: tuple[int, ...]
+    ) -> tuple[Boundary, str] | None:
+        """Return the step to save and the reason, if the policy wants it and it is still there.
+
+        Args:
+            error: What interrupted the next step, or None.
+            came: Signals that came meanwhile.
+        """
+        boundary, saved_step = self._boundary, self._schedule.saved_step
+        wanted = self._schedule.wants_exception or came
+        if not wanted or boundary is None or boundary.step == saved_step:
+            return None
+        if not boundary.still_holds(self._state):
+            _log.warning(
+                "Nothing was saved on %s: the state is in the middle of step %d. The last "
+                "checkpoint is of step %s.",
+                "a signal" if came else type(error).__name__,
+                boundary.step + 1,
+                saved_step,
+            )
+            return None
+        if came:
+            return boundary, f"signal {signal.Signals(came[0]).name}"
+        return boundary, f"exception {type(error).__name__}"

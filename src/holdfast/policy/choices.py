@@ -1,0 +1,26 @@
+"""What the arguments of a ``Checkpointer`` may be."""
+
+from __future__ import annotations
+
+from holdfast.errors import UsageError
+from holdfast.policy import KeepPolicy, SavePolicy
+
+
+def check_choices(
+    save: object, keep: object, on_error: str, backpressure: str, in_flight: int
+) -> None:
+    """Refuse arguments that are not possible.
+
+    Raises:
+        UsageError: One is not; the message names it.
+    """
+    if save is not None and not isinstance(save, SavePolicy):
+        raise UsageError(f"save= takes a policy such as every(steps=500), not {save!r}.")
+    if keep is not None and not isinstance(keep, KeepPolicy):
+        raise UsageError(f"keep= takes a policy such as keep.last(3), not {keep!r}.")
+    if on_error not in ("raise", "warn"):
+        raise UsageError(f"on_error={on_error!r} is neither 'raise' nor 'warn'.")
+    if backpressure not in ("wait", "skip"):
+        raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
+    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+        raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
