@@ -17,25 +17,28 @@ Where the memory is new, none of this is needed: it is read into directly, and c
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol
 
 import xxhash
 from blake3 import blake3
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, Target, batches, by_pack, extent
+from holdfast.chunks.crew import Crew
 from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
 
-_T = TypeVar("_T")
-
-THREADS = 8
+# Threads that wait for the disk cost nothing; those that copy memory get in each other's way.
+_DISK_THREADS = 8
+_MEMORY_THREADS = min(8, os.cpu_count() or 1)
 # Small enough to stay in a core's cache between being read and being digested.
 _STEP_BYTES = 1 << 20
 
@@ -76,8 +79,12 @@ def read_chunks(
     """
     session = _Session(store, ref, full, spare, progress or (lambda n: None))
     # The readers are closed last: after an error, threads may still be at work.
-    with session.closing(), ThreadPoolExecutor(THREADS, "holdfast-read") as pool:
-        session.run(reads, pool, all_good or (lambda: None))
+    with (
+        session.closing(),
+        ThreadPoolExecutor(_MEMORY_THREADS, "holdfast-copy") as memory,
+        ThreadPoolExecutor(_DISK_THREADS, "holdfast-read") as disk,
+    ):
+        session.run(reads, memory, disk, all_good or (lambda: None))
 
 
 class _Session:
@@ -96,30 +103,28 @@ class _Session:
         self._readers: dict[str, ObjectReader] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
-        # Lists only grow, one step at a time: no lock is needed.
-        self._warm: list[ChunkRead] = []
-        self._cold: list[ChunkRead] = []
+        self._crew = Crew()
         self._undo = Undo(spare if spare is not None else memoryview(b""))
 
     def run(
         self,
         reads: Sequence[ChunkRead],
-        pool: ThreadPoolExecutor,
+        memory: Executor,
+        disk: Executor,
         all_good: Callable[[], object],
     ) -> None:
-        standing = by_pack([r for r in reads if r.in_place])
-        new = [r for r in reads if not r.in_place]
-        can_undo = self._can_undo(standing)
         try:
-            _finish_all(pool, self._take_in if can_undo else self._look_at, standing)
-            _finish_all(pool, self._read_new, batches(new))
+            cached, batches_left = self._check(reads, memory, disk)
             all_good()
         except BaseException:
+            # Nobody may write any more when the old content is put back.
+            self._crew.stop()
             self._undo.put_back()
             raise
         try:
-            _finish_all(pool, self._copy_cached, self._warm)
-            _finish_all(pool, self._place, batches(self._cold))
+            self._crew.start(memory, self._copy_cached, cached)
+            self._crew.start(disk, self._place, batches_left)
+            self._crew.finish()
         except HoldfastError as error:
             self._undo.put_back()
             raise RestoreIncomplete(
@@ -128,27 +133,65 @@ class _Session:
                 "again, or start the process anew.",
                 ref=self._ref,
             ) from error
+        except BaseException:
+            self._crew.stop()
+            raise
 
-    # --- the three ways to read ---
+    def _check(
+        self, reads: Sequence[ChunkRead], memory: Executor, disk: Executor
+    ) -> tuple[list[ChunkRead], list[Batch]]:
+        """Check all; return what is still to be put into place, from the cache and otherwise."""
+        cached, others = self._by_residency(reads, disk)
+        standing = [read for read in cached if read.in_place]
+        new = [read for read in cached if not read.in_place]
+        are_good = self._crew.start(memory, self._is_good_in_cache, standing)
+        are_there = self._crew.start(memory, self._read_straight, new)
+        left = self._start_reading(others, disk)
+        self._crew.finish()
+        found = list(zip([*standing, *new], [*are_good, *are_there], strict=True))
+        left += self._start_reading([read for read, is_done in found if not is_done.result()], disk)
+        self._crew.finish()
+        return [r for r, is_good in zip(standing, are_good, strict=True) if is_good.result()], left
 
-    def _take_in(self, reads: Sequence[ChunkRead]) -> None:
-        """Check what is cached of a pack; read the rest from the disk to its places."""
-        for batch in batches(self._not_cached(reads)):
-            self._read_with_undo(batch)
+    def _by_residency(
+        self, reads: Sequence[ChunkRead], disk: Executor
+    ) -> tuple[list[ChunkRead], list[ChunkRead]]:
+        """Return the chunks that are in the page cache, and the others."""
 
-    def _look_at(self, reads: Sequence[ChunkRead]) -> None:
-        """Check all of a pack, to be read to its places later."""
-        cold = self._not_cached(reads)
-        for batch in batches(cold):
-            for _ in self._load(batch, self._scratch_for(batch)):
-                pass
-        self._cold += cold
+        def look(pack: Sequence[ChunkRead]) -> list[bool]:
+            reader = self._reader(pack[0].pack_key)
+            return [reader.is_cached(read.row.offset, read.row.length) for read in pack]
 
-    def _not_cached(self, reads: Sequence[ChunkRead]) -> list[ChunkRead]:
-        """Check what is in the page cache, to be copied later; return what is not there."""
-        found = [(read, self._is_good_in_cache(read)) for read in reads]
-        self._warm += [read for read, is_cached in found if is_cached]
-        return [read for read, is_cached in found if not is_cached]
+        packs = by_pack(reads)
+        looks = self._crew.start(disk, look, packs)
+        self._crew.finish()
+        found = [
+            (read, is_cached)
+            for pack, answer in zip(packs, looks, strict=True)
+            for read, is_cached in zip(pack, answer.result(), strict=True)
+        ]
+        return [read for read, yes in found if yes], [read for read, yes in found if not yes]
+
+    def _start_reading(self, reads: Sequence[ChunkRead], disk: Executor) -> list[Batch]:
+        """Start reading from the disk; return what will only be checked, and must be read again."""
+        self._crew.start(disk, self._place, batches([r for r in reads if not r.in_place]))
+        again = []
+        for batch in batches([r for r in reads if r.in_place]):
+            nbytes = align(extent(batch)[1], CHUNK_ALIGNMENT)
+            if nbytes <= self._undo.room:
+                lent = self._undo.lend(nbytes)
+                self._crew.start(disk, partial(self._read_with_undo, lent), [batch])
+            else:
+                again.append(batch)
+        self._crew.start(disk, self._look_at, again)
+        return again
+
+    # --- the ways to read ---
+
+    def _look_at(self, batch: Batch) -> None:
+        """Check chunks that will be read to their places later."""
+        for _ in self._load(batch, self._scratch_for(batch)):
+            pass
 
     def _is_good_in_cache(self, read: ChunkRead) -> bool:
         """Check a chunk in the page cache; False if it is not there."""
@@ -163,8 +206,8 @@ class _Session:
         self._compare(read, hasher)
         return True
 
-    def _read_with_undo(self, batch: Batch) -> None:
-        lent = self._undo.lend(extent(batch)[1])
+    def _read_with_undo(self, lent: memoryview, batch: Batch) -> None:
+        """Read chunks into lent memory, check them, and exchange them with what is there."""
         for read, data in self._load(batch, lent):
             own, shared = _apart(read.targets)
             for target in shared:
@@ -185,13 +228,8 @@ class _Session:
                 copy_bytes(target.into, _of(data, target))
             self._progress(read.row.length)
 
-    def _read_new(self, batch: Batch) -> None:
-        rest = [read for read in batch if not self._read_straight(read)]
-        if rest:
-            self._place(rest)
-
     def _read_straight(self, read: ChunkRead) -> bool:
-        """Read a cached chunk that goes to one place to there, and check it there."""
+        """Read a cached chunk that goes to one place to there, and check it there; or say no."""
         reader, row, into = self._reader(read.pack_key), read.row, read.targets[0].into
         is_whole = len(read.targets) == 1 and into.nbytes == row.length
         if not is_whole or not reader.is_cached(row.offset, row.length):
@@ -245,10 +283,6 @@ class _Session:
             key=read.pack_key,
         )
 
-    def _can_undo(self, packs: Sequence[Sequence[ChunkRead]]) -> bool:
-        found = [batch for reads in packs for batch in batches(reads)]
-        return sum(align(extent(batch)[1], CHUNK_ALIGNMENT) for batch in found) <= self._undo.room
-
     # --- resources ---
 
     def _reader(self, key: str) -> ObjectReader:
@@ -292,18 +326,3 @@ def _apart(targets: Sequence[Target]) -> tuple[list[Target], list[Target]]:
 def _steps(length: int) -> Iterator[tuple[int, int]]:
     for at in range(0, length, _STEP_BYTES):
         yield at, min(_STEP_BYTES, length - at)
-
-
-def _finish_all(pool: ThreadPoolExecutor, work: Callable[[_T], None], items: Sequence[_T]) -> None:
-    """Do work for every item; when one fails, the rest still ends before the error is raised."""
-    futures = [pool.submit(work, item) for item in items]
-    try:
-        errors = [error for future in futures if (error := future.exception()) is not None]
-    except BaseException:
-        # Interrupted: nobody may write any more when this returns.
-        for future in futures:
-            future.cancel()
-        wait(futures)
-        raise
-    if errors:
-        raise errors[0]
