@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from holdfast.engine.repair import RepairReport, repair
 from holdfast.engine.transfer import copy_checkpoint
 from holdfast.errors import NotFound, UsageError
 from holdfast.history.health import DoctorReport, examine
@@ -118,6 +119,27 @@ class Store:
             raise UsageError("Both stores are the same folder; there is nothing to copy.")
         saved = read_ref(source, ref, lambda record: copy_checkpoint(source, record, target))
         return info_of(saved.record)
+
+    def repair(
+        self,
+        sources: Sequence[Location | Store] = (),
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> RepairReport:
+        """Put right what is damaged, and say what cannot be.
+
+        Chunks come from wherever in this store, or in other stores, the same bytes are still
+        good; records from other stores. Debris of unfinished saves is removed. Runs that are being
+        written are left alone.
+
+        Args:
+            sources: Other stores that may have what is damaged here: copies, backups.
+            dry_run: Only tell what would be done.
+            progress: Called with the bytes done and the bytes to do, run by run.
+        """
+        store = self._open()
+        others = [open_store(as_path(source), create=False) for source in sources]
+        return repair(store, others, dry_run=dry_run, progress=progress)
 
     def doctor(self) -> DoctorReport:
         """Return facts about the store's health, and what is wrong with it."""

@@ -276,7 +276,7 @@ class _Session:
         raise ChunkDamaged(
             f"Chunk {read.row.digest.hex()[:12]}… of {read.leaf!r} ({self._ref}, in "
             f"{read.pack_key}): {what}. Nothing was changed in your state. Restore another "
-            "checkpoint: 'holdfast verify' tells which are good.",
+            "checkpoint ('holdfast verify' tells which are good) or run 'holdfast repair'.",
             ref=self._ref,
             leaf=read.leaf,
             chunk=read.row.digest.hex(),

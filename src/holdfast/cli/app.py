@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cli import bench, demo, doctor, log, options, prune, rm, show, tag, verify
+from holdfast.cli import bench, demo, doctor, log, options, prune, repair, rm, show, tag, verify
 from holdfast.version import __version__
 
 _ANYWHERE = {"--store": True, "--debug": False}  # Option -> whether a value follows.
@@ -85,6 +85,7 @@ for _module, _command in (
     (log, log.log),
     (show, show.show),
     (verify, verify.verify),
+    (repair, repair.repair),
     (tag, tag.tag),
     (rm, rm.rm),
     (prune, prune.prune),

@@ -37,9 +37,9 @@ def verify(
     with ByteBar("checking") as bar:
         report = store.verify(ref, progress=bar)
     if as_json:
-        output.result_json(_as_json(report))
+        output.result_json(report_as_json(report))
     else:
-        _show(report)
+        show_report(report)
     return 0 if report.ok else 1
 
 
@@ -64,7 +64,8 @@ def run_of(ref: str) -> str:
     return ref.partition("@")[0] if "@" in ref else ref.rpartition(", commit ")[0]
 
 
-def _show(report: VerifyReport) -> None:
+def show_report(report: VerifyReport) -> None:
+    """Print a report for people."""
     for check in report.checkpoints:
         output.say(_verdict(check), "  ", check.ref)
         for problem in check.problems:
@@ -92,6 +93,7 @@ def _show_way_out(checks: Sequence[CheckpointCheck], damaged_runs: set[str]) -> 
             output.say(f"last good of {run}: {ref}")
         elif run in damaged_runs:
             output.say(f"last good of {run}: none among those checked")
+    output.say("'holdfast repair' puts right what it can, from another store with --from.")
 
 
 def _verdict(check: CheckpointCheck) -> Styled:
@@ -100,7 +102,8 @@ def _verdict(check: CheckpointCheck) -> Styled:
     return Styled("OK     ", "green") if check.ok else Styled("damaged", "bold red")
 
 
-def _as_json(report: VerifyReport) -> dict[str, object]:
+def report_as_json(report: VerifyReport) -> dict[str, object]:
+    """Return a report for programs."""
     return {
         "ok": report.ok,
         "checked_bytes": report.checked_bytes,

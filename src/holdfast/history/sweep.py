@@ -10,8 +10,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 
-from holdfast.errors import DataError, HoldfastError
+from holdfast.errors import DataError, HoldfastError, ManifestDamaged
 from holdfast.format import part as part_format
+from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records import commits, pins, removals
 from holdfast.records.commits import DamagedCommit
@@ -79,17 +80,17 @@ def find_garbage(store: LocalStore, run: str, without: Container[str] = ()) -> l
     # Listed before the names are read: what appears later is not looked at.
     present = [*store.list(keys.packs), *store.list(keys.parts)]
     pinned = pins.all_pins(store, run)
-    parts: set[str] = {key for pin in pinned for key in pin.base_parts}
+    parts: dict[str, bytes | None] = {key: None for pin in pinned for key in pin.base_parts}
     unreadable: dict[str, HoldfastError] = {}
     for found in commits.all_commits(store, run):
         if isinstance(found, DamagedCommit):
             unreadable[found.key] = found.error
         elif found.id not in without:
-            parts.update(ref.key for ref in found.parts)
+            parts.update((ref.key, ref.digest) for ref in found.parts)
     live = set(parts)
-    for key in parts:
+    for key, expected in parts.items():
         try:
-            live |= _packs_in(store, key)
+            live |= _packs_in(store, key, expected)
         except DataError as error:
             unreadable[key] = error
     live |= _spare(store, unreadable, present)
@@ -115,10 +116,13 @@ def _spare(
     return spared
 
 
-def _packs_in(store: LocalStore, part_key: str) -> frozenset[str]:
+def _packs_in(store: LocalStore, part_key: str, expected: bytes | None) -> frozenset[str]:
     cached = _packs_of_part.get((store.location, part_key))
     if cached is None:
-        part = part_format.decode(store.get(part_key), what=f"the manifest {part_key}")
+        data = store.get(part_key)
+        if expected is not None and digest(data) != expected:
+            raise ManifestDamaged(f"The manifest {part_key} is damaged.", record=part_key)
+        part = part_format.decode(data, what=f"the manifest {part_key}")
         cached = frozenset(pack.key for pack in part.packs)
         _packs_of_part[(store.location, part_key)] = cached
         while len(_packs_of_part) > _CACHE_SIZE:

@@ -55,7 +55,7 @@ def open_store(location: Location, *, create: bool) -> LocalStore:
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
         if create:
-            store.put(MARKER_KEY, _marker())
+            renew(store)
     if create:
         store.clear_root()
     return store
@@ -111,6 +111,15 @@ def check(store: LocalStore) -> None:
         )
 
 
+def store_id(store: LocalStore) -> str | None:
+    """Return the random id that a store was given when it was made; copies of it have it too."""
+    try:
+        payload = envelope.unwrap(store.get(MARKER_KEY), PAYLOAD_TYPE, what="the marker")
+    except DataError:
+        return None
+    return str(payload.get("id"))
+
+
 def problems(store: LocalStore) -> list[str]:
     """Return what is wrong with the marker of a store, in words; that there is none is not."""
     try:
@@ -120,6 +129,11 @@ def problems(store: LocalStore) -> list[str]:
     except DataError as error:
         return [str(error)]
     return []
+
+
+def renew(store: LocalStore) -> None:
+    """Write the marker anew; what is in the store stays."""
+    store.put(MARKER_KEY, _marker())
 
 
 def _make(store: LocalStore) -> None:

@@ -1,6 +1,8 @@
-"""tag, rm and prune: what they change, and what they refuse to."""
+"""tag, rm, prune and repair: what they change, and what they refuse to."""
 
 from __future__ import annotations
+
+import json
 
 from cli_running import contents, holdfast, on_terminal
 
@@ -97,4 +99,34 @@ def test_prune_wants_a_policy_it_can_read(here, store):
     ran = here("prune", "gpt", "--keep", "lst:3", store=store)
     assert ran.status == 2
     assert "last:N" in ran.err
+    assert contents(store) == before
+
+
+def test_repair_puts_right_what_a_copy_has(here, damaged, pristine):
+    ran = here("repair", store=damaged)
+    assert ran.status == 1
+    assert "beyond repair" in ran.out and "last good of gpt: gpt@300" in ran.out
+    before = contents(damaged)
+    ran = here("repair", "--from", pristine, "--dry-run", store=damaged)
+    assert ran.status == 0
+    assert "would fix" in ran.out and "Nothing was changed" in ran.out
+    assert contents(damaged) == before
+    ran = here("repair", "--from", pristine, "--json", store=damaged)
+    assert ran.status == 0
+    found = json.loads(ran.out)
+    assert found["ok"] and len(found["fixed"]) == 1 and found["after"]["ok"]
+    assert here("verify", store=damaged).status == 0
+
+
+def test_repair_of_a_good_store_says_so(here, store):
+    ran = here("repair", "--dry-run", store=store)
+    assert (ran.status, ran.err) == (0, "")
+    assert "Nothing to repair." in ran.out
+
+
+def test_repair_from_where_no_store_is(here, store, tmp_path):
+    before = contents(store)
+    ran = here("repair", "--from", tmp_path / "nowhere", store=store)
+    assert ran.status == 2
+    assert "There is no store at" in ran.err
     assert contents(store) == before

@@ -1,0 +1,256 @@
+"""Repair: what is damaged is put right from wherever the same bytes are still good.
+
+Objects are named by digest, so that there is never a doubt whether a copy is the right one. A
+chunk may be found at another place of the store or in another store; a manifest, a commit record
+or a tag in another store only. What is put right is what was there before, byte for byte; nothing
+is removed but the debris of saves that never ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.chunks.batch import ChunkRead
+from holdfast.chunks.check import check_chunks
+from holdfast.engine.chunk_finder import ChunkFinder
+from holdfast.engine.writer_lock import WriterLock
+from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew
+from holdfast.format.commit import CommitRecord
+from holdfast.format.digests import digest
+from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.format.part import ChunkRow, PackRow, Part
+from holdfast.history.sweep import find_garbage, sweep_debris, unfinished
+from holdfast.history.verify import Progress, VerifyReport, verify
+from holdfast.records import commits, marker, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.store.local import LocalStore
+
+_LOCK_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """An object that was put right: its key, and what was done."""
+
+    key: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What a repair has done, and what it could not do.
+
+    Attributes:
+        fixed: The objects that were put right, or would be.
+        busy: Runs that somebody is writing, and that were left alone; with the reason.
+        freed_bytes: Size of the debris that was removed.
+        after: What verification found afterwards; None for a dry run.
+        lost: What could not be found anywhere, in words.
+        dry_run: Whether nothing was changed.
+    """
+
+    fixed: Sequence[Fixed]
+    busy: Sequence[str]
+    freed_bytes: int
+    after: VerifyReport | None
+    lost: Sequence[str]
+    dry_run: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to be put right."""
+        return not self.busy and not self.lost and (self.after is None or self.after.ok)
+
+
+def repair(
+    store: LocalStore,
+    sources: Sequence[LocalStore] = (),
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> RepairReport:
+    """Put right what can be, and say what cannot.
+
+    Args:
+        store: What to repair.
+        sources: Other stores that may have what is damaged here, in the order to ask them.
+        dry_run: Only look.
+        progress: Called with the bytes checked and the bytes to check, run by run.
+    """
+    job = _Repair(store, sources, dry_run, progress)
+    job.fix_marker()
+    for run in commits.runs(store):
+        job.fix_run(run)
+    after = None if dry_run else verify(store, progress=progress)
+    return RepairReport(job.fixed, job.busy, job.freed_bytes, after, job.lost, dry_run)
+
+
+@dataclass(slots=True)
+class _Repair:
+    store: LocalStore
+    sources: Sequence[LocalStore]
+    dry_run: bool
+    progress: Progress | None
+    fixed: list[Fixed] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    freed_bytes: int = 0
+
+    def fix_marker(self) -> None:
+        if marker.problems(self.store):
+            self._note("holdfast.json", "written anew; checkpoints do not depend on it")
+            if not self.dry_run:
+                marker.renew(self.store)
+
+    def fix_run(self, run: str) -> None:
+        if self.dry_run:
+            self._fix_records(run)
+            if unfinished(self.store, run):
+                self.freed_bytes += sum(info.size for info in find_garbage(self.store, run))
+            return
+        lock = WriterLock(self.store, run)
+        try:
+            lock.acquire(os.getpid(), patience_s=_LOCK_PATIENCE_S)
+        except RunBusy as error:
+            self.busy.append(error.message)
+            return
+        try:
+            self._fix_records(run)
+            self.freed_bytes += sweep_debris(self.store, run)
+        finally:
+            lock.release()
+
+    def _fix_records(self, run: str) -> None:
+        for found in list(commits.all_commits(self.store, run)):
+            if isinstance(found, DamagedCommit) and not isinstance(found.error, StoreTooNew):
+                self._fix_commit(run, found)
+        self._fix_tags(run)
+        self._fix_packs(list(self._parts(run)))
+
+    def _fix_commit(self, run: str, damaged: DamagedCommit) -> None:
+        for source in self.sources:
+            try:
+                record = commits.read_commit(source, run, damaged.seq)
+            except HoldfastError:
+                continue
+            if self._is_of_this_run(source, record):
+                self._put(source, damaged.key, "commit record")
+                return
+        self.lost.append(str(damaged.error))
+
+    def _is_of_this_run(self, source: LocalStore, record: CommitRecord) -> bool:
+        """Say whether a commit record was this run's: another store may have one of that name."""
+        ours = marker.store_id(self.store)
+        if ours is not None and ours == marker.store_id(source):
+            return True
+        keys = RunKeys(record.run)
+        found = (info for prefix in (keys.parts, keys.packs) for info in self.store.list(prefix))
+        return any(checkpoint_of(info.key) == record.id for info in found)
+
+    def _fix_tags(self, run: str) -> None:
+        ids = {record.id for record in commits.good_commits(self.store, run)}
+        for tag in tags.all_tags(self.store, run):
+            if tag.error is None:
+                continue
+            for source in self.sources:
+                same = [t for t in tags.all_tags(source, run) if t.name == tag.name]
+                if same and same[0].error is None and same[0].checkpoint_id in ids:
+                    self._put(source, RunKeys(run).tag(tag.name), "tag")
+                    break
+            else:
+                self.lost.append(f"{tag.error} Give it anew with 'holdfast tag'.")
+
+    def _parts(self, run: str) -> Iterator[Part]:
+        """Yield the readable manifests of a run, those first put right that can be."""
+        for record in commits.good_commits(self.store, run):
+            for ref in record.parts:
+                try:
+                    yield commits.read_part(self.store, record, ref)
+                except StoreTooNew:
+                    continue
+                except DataError as error:
+                    source = self._source_of(ref.key, ref.digest)
+                    if source is None:
+                        self.lost.append(str(error))
+                        continue
+                    self._put(source, ref.key, f"manifest of {run}@{record.step}")
+                    yield commits.read_part(source, record, ref)
+
+    def _source_of(self, key: str, expected: bytes) -> LocalStore | None:
+        for source in self.sources:
+            try:
+                if digest(source.get(key)) == expected:
+                    return source
+            except HoldfastError:
+                continue
+        return None
+
+    def _put(self, source: LocalStore, key: str, what: str) -> None:
+        self._note(key, f"{what} taken from {source.location}")
+        if not self.dry_run:
+            self.store.put(key, source.get(key))
+
+    def _note(self, key: str, what: str) -> None:
+        self.fixed.append(Fixed(key, what))
+
+    # --- chunks ---
+
+    def _fix_packs(self, parts: Sequence[Part]) -> None:
+        packs: dict[str, PackRow] = {}
+        rows: dict[tuple[str, int, bytes], ChunkRow] = {}
+        for part in parts:
+            packs |= {pack.key: pack for pack in part.packs}
+            for row in part.chunks:
+                rows[part.packs[row.pack].key, row.offset, row.digest] = row
+        bad = self._bad_chunks(rows)
+        good = {key: row for key, row in rows.items() if key not in bad}
+        finder = ChunkFinder(self.store, self.sources)
+        for pack in sorted({key for key, _, _ in bad}):
+            self._fix_pack(
+                packs[pack],
+                [row for key, row in good.items() if key[0] == pack],
+                [row for key, row in rows.items() if key in bad and key[0] == pack],
+                finder,
+            )
+
+    def _bad_chunks(
+        self, rows: dict[tuple[str, int, bytes], ChunkRow]
+    ) -> dict[tuple[str, int, bytes], str]:
+        bad: dict[tuple[str, int, bytes], str] = {}
+        total, done = sum(row.length for row in rows.values()), 0
+
+        def tell(read: ChunkRead, problem: str | None) -> None:
+            nonlocal done
+            if problem is not None:
+                bad[read.pack_key, read.row.offset, read.row.digest] = problem
+            done += read.row.length
+            if self.progress is not None:
+                self.progress(done, total)
+
+        reads = [ChunkRead(row, key[0], (), False, "") for key, row in rows.items()]
+        check_chunks(self.store, reads, tell)
+        return bad
+
+    def _fix_pack(
+        self, pack: PackRow, good: Sequence[ChunkRow], bad: Sequence[ChunkRow], finder: ChunkFinder
+    ) -> None:
+        """Make a pack anew from its good chunks and from what is found of the others."""
+        # All that can be read stays: a manifest that is unreadable today may need some of it.
+        content = finder.read_pack(pack, good)
+        origins = set()
+        missing = 0
+        for row in bad:
+            origin = finder.find(row, content[row.offset : row.offset + row.length])
+            if origin is None:
+                missing += 1
+            else:
+                origins.add(origin)
+        if missing:
+            self.lost.append(f"{missing} of {len(good) + len(bad)} chunks of {pack.key}")
+        if origins:
+            found = f"{len(bad) - missing} chunk(s) taken from {', '.join(sorted(origins))}"
+            self._note(pack.key, found)
+            if not self.dry_run:
+                self.store.put(pack.key, content)
