@@ -22,7 +22,7 @@ from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.engine.signals import SignalWatch, uninterrupted
-from holdfast.errors import HoldfastError, RestoreIncomplete, UsageError
+from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn, UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
@@ -218,6 +218,7 @@ class Checkpointer:
             SystemExit: A signal asked to save and leave; the checkpoint is durable.
             SaveFailed, NoSpace, StoreUnavailable: An earlier save in the background failed, and
                 ``on_error`` is ``raise``.
+            SnapshotTorn: Another thread changed the state while it was copied; likewise.
         """
         self._require_usable()
         step = check_step(step)
@@ -237,9 +238,12 @@ class Checkpointer:
                 _log.warning("The state cannot be saved as it is now: %s", error)
         handle = None
         if reasons:
-            handle = self._save(
-                step, metrics, ", ".join(reasons), tag=None, must=bool(came), started_s=now_s
-            )
+            try:
+                handle = self._save(
+                    step, metrics, ", ".join(reasons), tag=None, must=bool(came), started_s=now_s
+                )
+            except SnapshotTorn as error:
+                self._ledger.tell(error, step)
         self._leave_if_asked(came, handle)
         return handle
 
@@ -255,6 +259,9 @@ class Checkpointer:
 
         Returns:
             A handle; ``.wait()`` returns once the checkpoint is durable.
+
+        Raises:
+            SnapshotTorn: Another thread changed the state while it was copied.
         """
         self._require_usable()
         step = check_step(step)

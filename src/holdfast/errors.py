@@ -163,6 +163,12 @@ class SaveFailed(EnvironmentTrouble):
     kind = "save-failed"
 
 
+class SnapshotTorn(SaveFailed):
+    """The state was changed while it was being copied; the step was not saved."""
+
+    kind = "snapshot-torn"
+
+
 class PersisterDied(SaveFailed):
     """The process that writes checkpoints ended while it had work in hand."""
 

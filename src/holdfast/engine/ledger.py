@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.engine.handle import SaveHandle
+from holdfast.errors import HoldfastError
 
 _log = logging.getLogger("holdfast")
 
@@ -62,11 +63,14 @@ class Ledger:
         for handle in [h for h in self._open if h.done]:
             self._open.remove(handle)
             error = handle.take_untold_error()
-            if error is None:
-                continue
-            if self._on_error == "raise":
-                raise error
-            _log.error("The save of step %d failed: %s", handle.step, error)
+            if error is not None:
+                self.tell(error, handle.step)
+
+    def tell(self, error: HoldfastError, step: int) -> None:
+        """Raise, or log, why a save has failed."""
+        if self._on_error == "raise":
+            raise error
+        _log.error("The save of step %d failed: %s", step, error)
 
     def _settle(self) -> None:
         ended = [h for h in self._open if h.done and h.error is None]

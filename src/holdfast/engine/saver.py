@@ -12,6 +12,7 @@ from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.snapshot import Copier
+from holdfast.engine.torn import TornWatch
 from holdfast.errors import SaveFailed
 from holdfast.format import part as part_format
 from holdfast.plan.layout import Layout, align, plan_layout
@@ -127,7 +128,9 @@ class Saver:
             try:
                 # Before the copy: the persister writes what is there already (docs/adr/0012).
                 self.client.submit(pending)
+                watch = TornWatch(flat.leaves)
                 self._copier.copy(flat, layout, arena, compare=compare)
+                watch.check(layout, arena, step=step)
                 handle.held_s = time.monotonic() - started_s
                 arena.filling.complete(handle.held_s, time.monotonic())
             except BaseException as error:

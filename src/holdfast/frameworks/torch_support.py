@@ -88,6 +88,10 @@ class TorchAdapter:
         where = "host" if device.type == "cpu" else str(device)
         return spec, (where, address, name, shape, layout), address if here else None
 
+    def count_changes(self, value: Any) -> int | None:
+        # Tensors that were made in inference mode have no counter.
+        return None if value.is_inference() else int(value._version)
+
     def export(self, value: Any, into: memoryview) -> None:
         if not value.numel():
             return

@@ -48,6 +48,10 @@ class ArrayAdapter(Protocol):
         """
         ...
 
+    def count_changes(self, value: Any) -> int | None:
+        """Return a number that rises when value is changed in place; None if nobody counts."""
+        ...
+
     def export(self, value: Any, into: memoryview) -> None:
         """Copy value's bytes in C order, from whatever device and layout."""
         ...

@@ -62,6 +62,9 @@ class NumpyAdapter:
         layout = None if contiguous else value.strides
         return spec, (address, name, value.shape, layout), address if contiguous else None
 
+    def count_changes(self, value: Any) -> None:
+        return None
+
     def export(self, value: Any, into: memoryview) -> None:
         if value.nbytes:
             np.copyto(np.frombuffer(into, value.dtype).reshape(value.shape), value)
@@ -104,6 +107,9 @@ class LongBytesAdapter:
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
         size = len(self._bytes(value))
         return ArraySpec(self.framework, "uint8", (size,), size), None, None
+
+    def count_changes(self, value: Any) -> None:
+        return None
 
     def export(self, value: Any, into: memoryview) -> None:
         into[:] = self._bytes(value)
