@@ -48,15 +48,15 @@ def main() -> None:
         step = ckpt.next_step
         while step < args.steps:
             for batch in state["sampler"]:
-                if step == args.steps:
-                    break
                 loss = train_step(state, inputs[batch], wanted[batch])
                 state["progress"]["samples"] += len(batch)
                 if step % 100 == 0:
                     print(step, {"loss": round(loss, 5)}, flush=True)
                 ckpt.step(step, metrics={"loss": loss})
                 step += 1
-        ckpt.save(args.steps, tag="final", metrics={"loss": loss_of(state, inputs, wanted)}).wait()
+                if step == args.steps:
+                    break
+        ckpt.save(args.steps - 1, tag="final", metrics={"loss": loss_of(state, inputs, wanted)}).wait()
     print(f"done: {args.run}@final", flush=True)
 
 

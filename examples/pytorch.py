@@ -69,8 +69,6 @@ def main() -> None:
         step = ckpt.next_step
         while step < args.steps:
             for points, labels in loader:
-                if step == args.steps:
-                    break
                 loss = cross_entropy(model(points), labels)
                 optimizer.zero_grad()
                 loss.backward()
@@ -82,7 +80,9 @@ def main() -> None:
                     print(step, {k: round(v, 4) for k, v in metrics.items()}, flush=True)
                 ckpt.step(step, metrics=metrics, epoch=loader.epochs_done)
                 step += 1
-        ckpt.save(args.steps, tag="final", metrics=validate(model, *held_out)).wait()
+                if step == args.steps:
+                    break
+        ckpt.save(args.steps - 1, tag="final", metrics=validate(model, *held_out)).wait()
     print(f"done: {args.run}@final", flush=True)
 
 

@@ -27,6 +27,7 @@ from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.choices import check_choices
+from holdfast.records import commits
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
 from holdfast.restored import Restored, restored_of
@@ -87,7 +88,7 @@ class Checkpointer:
         check_root(state)
         check_run(run)
         selector(only, skip)
-        check_choices(save, keep, on_error, backpressure, in_flight)
+        check_choices(save, keep, on_error, backpressure, in_flight, nice)
         self.run = run
         self.next_step = 0
         self._ledger = Ledger(on_error)
@@ -98,6 +99,8 @@ class Checkpointer:
         self._schedule = Schedule(save, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._is_open = True
+        # Whether it was asked what the run has already.
+        self._has_restored = self._has_saved = False
         # Why the state has a checkpoint's values in some places only, or None.
         self._half_restored: RestoreIncomplete | None = None
         self._pid = os.getpid()
@@ -153,6 +156,12 @@ class Checkpointer:
                 nothing is saved until another restore.
             RunBusy: Another live process is writing the run.
         """
+        with self._turn:
+            return self._restore_in_turn(ref, strict, only, skip)
+
+    def _restore_in_turn(
+        self, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
+    ) -> Restored | None:
         self._require_open()
         self._saver.client.wait_ready()
         self._saver.wait()
@@ -171,6 +180,7 @@ class Checkpointer:
         except RestoreIncomplete as error:
             self._half_restored = error
             raise
+        self._has_restored = True
         if outcome is None:
             return None
         self._half_restored = None
@@ -337,6 +347,7 @@ class Checkpointer:
                 return None
             slot = slot or self._saver.wait_for_slot()
             frameworks.activate()
+            self._warn_if_begun_anew()
             handle = self._saver.save(
                 lambda: self._tree(boundary),
                 step,
@@ -350,10 +361,27 @@ class Checkpointer:
                 slot=slot,
                 started_s=started_s,
                 remembered=boundary.positions if boundary is not None else None,
+                spares_others=not self._has_restored,
             )
             self._ledger.add(handle)
             self._schedule.note_save(step)
             return handle
+
+    def _warn_if_begun_anew(self) -> None:
+        """Say so, once, if the run has checkpoints that nobody asked for."""
+        if self._has_restored or self._has_saved:
+            return
+        self._has_saved = True
+        numbers = commits.sequence_numbers(self._store, self.run)
+        if numbers:
+            _log.warning(
+                "Run %r has %d checkpoint(s) already, and restore() was not called: training "
+                "begins anew beside them. They stay, whatever keep= says, but what is saved now "
+                "becomes the latest. Call restore() first to go on from them, or give this run "
+                "another name.",
+                self.run,
+                len(numbers),
+            )
 
     def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
         tree = dict(self._state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,8 @@ from holdfast.state.flatten import flatten
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns
 from holdfast.state.root import check_root
+
+_turns: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
 
 def save(
@@ -74,26 +78,29 @@ def save(
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
     checkpoint_id = jobs.new_id()
     plan = encode_plan(flat, layout, run, step, checkpoint_id)
-    writer = RunWriter(open_store(as_path(location), create=True), run)
-    writer.open(os.getpid())
-    try:
-        job = jobs.SaveJob(
-            id=checkpoint_id,
-            step=step,
-            layout=layout,
-            plan=plan,
-            state_bytes=flat.nbytes,
-            n_leaves=flat.n_leaves,
-            metrics=numbers,
-            reason="save()",
-            tag=tag,
-            parent=writer.newest_id,
-            environment=environment.capture(),
-            incarnation=jobs.new_id(),
-        )
-        saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
-    finally:
-        writer.close()
+    store = open_store(as_path(location), create=True)
+    # Threads of this process take turns; another process is told to.
+    with _turns[store.location, run]:
+        writer = RunWriter(store, run)
+        writer.open(os.getpid())
+        try:
+            job = jobs.SaveJob(
+                id=checkpoint_id,
+                step=step,
+                layout=layout,
+                plan=plan,
+                state_bytes=flat.nbytes,
+                n_leaves=flat.n_leaves,
+                metrics=numbers,
+                reason="save()",
+                tag=tag,
+                parent=writer.newest_id,
+                environment=environment.capture(),
+                incarnation=jobs.new_id(),
+            )
+            saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
+        finally:
+            writer.close()
     if saved.tag_error is not None:
         raise saved.tag_error
     return info_of(saved.record, (tag,) if tag else ())

@@ -22,6 +22,8 @@ class Restored:
         info: What it is.
         missing: Leaves that were wanted but not in it (only with ``strict=False``).
         unexpected: Leaves that it has but that were not wanted (only with ``strict=False``).
+        differing: What was saved as another kind than wanted (only with ``strict=False``): values
+            were put in their place, objects of another class left as they were.
         stepped_over: Newer checkpoints that are damaged, each with the reason.
         differences: What differs between the environment it was saved in and this one.
     """
@@ -31,6 +33,7 @@ class Restored:
     info: CheckpointInfo
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
 
@@ -42,12 +45,15 @@ def restored_of(outcome: Outcome) -> Restored:
     for difference in differences:
         level = logging.WARNING if difference.may_change_results else logging.INFO
         _log.log(level, "%s, %s", info.ref, difference.text)
+    for what in outcome.differing:
+        _log.warning("%s, %s", info.ref, what)
     return Restored(
         info.ref,
         info.step,
         info,
         outcome.missing,
         outcome.unexpected,
+        outcome.differing,
         outcome.stepped_over,
         (*outcome.notes, *(difference.text for difference in differences)),
     )

@@ -611,3 +611,47 @@ def test_threads_that_save_at_the_same_time_take_turns(store_path: Path) -> None
         assert sorted(handle.wait(60).step for handle in handles) == list(range(12))
     assert sorted(steps(store_path)) == list(range(12))
     assert holdfast.Store(store_path).verify().ok
+
+
+def test_who_forgets_to_restore_loses_nothing(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Checkpointer(store_path, fresh(), run="r") as ckpt:
+        ckpt.save(1000).wait()
+    for forgets in (True, False):
+        caplog.clear()
+        with Checkpointer(store_path, fresh(), run="r", keep=keep.last(1)) as ckpt:
+            if not forgets:
+                ckpt.restore()
+            for step in (5, 10):
+                ckpt.save(step).wait()
+        assert ("restore() was not called" in caplog.text) == forgets
+        # Who has seen what is there may have it removed.
+        assert steps(store_path) == ([1000, 10] if forgets else [10])
+
+
+def test_a_new_run_needs_no_restore(store_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Checkpointer(store_path, fresh(), run="r", keep=keep.last(1)) as ckpt:
+        for step in range(3):
+            ckpt.save(step).wait()
+    assert steps(store_path) == [2]
+    assert not caplog.records
+
+
+def test_generators_of_the_state_are_saved_as_of_the_last_whole_step(store_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    state = {"w": np.zeros(3), "g": generator}
+    expected = [np.random.default_rng(5).random(4)[i] for i in range(4)]
+    with (
+        pytest.raises(ValueError),
+        Checkpointer(store_path, state, run="r", save=on.exception()) as ckpt,
+    ):
+        for step in range(5):
+            drawn = generator.random()
+            if step == 3:
+                raise ValueError
+            state["w"] += drawn
+            ckpt.step(step)
+    found = holdfast.load(store_path, "r@2")
+    assert found["g"].random() == expected[3]
+    assert found["w"][0] == sum(expected[:3])

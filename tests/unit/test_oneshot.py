@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
-from holdfast.errors import InvalidName, NotFound, StoreUnavailable, UsageError
+from holdfast.errors import InvalidName, NotFound, RunBusy, StoreUnavailable, UsageError
 
 STATE = {"w": np.arange(1000.0), "n": 5}
 
@@ -153,3 +154,19 @@ def test_the_tree_that_was_saved_is_not_changed(store_path: Path) -> None:
     state: dict[str, Any] = {"a": [1, {"b": np.ones(3)}], "c": (1,)}
     holdfast.save(store_path, state, run="r", step=1)
     assert_same(state, {"a": [1, {"b": np.ones(3)}], "c": (1,)})
+
+
+def test_threads_that_save_one_run_take_turns(tmp_path: Path) -> None:
+    def save(step: int) -> None:
+        holdfast.save(tmp_path, {"w": np.full(1000, step)}, run="r", step=step)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(24)))
+    assert sorted(info.step for info in holdfast.Store(tmp_path).log("r")) == list(range(24))
+
+
+def test_a_run_that_this_process_writes_already_is_busy(tmp_path: Path) -> None:
+    with holdfast.Checkpointer(tmp_path, {"w": np.ones(3)}, run="r") as ckpt:
+        ckpt.save(0).wait()
+        with pytest.raises(RunBusy, match="this very process"):
+            holdfast.save(tmp_path, {"w": np.ones(3)}, run="r", step=1)

@@ -58,6 +58,7 @@ def read_chunks(
     spare: memoryview | None = None,
     progress: Callable[[int], None] | None = None,
     all_good: Callable[[], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> None:
     """Read chunks to where they go, all checked.
 
@@ -71,13 +72,17 @@ def read_chunks(
         progress: Called with the bytes of each chunk that is done; from several threads.
         all_good: Called once all chunks are known to be good, before what is changed cannot be
             put back any more.
+        should_stop: Asked now and then, until ``all_good``, whether to leave off.
 
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good. Memory that stood
             is as it was.
         RestoreIncomplete: A chunk that was good a moment ago could not be read again.
+        KeyboardInterrupt: It should stop. Memory that stood is as it was.
     """
-    session = _Session(store, ref, full, spare, progress or (lambda n: None))
+    session = _Session(
+        store, ref, full, spare, progress or (lambda n: None), should_stop or (lambda: False)
+    )
     # The readers are closed last: after an error, threads may still be at work.
     with (
         session.closing(),
@@ -95,6 +100,7 @@ class _Session:
         full: bool,
         spare: memoryview | None,
         progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
     ) -> None:
         self._store = store
         self._ref = ref
@@ -103,7 +109,7 @@ class _Session:
         self._readers: dict[str, ObjectReader] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._crew = Crew()
+        self._crew = Crew(should_stop)
         self._undo = Undo(spare if spare is not None else memoryview(b""))
 
     def run(
@@ -116,6 +122,7 @@ class _Session:
         try:
             cached, batches_left = self._check(reads, memory, disk)
             all_good()
+            self._crew = Crew(lambda: False)
         except BaseException:
             # Nobody may write any more when the old content is put back.
             self._crew.stop()

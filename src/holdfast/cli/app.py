@@ -7,7 +7,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cli import bench, demo, doctor, log, options, prune, repair, rm, show, tag, verify
+from holdfast.cli import (
+    bench,
+    demo,
+    doctor,
+    log,
+    options,
+    prune,
+    repair,
+    rm,
+    scan,
+    show,
+    tag,
+    verify,
+)
 from holdfast.version import __version__
 
 _ANYWHERE = {"--store": True, "--debug": False}  # Option -> whether a value follows.
@@ -89,6 +102,7 @@ for _module, _command in (
     (tag, tag.tag),
     (rm, rm.rm),
     (prune, prune.prune),
+    (scan, scan.scan),
     (bench, bench.bench),
     (doctor, doctor.doctor),
 ):

@@ -93,6 +93,8 @@ class Arena:
 
     def close(self) -> None:
         """Unmap and close; the memory goes once the other side has done so too."""
+        if self._closed:
+            return
         self._closed = True
         self.filling.close()
         self.view.release()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.state import rng as rng_state
-from holdfast.state.changes import cheap_ones, mark
+from holdfast.state.changes import cheap_ones, cheap_state, mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Boundary:
         step: The step that had ended.
         marks: What differs once the state has changed.
         generators: State of the random number generators, or None where they are not saved.
-        positions: State of the objects whose state is cheap to take, such as data loaders, by
-            the objects' ``id``.
+        positions: State of the objects whose state is cheap to take, such as data loaders and
+            generators, by the objects' ``id``.
     """
 
     step: int
@@ -35,7 +35,7 @@ class Boundary:
     @classmethod
     def take(cls, state: Mapping[str, Any], step: int, *, rng: bool) -> Boundary:
         """Remember the end of a step."""
-        positions = {id(value): value.state_dict() for value in cheap_ones(dict(state))}
+        positions = {id(value): cheap_state(value) for value in cheap_ones(dict(state))}
         generators = rng_state.capture() if rng else None
         return cls(step, mark(dict(state)), generators, positions)
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from holdfast.engine.signals import uninterrupted
+
 _HEADER = struct.Struct(">IQ")
 
 
@@ -35,7 +37,8 @@ class Channel:
         body = json.dumps(message, separators=(",", ":")).encode()
         head = _HEADER.pack(len(body), len(payload)) + body
         try:
-            with self._lock:
+            # Half a message would be the last that the other side understands.
+            with uninterrupted(), self._lock:
                 if fd is None:
                     self._sock.sendall(head)
                 else:

@@ -21,7 +21,8 @@ class SaveJob:
 
     ``parent`` is the checkpoint that training went on from. ``plan`` is the encoded part manifest
     without chunks and packs. ``arena`` is the name of the arena in which the snapshot is, or is
-    being taken.
+    being taken. ``spares_others`` says that retention shall leave alone what other processes
+    have saved.
     """
 
     id: str
@@ -37,6 +38,7 @@ class SaveJob:
     environment: Mapping[str, object] = field(default_factory=dict)
     incarnation: str = field(default_factory=new_id)
     arena: str = ""
+    spares_others: bool = False
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

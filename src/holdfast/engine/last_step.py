@@ -46,11 +46,12 @@ class LastStep:
             return None
         if not boundary.still_holds(self._state):
             _log.warning(
-                "Nothing was saved on %s: the state is in the middle of step %d. The last "
-                "checkpoint is of step %s.",
+                "Nothing was saved on %s: the state is in the middle of step %d. %s",
                 "a signal" if came else type(error).__name__,
                 boundary.step + 1,
-                saved_step,
+                "There is no checkpoint yet."
+                if saved_step is None
+                else f"The last checkpoint is of step {saved_step}.",
             )
             return None
         if came:

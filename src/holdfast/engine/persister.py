@@ -230,14 +230,21 @@ class Persister:
             stored_bytes=record.stored_bytes,
             reason=job.reason,
         )
-        self._retain()
+        self._retain(job)
 
-    def _retain(self) -> None:
+    def _retain(self, job: jobs.SaveJob) -> None:
         if not self._keep or self._writer is None:
             return
         policy, store, run = united(self._keep), self._writer.store, self._writer.run
         try:
-            report = apply_retention(store, run, policy, dry_run=False, strict=False)
+            report = apply_retention(
+                store,
+                run,
+                policy,
+                dry_run=False,
+                strict=False,
+                only_of=job.incarnation if job.spares_others else None,
+            )
         except HoldfastError as error:
             # The checkpoint is safe; old ones stay a little longer.
             _log.warning("Old checkpoints of %r were not removed: %s", self._writer.run, error)

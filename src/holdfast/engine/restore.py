@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,12 +69,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a restore gave: the tree (or target), and the leaves that had no counterpart."""
+    """What a restore gave: the tree (or target), and what had no counterpart or another kind."""
 
     record: CommitRecord
     value: Any
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -116,13 +117,18 @@ def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome
     set_generators = binder.fresh(generators) if generators is not None else None
     _settle(binder, wanted)
     compare_overlaps = stage_overlaps(binder.reads)
-    with ExitStack() as stack:
-        # From when all is known to be good until all has its values, nobody is interrupted.
-        _read(store, part, binder, ref, wanted, lambda: stack.enter_context(uninterrupted()))
+    # All or nothing: a Ctrl-C is looked at until all is known to be good, and not after that.
+    with uninterrupted() as shield:
+        _read(store, part, binder, ref, wanted, shield.is_wanted_out)
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref)
     return Outcome(
-        record, value, tuple(binder.missing), tuple(binder.unexpected), notes=tuple(notes)
+        record,
+        value,
+        tuple(binder.missing),
+        tuple(binder.unexpected),
+        tuple(binder.differing),
+        notes=tuple(notes),
     )
 
 
@@ -250,7 +256,7 @@ def _read(
     binder: Binder,
     ref: str,
     wanted: Wanted,
-    all_good: Callable[[], object],
+    should_stop: Callable[[], bool],
 ) -> None:
     lengths = [chunk.length for chunk in part.chunks]
     spans = plan_reads(part.arrays, lengths, [read.row for read in binder.reads])
@@ -272,7 +278,7 @@ def _read(
         ref=ref,
         full=wanted.full,
         spare=wanted.spare,
-        all_good=all_good,
+        should_stop=should_stop,
     )
 
 

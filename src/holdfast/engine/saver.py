@@ -11,6 +11,7 @@ from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
 from holdfast.engine.handle import SaveHandle
+from holdfast.engine.signals import uninterrupted
 from holdfast.engine.snapshot import Copier
 from holdfast.engine.torn import TornWatch
 from holdfast.errors import SaveFailed
@@ -83,6 +84,7 @@ class Saver:
         slot: Slot,
         started_s: float,
         remembered: Mapping[int, object] | None = None,
+        spares_others: bool = False,
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -99,45 +101,51 @@ class Saver:
             slot: A free slot.
             started_s: When the loop began to be held, on the monotonic clock.
             remembered: Earlier state of some objects, to be saved in its place; see ``flatten``.
+            spares_others: Retention leaves alone what other processes have saved.
         """
         with collector_paused():
             flat = flatten(make_state(), only=only, skip=skip, remembered=remembered)
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-            arena = self._fit(slot, layout)
-            compare = slot.layout == layout and slot.generation == self.client.generation
-            checkpoint_id = jobs.new_id()
-            job = jobs.SaveJob(
-                id=checkpoint_id,
-                step=step,
-                layout=layout,
-                plan=encode_plan(flat, layout, self._run, step, checkpoint_id),
-                state_bytes=flat.nbytes,
-                n_leaves=flat.n_leaves,
-                metrics=metrics,
-                reason=reason,
-                tag=tag,
-                parent=parent,
-                environment=environment,
-                incarnation=self._incarnation,
-                arena=slot.name,
-            )
-            handle = SaveHandle(step, job.id)
-            pending = PendingSave(job, handle, arena)
-            slot.layout, slot.handle = None, handle
-            arena.filling.begin()
-            try:
-                # Before the copy: the persister writes what is there already (docs/adr/0012).
-                self.client.submit(pending)
-                watch = TornWatch(flat.leaves)
-                self._copier.copy(flat, layout, arena, compare=compare)
-                watch.check(layout, arena, step=step)
-                handle.held_s = time.monotonic() - started_s
-                arena.filling.complete(handle.held_s, time.monotonic())
-            except BaseException as error:
-                arena.filling.abandon()
-                self.client.withdraw(pending, SaveFailed(f"Step {step} was not saved: {error!r}."))
-                raise
-            slot.layout, slot.generation = layout, self.client.generation
+            # From here on nothing may be left half done, in shared memory least of all.
+            with uninterrupted():
+                arena = self._fit(slot, layout)
+                compare = slot.layout == layout and slot.generation == self.client.generation
+                checkpoint_id = jobs.new_id()
+                job = jobs.SaveJob(
+                    id=checkpoint_id,
+                    step=step,
+                    layout=layout,
+                    plan=encode_plan(flat, layout, self._run, step, checkpoint_id),
+                    state_bytes=flat.nbytes,
+                    n_leaves=flat.n_leaves,
+                    metrics=metrics,
+                    reason=reason,
+                    tag=tag,
+                    parent=parent,
+                    environment=environment,
+                    incarnation=self._incarnation,
+                    arena=slot.name,
+                    spares_others=spares_others,
+                )
+                handle = SaveHandle(step, job.id)
+                pending = PendingSave(job, handle, arena)
+                slot.layout, slot.handle = None, handle
+                arena.filling.begin()
+                try:
+                    # Before the copy: the persister writes what is there already (docs/adr/0012).
+                    self.client.submit(pending)
+                    watch = TornWatch(flat.leaves)
+                    self._copier.copy(flat, layout, arena, compare=compare)
+                    watch.check(layout, arena, step=step)
+                    handle.held_s = time.monotonic() - started_s
+                    arena.filling.complete(handle.held_s, time.monotonic())
+                except BaseException as error:
+                    arena.filling.abandon()
+                    self.client.withdraw(
+                        pending, SaveFailed(f"Step {step} was not saved: {error!r}.")
+                    )
+                    raise
+                slot.layout, slot.generation = layout, self.client.generation
         return handle
 
     def prepare(
@@ -164,7 +172,8 @@ class Saver:
         except Exception as error:
             return error
         before = slot.arena
-        arena = self._fit(slot, layout)
+        with uninterrupted():
+            arena = self._fit(slot, layout)
         if arena is not before:
             arena.touch()
             arena.wait_touched(patience_s)
@@ -202,9 +211,9 @@ class Saver:
         if slot.arena is not None and slot.arena.nbytes >= layout.total_bytes:
             return slot.arena
         if slot.arena is not None:
+            old, slot.arena, slot.layout = slot.arena, None, None
             self.client.drop_arena(slot.name)
-            slot.arena.close()
-            slot.arena = slot.layout = None
+            old.close()
         slot.arena = Arena.create(align(layout.total_bytes, _ARENA_STEP))
         self._arenas_made += 1
         slot.name = f"{slot.number}-{self._arenas_made}"

@@ -84,6 +84,15 @@ class WriterLock:
 
 
 def _busy(run: str, holder: dict[str, object]) -> RunBusy:
+    if (holder.get("owner_pid"), holder.get("host")) == (os.getpid(), socket.gethostname()):
+        return RunBusy(
+            f"The run {run!r} is being written by this very process, by a Checkpointer that is "
+            "open. Nothing was changed. Save with that one, close it first, or give this run "
+            "another name.",
+            run=run,
+            pid=os.getpid(),
+            host=holder.get("host"),
+        )
     return RunBusy(
         f"The run {run!r} is being written by process {holder.get('owner_pid', 'unknown')} on "
         f"{holder.get('host', 'an unknown host')}. Nothing was changed. Wait for it or stop it, "

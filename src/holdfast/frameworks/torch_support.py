@@ -143,6 +143,8 @@ def _refusal(value: torch.Tensor, path: str) -> str:
         what = "is a nested tensor. Save the tensors of its unbind()"
     elif value.is_quantized:
         what = "is a quantised tensor. Save its int_repr(), scale and zero point instead"
+    elif value.layout is torch._mkldnn:
+        what = "has the layout of oneDNN. Save its to_dense()"
     elif value.layout is not torch.strided:
         what = f"is a sparse tensor ({value.layout}). Save its indices and values, or .to_dense()"
     elif _wraps(value):
@@ -193,6 +195,7 @@ register_codec(
     _new_generator,
     name="torch:Generator",
     update=lambda g, tree: g.set_state(tree["state"]),
+    cheap=True,
 )
 register_stateful_binder(
     lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
-from holdfast.format.names import RunKeys
-from holdfast.history.sweep import find_garbage, unfinished
-from holdfast.records import commits, marker, tags
+from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.history.sweep import find_garbage
+from holdfast.records import commits, marker, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
 
@@ -26,7 +26,7 @@ class DoctorReport:
 def examine(store: LocalStore) -> DoctorReport:
     """Look at every record of a store; chunks are not read (``verify`` does that)."""
     problems = marker.problems(store)
-    checkpoints = garbage_bytes = state_bytes = stored_bytes = 0
+    checkpoints = unfinished = garbage_bytes = state_bytes = stored_bytes = 0
     names = commits.runs(store)
     for run in names:
         for found in commits.all_commits(store, run):
@@ -41,7 +41,10 @@ def examine(store: LocalStore) -> DoctorReport:
             problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
-        garbage_bytes += sum(info.size for info in find_garbage(store, run))
+        garbage = find_garbage(store, run)
+        garbage_bytes += sum(info.size for info in garbage)
+        begun = {pin.checkpoint_id for pin in pins.all_pins(store, run)}
+        unfinished += len(begun | {checkpoint_of(info.key) for info in garbage})
     usage = shutil.disk_usage(store.location)
     facts = {
         "location": store.location,
@@ -49,7 +52,7 @@ def examine(store: LocalStore) -> DoctorReport:
         "checkpoints": checkpoints,
         "state_bytes": state_bytes,
         "stored_bytes": stored_bytes,
-        "unfinished": sum(len(unfinished(store, run)) for run in names),
+        "unfinished": unfinished,
         "unneeded_bytes": garbage_bytes,
         "free_bytes": usage.free,
     }

@@ -27,6 +27,7 @@ class CheckpointInfo:
         parent: Id of the checkpoint that training went on from, or None.
         reason: Why it was saved.
         environment: Versions, machine and code that it was saved with.
+        incarnation: 32 hex digits, the same for all checkpoints that one process saved.
     """
 
     run: str
@@ -42,6 +43,7 @@ class CheckpointInfo:
     parent: str | None = None
     reason: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
+    incarnation: str = ""
 
     @property
     def ref(self) -> str:
@@ -88,4 +90,5 @@ def info_of(record: CommitRecord, tags: tuple[str, ...] = ()) -> CheckpointInfo:
         parent=record.parent,
         reason=record.reason,
         environment=dict(record.environment),
+        incarnation=record.incarnation,
     )

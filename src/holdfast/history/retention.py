@@ -41,7 +41,13 @@ def united(texts: Sequence[str]) -> KeepPolicy:
 
 
 def apply_retention(
-    store: LocalStore, run: str, policy: KeepPolicy, *, dry_run: bool, strict: bool = True
+    store: LocalStore,
+    run: str,
+    policy: KeepPolicy,
+    *,
+    dry_run: bool,
+    strict: bool = True,
+    only_of: str | None = None,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
@@ -54,6 +60,7 @@ def apply_retention(
         dry_run: Only tell what would be removed.
         strict: A policy that ranks by a metric which no checkpoint has is refused; a run that has
             just begun may not have measured it yet.
+        only_of: Remove only what that incarnation has saved.
 
     Raises:
         UsageError: No checkpoint has the metric of a policy.
@@ -63,7 +70,8 @@ def apply_retention(
         _check_metrics(run, checkpoints, policy)
     plan = plan_retention(checkpoints, policy)
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
-    removed = list(plan.removed)
+    removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
+    kept += [(item[0], ["another process's"]) for item in plan.removed if item not in removed]
     if dry_run or not removed:
         freed = _would_free(store, run, [info for info, _ in removed])
         return PruneReport(kept, removed, freed, dry_run)

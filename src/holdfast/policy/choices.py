@@ -7,7 +7,7 @@ from holdfast.policy import KeepPolicy, SavePolicy
 
 
 def check_choices(
-    save: object, keep: object, on_error: str, backpressure: str, in_flight: int
+    save: object, keep: object, on_error: str, backpressure: str, in_flight: int, nice: int
 ) -> None:
     """Refuse arguments that are not possible.
 
@@ -24,3 +24,5 @@ def check_choices(
         raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
     if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
         raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
+    if isinstance(nice, bool) or not isinstance(nice, int):
+        raise UsageError(f"nice={nice!r} is no niceness: a whole number, 0 to 19.")

@@ -43,7 +43,8 @@ class Binder:
         self.missing: list[str] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
-        # What is of another kind than wanted, but can be put in its place all the same.
+        # Values of another kind than wanted, which can be put in their place all the same; and
+        # objects of another class, which are left as they are.
         self.differing: list[str] = []
         self._chosen = chosen
         self._fresh: dict[int, tuple[arrays.ArrayAdapter, Any]] = {}
@@ -97,11 +98,14 @@ class Binder:
         What the function returns takes the place of target where that could not be changed.
         """
         if node.kind == NodeKind.OMITTED:
+            # Left out when it was saved, unless it is left out now.
+            self.note_missing(target, path)
             return lambda: target
         handler = _stateful_binder(target)
         if handler is not None:
             if node.kind == NodeKind.STATEFUL:
-                self._compare_classes(node, target, path)
+                if not self._is_of_class(node, target, path):
+                    return lambda: target
                 node = node.children[0]
             return handler(self, node, target, path)
         if node.kind == NodeKind.STATEFUL:
@@ -133,15 +137,17 @@ class Binder:
             )
         return self.fresh(node)
 
-    def _compare_classes(self, node: Node, target: Any, path: str) -> None:
-        """Note an object that is to take the state of one of another class.
+    def _is_of_class(self, node: Node, target: Any, path: str) -> bool:
+        """Say whether an object can take the state of what was saved; note it if not.
 
-        Modules may: their leaves tell whether they fit. Of an optimizer or a schedule the same
-        names can mean other things.
+        Modules can, whatever they are: their leaves tell what fits. Of an optimizer or a schedule
+        the same names can mean other things, and it may need what the other does not have.
         """
         saved, wanted = node.type_name.rpartition(":")[2], type(target).__qualname__
-        if saved != wanted and not any(applies(target) for applies in _told_by_leaves):
-            self.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
+        if saved == wanted or any(applies(target) for applies in _told_by_leaves):
+            return True
+        self.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
+        return False
 
     def _array_into(self, node: Node, target: Any, path: str) -> Thunk:
         adapter = arrays.adapter_of(target)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from datetime import date, time
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import xxhash
 
+from holdfast.state import codecs
 from holdfast.state.stateful import accessors
 
 Probe = Callable[[Any], object]
 _probes: list[tuple[Callable[[object], bool], Probe]] = []
-# Of longer lists, histories mostly, the length and the last elements tell enough.
-_LAST = 16
+# Of longer lists of plain values, histories mostly, the length and the last elements tell enough.
+_LONG, _LAST = 10_000, 1000
+_PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None))
 # What may be digested after every step: some milliseconds.
 BUDGET_BYTES = 64 << 20
 
@@ -50,18 +55,32 @@ class _Marker:
         for applies, probe in _probes:
             if applies(value):
                 return probe(value)
-        if isinstance(value, bool | int | float | complex | str | bytes | None):
-            return repr(value) if isinstance(value, float | complex) else value
+        if type(value) in _PLAIN:
+            return repr(value) if isinstance(value, float | complex) else (type(value), value)
         if isinstance(value, np.ndarray):
             return self._array(value)
+        if isinstance(value, np.generic | Enum | date | time | PurePath):
+            return type(value), repr(value)
+        if is_cheap(value):
+            return 0
+        if (codec := codecs.codec_of(type(value))) is not None:
+            return self.mark(codec.encode(value))
         if isinstance(value, dict):
             return tuple((repr(key), self.mark(child)) for key, child in value.items())
         if isinstance(value, list | tuple):
-            return len(value), tuple(self.mark(child) for child in value[-_LAST:])
+            return self._sequence(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return tuple(self.mark(getattr(value, f.name)) for f in dataclasses.fields(value))
-        found = None if is_cheap(value) else accessors(value)
-        return self.mark(found[0]()) if found is not None else 0
+        found = accessors(value)
+        # Of what is not known, nobody can say that it has not changed.
+        return self.mark(found[0]()) if found is not None else object()
+
+    def _sequence(self, value: list[Any] | tuple[Any, ...]) -> object:
+        if not set(map(type, value)) <= set(_PLAIN):
+            return tuple(map(self.mark, value))
+        known = value if len(value) <= _LONG else value[-_LAST:]
+        # As text: NaN is not equal to itself, and 1 is equal to True.
+        return len(value), hash(repr(known))
 
     def _array(self, value: np.ndarray[Any, Any]) -> object:
         self._budget -= value.nbytes
@@ -72,8 +91,21 @@ class _Marker:
 
 
 def is_cheap(value: object) -> bool:
-    """Say whether an object's state may be taken after every step, such as a data position."""
+    """Say whether a value's state may be taken after every step: a data position, a generator."""
+    codec = codecs.codec_of(type(value))
+    if codec is not None:
+        return codec.cheap
     return bool(getattr(value, "cheap_state", False)) and accessors(value) is not None
+
+
+def cheap_state(value: Any) -> object:
+    """Return the state of a value that is cheap, as it is saved."""
+    codec = codecs.codec_of(type(value))
+    if codec is not None:
+        return codec.encode(value)
+    found = accessors(value)
+    assert found is not None
+    return found[0]()
 
 
 def cheap_ones(value: Any) -> Iterator[Any]:

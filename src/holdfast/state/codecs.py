@@ -19,7 +19,8 @@ class Codec:
 
     ``encode`` gives a tree of supported values, ``decode`` makes a new value of such a tree,
     and ``update``, where given, puts a tree into a value that stands. ``variant``, where given,
-    is the key of the tree in which saved and standing value must agree.
+    is the key of the tree in which saved and standing value must agree. ``cheap`` values are
+    encoded after every step, for when the next one is interrupted.
     """
 
     cls: type
@@ -28,6 +29,7 @@ class Codec:
     decode: Callable[[Any], object]
     update: Callable[[Any, Any], None] | None = None
     variant: str | None = None
+    cheap: bool = False
 
 
 _by_class: dict[type, Codec] = {}
@@ -42,6 +44,7 @@ def register_codec(
     name: str | None = None,
     update: Callable[[Any, Any], None] | None = None,
     variant: str | None = None,
+    cheap: bool = False,
 ) -> None:
     """Teach holdfast to save and load values of a class.
 
@@ -52,6 +55,8 @@ def register_codec(
         name: What the format calls the class, ``module:qualname`` if not given. Keep it stable.
         update: Takes a standing value and a tree; puts the tree into the value.
         variant: Key of the tree in which saved and standing value must agree for an update.
+        cheap: Encoding may be done after every step. A value that changes within a step, as a
+            generator does, is then saved as it was at the end of the last whole one.
 
     Raises:
         UsageError: Another class has that name.
@@ -63,7 +68,7 @@ def register_codec(
     known = _by_name.get(label)
     if known is not None and known.cls is not cls and not _same_definition(known.cls, cls):
         raise UsageError(f"A codec named {label!r} is registered for {known.cls!r} already.")
-    codec = Codec(cls, label, encode, decode, update, variant)
+    codec = Codec(cls, label, encode, decode, update, variant, cheap)
     _by_class[cls] = codec
     _by_name[label] = codec
 
@@ -133,6 +138,7 @@ register_codec(
     _new_random,
     name="random:Random",
     update=lambda generator, tree: generator.setstate(python_random_state(tree)),
+    cheap=True,
 )
 register_codec(
     Counter,
@@ -153,6 +159,7 @@ register_codec(
     name="numpy.random:Generator",
     update=_set_generator,
     variant="bit_generator",
+    cheap=True,
 )
 register_codec(
     np.random.RandomState,
@@ -160,4 +167,5 @@ register_codec(
     _new_random_state,
     name="numpy.random:RandomState",
     update=lambda generator, state: generator.set_state(state),
+    cheap=True,
 )

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +62,8 @@ def flatten(
         state: Nested containers, arrays, plain values, and objects with ``state_dict``.
         only: Glob patterns on leaf paths; only leaves that match one are saved.
         skip: Glob patterns on leaf paths; leaves that match one are not saved.
-        remembered: What some objects' ``state_dict()`` gave at an earlier moment, by the objects'
-            ``id``; it is saved in the place of what they would give now.
+        remembered: What the state of some objects was at an earlier moment, by the objects' ``id``;
+            it is saved in the place of what it would be now.
 
     Raises:
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
@@ -306,7 +306,8 @@ def _custom(walk: _Walk, value: Any, path: str) -> None:
     codec = codecs.codec_of(type(value))
     assert codec is not None
     with walk.unfiltered():
-        inner = _asked(lambda: codec.encode(value), value, path)
+        earlier = walk.remembered.get(id(value))
+        inner = _asked(lambda: codec.encode(value), value, path) if earlier is None else earlier
         walk.wrapped(NodeKind.CUSTOM, codec.name, value, inner, path)
 
 
@@ -369,7 +370,7 @@ def _find(value: Any, cls: type) -> Handler | None:
         return _dataclass
     if isinstance(value, tuple) and hasattr(cls, "_fields"):
         return _named_tuple
-    if isinstance(value, PurePath):
+    if isinstance(value, Path):
         return lambda walk, value, path: walk.blob(NodeKind.PATH, values.encode_path(value))
     return None
 

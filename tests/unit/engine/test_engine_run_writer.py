@@ -302,7 +302,7 @@ def test_a_failing_save_leaves_the_run_as_it_was(
 def test_a_second_writer_is_refused_while_the_first_is_open(
     writing: Writing, store_path: Path
 ) -> None:
-    with pytest.raises(RunBusy, match="being written by process"):
+    with pytest.raises(RunBusy, match="this very process"):
         holdfast.save(store_path, state(1), run="r", step=1)
     holdfast.save(store_path, state(1), run="other", step=1)
     writing.writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,28 @@ def test_a_scaler_that_is_off_has_no_state(store_path: Path) -> None:
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     holdfast.save(store_path, {"a": 1, "scaler": scaler}, run="r", step=1)
     holdfast.load(store_path, "r@1", into={"a": 0, "scaler": scaler})
+
+
+def trained(kind: Any, **options: Any) -> tuple[torch.nn.Module, Any]:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 2)
+    optimizer = kind(module.parameters(), lr=0.1, **options)
+    module(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return module, optimizer
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.Adagrad])
+def test_an_optimizer_of_another_class_is_told_and_left_alone(tmp_path: Path, kind: Any) -> None:
+    module, optimizer = trained(torch.optim.Adam)
+    holdfast.save(tmp_path, {"m": module, "o": optimizer}, run="r", step=1, rng=False)
+    other_module, other = trained(kind, weight_decay=0.25)
+    before = copy.deepcopy(other.state_dict())
+    into = {"m": other_module, "o": other}
+    with pytest.raises(Mismatch, match=f"'o': saved from a Adam, wanted a {kind.__name__}"):
+        holdfast.load(tmp_path, "r@1", into=into)
+    told = holdfast.load(tmp_path, "r@1", into=into, strict=False)
+    assert told.differing == (f"'o': saved from a Adam, wanted a {kind.__name__}",)
+    assert torch.equal(other_module.weight, module.weight)
+    assert str(other.state_dict()) == str(before)
+    other.step()

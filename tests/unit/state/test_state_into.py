@@ -457,3 +457,18 @@ def test_a_generator_of_another_kind_is_found_out(store_path: Path) -> None:
     with pytest.raises((Mismatch, RestoreIncomplete), match="Philox") as caught:
         load(store_path, target)
     assert isinstance(caught.value, RestoreIncomplete) or target["a"].tolist() == [0, 0]
+
+
+def test_an_element_that_was_left_out_is_missing(tmp_path: Path) -> None:
+    tree = {"l": [np.zeros(3), np.ones(3)], "d": {"a": 1, "b": 2}}
+    holdfast.save(tmp_path, tree, run="r", step=1, skip="l/0", rng=False)
+    into = {"l": [np.full(3, 7.0), np.full(3, 7.0)], "d": {"a": 0, "b": 0}}
+    with pytest.raises(Mismatch, match="'l/0': wanted, but not in the checkpoint"):
+        holdfast.load(tmp_path, "r@1", into=into)
+    assert into["l"][1][0] == 7
+    told = holdfast.load(tmp_path, "r@1", into=into, strict=False)
+    assert told.missing == ("l/0",)
+    assert into["l"][0][0] == 7 and into["l"][1][0] == 1
+    # What is left out now is not missed.
+    assert holdfast.load(tmp_path, "r@1", into=into, skip="l/0").missing == ()
+    assert holdfast.load(tmp_path, "r@1", into=into, only="d/**").missing == ()

@@ -1,0 +1,1 @@
+"""Other people's files, looked into without running what is in them."""

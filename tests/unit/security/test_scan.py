@@ -1,0 +1,309 @@
+"""Other people's pickles: what attacks do is told and not done; what is harmless is called so."""
+
+from __future__ import annotations
+
+import argparse
+import bz2
+import collections
+import datetime
+import gzip
+import io
+import lzma
+import os
+import pathlib
+import pickle
+import struct
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast.security.pickle_files import scan_file
+
+
+class Attack:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def op(*parts: bytes | str) -> bytes:
+    return b"".join(p.encode() if isinstance(p, str) else p for p in parts)
+
+
+CANARY = "canary"
+
+
+def touch() -> str:
+    return f"touch {CANARY}"
+
+
+# Hand-made programs: what pickle.dumps would not write, but pickle.loads would run.
+HAND_MADE: dict[str, bytes] = {
+    "no protocol": op("cos\nsystem\n(S'", touch(), "'\ntR."),
+    "INST": op("(S'", touch(), "'\nios\nsystem\n."),
+    "OBJ": op("(cos\nsystem\nS'", touch(), "'\no."),
+    "begins with an odd opcode": op("N0cos\nsystem\n(S'", touch(), "'\ntR."),
+    "begins with a mark": op("(0cos\nsystem\n(S'", touch(), "'\ntR."),
+    "begins like safetensors": op("N0N0N0N0", "}0cos\nsystem\n(S'", touch(), "'\ntR."),
+    "names from the memo": op(
+        b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940", b"0h\x00h\x01\x93", b"\x8c", bytes([12]),
+        touch(), b"\x85R.",
+    ),
+    "a dotted name": op(b"\x80\x04\x8c\x08builtins\x8c\x0deval.__call__\x93\x8c\x011\x85R."),
+    "attributes of a class": op(
+        b"ccollections\nOrderedDict\n}S'__setitem__'\ncos\nsystem\nsb."
+    ),
+    "attributes of a harmless class": op(b"ccollections\nOrderedDict\n}S'x'\nI1\nsb."),
+    "a call of what a call gave": op(b"cbuiltins\ndict\n)R(S'x'\ntR."),
+    "items into a stranger": op(b"cmine\nThing\n)\x81(S'a'\nI1\nu."),
+    "an extension": op(b"\x80\x02\x82\x01)R."),
+    "hidden behind a good one": pickle.dumps([1, 2]) + op("cos\nsystem\n(S'", touch(), "'\ntR."),
+    "done before the end is missed": op("cos\nsystem\n(S'", touch(), "'\ntR"),
+    "done before the nonsense": op("cos\nsystem\n(S'", touch(), "'\ntR\xff\xff"),
+    "popped away": op("cos\nsystem\n(S'", touch(), "'\ntR0N."),
+    "an import alone": op(b"cantigravity\nfly\n0N."),
+}  # fmt: skip
+
+CALLS: dict[str, Any] = {
+    "system": Attack(os.system, touch()),
+    "popen": Attack(os.popen, touch()),
+    "eval": Attack(eval, f"open({CANARY!r}, 'w')"),
+    "exec": Attack(exec, f"open({CANARY!r}, 'w')"),
+    "open": Attack(open, CANARY, "w"),
+    "getattr": Attack(getattr, "x", "upper"),
+    "remove": Attack(os.remove, "nothing"),
+    "nested": {"weights": [1, 2, (3, {"deep": Attack(os.system, touch())})]},
+    "as a default factory": collections.defaultdict(os.getcwd),
+    "import": Attack(__import__, "antigravity"),
+    "mkdir": Attack(pathlib.Path.mkdir, pathlib.Path(CANARY)),
+    "compile": Attack(compile, "1", "x", "eval"),
+    "loads": Attack(pickle.loads, b"N."),
+    "partial": Attack(__import__("functools").partial, os.system, touch()),
+    "methodcaller": Attack(__import__("operator").methodcaller, "system"),
+    "subprocess": Attack(__import__("subprocess").call, ["touch", CANARY]),
+    "runpy": Attack(__import__("runpy").run_path, CANARY),
+    "ctypes": Attack(__import__("ctypes").CDLL, "libc.so.6"),
+    "webbrowser": Attack(__import__("webbrowser").open, "http://127.0.0.1"),
+    "timeit": Attack(__import__("timeit").timeit, "1"),
+    "pdb": Attack(__import__("pdb").run, "1"),
+    "pydoc": Attack(__import__("pydoc").pipepager, "x", touch()),
+    "code": Attack(__import__("code").interact),
+    "shutil": Attack(__import__("shutil").rmtree, "nothing"),
+    "socket": Attack(__import__("socket").create_connection, ("127.0.0.1", 1)),
+    "type": Attack(type, "X", (), {}),
+}  # fmt: skip
+
+ATTACKS: dict[str, bytes] = {
+    **HAND_MADE,
+    **{
+        f"{name}, protocol {protocol}": pickle.dumps(value, protocol=protocol)
+        for name, value in CALLS.items()
+        for protocol in (0, 2, 4, 5)
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def level_of(data: bytes, name: str = "x.pkl") -> str:
+    Path(name).write_bytes(data)
+    found = scan_file(Path(name)).level
+    assert not Path(CANARY).exists()
+    return found
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_are_told_and_not_done(name: str) -> None:
+    assert level_of(ATTACKS[name]) != "safe"
+
+
+def zipped(data: bytes, name: str = "archive/data.pkl", **more: Any) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **more) as archive:
+        archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in ("sys_info", "pickle"):
+            member = tarfile.TarInfo(name)
+            content = data if name == "pickle" else pickle.dumps({})
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def object_array(data: bytes) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    )
+    return out.getvalue() + data
+
+
+WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
+    "zip": zipped,
+    "compressed zip": lambda d: zipped(d, compression=zipfile.ZIP_DEFLATED),
+    "zip with another name": lambda d: zipped(d, "a/b/constants.pkl"),
+    "second zip": lambda d: zipped(pickle.dumps(1)) + zipped(d),
+    "behind a good pickle": lambda d: pickle.dumps([1]) + zipped(d),
+    "before a good zip": lambda d: d + zipped(pickle.dumps(1)),
+    "gzip": gzip.compress,
+    "zlib": zlib.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda d: lzma.compress(d, format=lzma.FORMAT_ALONE),
+    "tar": tarred,
+    "array of objects": object_array,
+    "array of objects in a zip": lambda d: zipped(object_array(d), "b.npy"),
+    "gzip of an array": lambda d: gzip.compress(d),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPINGS)
+def test_attacks_are_found_wherever_they_hide(name: str) -> None:
+    wrap = WRAPPINGS[name]
+    assert level_of(wrap(ATTACKS["system, protocol 2"])) == "dangerous"
+    assert level_of(wrap(pickle.dumps({"a": [1, 2.5, "x"]}))) == "safe"
+
+
+GOOD: dict[str, Any] = {
+    "plain values": {"a": [1, 2.5, "x", b"y", None, True, 1 << 80, 1j], "b": ({1, 2}, (3,))},
+    "arrays": {"w": np.ones((3, 4)), "s": np.float32(2), "b": np.array([True]), "u": np.array("x")},
+    "structured": np.zeros(3, [("a", "f4"), ("b", "i8", (2,))]),
+    "dates": [datetime.datetime(2026, 1, 2), datetime.timedelta(1)],
+    "paths": pathlib.PurePosixPath("/a/b"),
+    "containers": [
+        collections.OrderedDict(a=1), collections.Counter("aab"), collections.deque([1], 3),
+        collections.defaultdict(list, a=[1]),
+    ],
+    "arguments": argparse.Namespace(lr=0.1, name="x"),
+    "ids": uuid.UUID(int=5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_harmless_is_called_safe(name: str, protocol: int) -> None:
+    assert level_of(pickle.dumps(GOOD[name], protocol=protocol)) == "safe"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_checkpoints_of_pytorch(legacy: bool) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "more": [
+            torch.ones(2, dtype=torch.bfloat16),
+            model.weight,
+            torch.device("cpu"),
+            torch.int8,
+        ],
+    }
+    torch.save(state, "good.pth", _use_new_zipfile_serialization=not legacy)
+    assert scan_file(Path("good.pth")).level == "safe"
+    state["x"] = Attack(os.system, touch())
+    torch.save(state, "bad.pth", _use_new_zipfile_serialization=not legacy)
+    found = scan_file(Path("bad.pth"))
+    assert found.level == "dangerous"
+    assert touch() in str(found)
+    # A whole module runs code of its own; who trusts it may load it.
+    torch.save(model, "module.pth", _use_new_zipfile_serialization=not legacy)
+    found = scan_file(Path("module.pth"))
+    assert found.level == "unknown" and "torch.nn.modules.linear.Linear" in str(found)
+
+
+def test_checkpoints_of_dcp(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    import torch.distributed.checkpoint as dcp
+
+    state = {"w": torch.ones(4), "n": 3, "t": {"a": torch.zeros(2)}}
+    dcp.save(state, checkpoint_id=tmp_path / "dcp", no_dist=True)
+    for path in (tmp_path / "dcp").iterdir():
+        found = scan_file(path)
+        assert found.level == "safe" and found.pickles, path
+
+
+def test_files_of_joblib(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    good = {"a": np.random.default_rng(0).random((100, 7)), "b": [np.arange(5)], "c": "x"}
+    bad = {
+        "behind an array": {"a": np.ones((100, 7)), "x": Attack(os.system, touch())},
+        "in an array": {"a": np.array([1, Attack(os.system, touch())], dtype=object)},
+    }
+    for compress in (0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3)):
+        joblib.dump(good, "good.joblib", compress=compress)
+        assert scan_file(Path("good.joblib")).level == "safe", compress
+        for name, state in bad.items():
+            joblib.dump(state, "bad.joblib", compress=compress)
+            assert scan_file(Path("bad.joblib")).level == "dangerous", (compress, name)
+
+
+# --- hostile, but no attack on the reader ---
+
+
+def test_what_is_cut_short_is_not_called_safe() -> None:
+    whole = pickle.dumps({"a": list(range(100)), "b": "x" * 500})
+    for length in range(3, len(whole)):
+        assert level_of(whole[:length]) == "unknown"
+
+
+def test_a_flood_of_references_ends() -> None:
+    # Lists of lists of lists, each twice in the next: 2**60 leaves if anybody counted them.
+    data = b"\x80\x02]q\x00" + b"".join(
+        b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) for i in range(60)
+    )
+    assert level_of(data + b".") == "safe"
+    assert level_of(data + b"cos\nsystem\n(h\x3ctR.") == "dangerous"
+
+
+def test_depth_does_not_matter() -> None:
+    assert level_of(b"]" * 100_000 + b"a" * 99_999 + b".") == "safe"
+
+
+def test_lengths_are_not_believed() -> None:
+    assert level_of(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x.") == "unknown"
+    assert level_of(b"\x80\x02r" + struct.pack("<I", 0xFFFFFFFF) + b".") == "unknown"
+
+
+def test_bombs_are_not_unpacked() -> None:
+    bomb = pickle.dumps(bytes(400 << 20))
+    assert level_of(zlib.compress(bomb, 9)) == "unknown"
+    assert level_of(zipped(bomb, compression=zipfile.ZIP_DEFLATED)) == "unknown"
+
+
+def test_what_is_nothing_is_not_called_safe() -> None:
+    for data in (b"", b"hello world", os.urandom(1000), b"PK\x03\x04 no archive"):
+        assert level_of(data) == "unknown"
+
+
+def test_random_changes_never_break_the_reader() -> None:
+    dice = np.random.default_rng(0)
+    samples = [*ATTACKS.values(), *(pickle.dumps(v, protocol=4) for v in GOOD.values())]
+    for sample in samples:
+        for _ in range(10):
+            data = bytearray(sample)
+            for _ in range(dice.integers(1, 4)):
+                data[dice.integers(len(data))] = dice.integers(256)
+            level_of(bytes(data))
