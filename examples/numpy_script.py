@@ -56,7 +56,8 @@ def main() -> None:
                 step += 1
                 if step == args.steps:
                     break
-        ckpt.save(args.steps - 1, tag="final", metrics={"loss": loss_of(state, inputs, wanted)}).wait()
+        metrics = {"loss": loss_of(state, inputs, wanted)}
+        ckpt.save(args.steps - 1, tag="final", metrics=metrics).wait()
     print(f"done: {args.run}@final", flush=True)
 
 
