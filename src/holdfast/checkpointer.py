@@ -14,6 +14,7 @@ from typing import Any, Literal
 from holdfast import frameworks
 from holdfast.engine import journal
 from holdfast.engine.at_exit import close_at_exit
+from holdfast.engine.beginning import Beginning
 from holdfast.engine.boundary import Boundary
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
@@ -27,7 +28,6 @@ from holdfast.format.names import check_run, check_tag
 from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.choices import check_choices
-from holdfast.records import commits
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
 from holdfast.restored import Restored, restored_of
@@ -99,8 +99,7 @@ class Checkpointer:
         self._schedule = Schedule(save, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._is_open = True
-        # Whether it was asked what the run has already.
-        self._has_restored = self._has_saved = False
+        self._beginning = Beginning(self._store, run)
         # Why the state has a checkpoint's values in some places only, or None.
         self._half_restored: RestoreIncomplete | None = None
         self._pid = os.getpid()
@@ -115,8 +114,6 @@ class Checkpointer:
             nice=nice,
         )
         self._signals = SignalWatch(self._schedule.signals)
-        # Signals that a step has answered with a save, and is to leave for.
-        self._answered: tuple[int, ...] = ()
         self._close_at_exit = close_at_exit(self)
         self._prepare(_START_PATIENCE_S)
 
@@ -180,7 +177,7 @@ class Checkpointer:
         except RestoreIncomplete as error:
             self._half_restored = error
             raise
-        self._has_restored = True
+        self._beginning.look()
         if outcome is None:
             return None
         self._half_restored = None
@@ -236,8 +233,6 @@ class Checkpointer:
         self._saver.client.heartbeat.beat(step)
         now_s = time.monotonic()
         came = self._signals.take()
-        if self._exit_signal(came) is not None:
-            self._answered = came
         reasons = self._schedule.due(step, metrics, epoch, now_s, came)
         frameworks.activate()
         self._last_step.note(step)
@@ -254,7 +249,10 @@ class Checkpointer:
                 )
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
-        self._leave_if_asked(came, handle)
+        if (leaving := self._signals.leaving(came)) is not None:
+            if handle is not None:
+                handle.wait()
+            raise SystemExit(128 + leaving)
         return handle
 
     def save(
@@ -309,7 +307,7 @@ class Checkpointer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        came = self._answered + self._signals.came
+        came = self._signals.answered + self._signals.came
         if self._is_open and isinstance(error, Exception | KeyboardInterrupt):
             self._save_interrupted(error, came)
         elif self._is_open and error is None and came:
@@ -322,7 +320,7 @@ class Checkpointer:
             # The user's own error is the one to be seen first.
             _log.error("%s", failure)
         # One more may have come while the last save became durable.
-        leaving = self._exit_signal(came + self._signals.came)
+        leaving = self._signals.leaving(came + self._signals.came)
         if leaving is not None and not isinstance(error, SystemExit):
             raise SystemExit(128 + leaving) from error
 
@@ -347,7 +345,7 @@ class Checkpointer:
                 return None
             slot = slot or self._saver.wait_for_slot()
             frameworks.activate()
-            self._warn_if_begun_anew()
+            self._beginning.warn()
             handle = self._saver.save(
                 lambda: self._tree(boundary),
                 step,
@@ -361,27 +359,11 @@ class Checkpointer:
                 slot=slot,
                 started_s=started_s,
                 remembered=boundary.positions if boundary is not None else None,
-                spares_others=not self._has_restored,
+                spares_others=self._beginning.spares_others,
             )
             self._ledger.add(handle)
             self._schedule.note_save(step)
             return handle
-
-    def _warn_if_begun_anew(self) -> None:
-        """Say so, once, if the run has checkpoints that nobody asked for."""
-        if self._has_restored or self._has_saved:
-            return
-        self._has_saved = True
-        numbers = commits.sequence_numbers(self._store, self.run)
-        if numbers:
-            _log.warning(
-                "Run %r has %d checkpoint(s) already, and restore() was not called: training "
-                "begins anew beside them. They stay, whatever keep= says, but what is saved now "
-                "becomes the latest. Call restore() first to go on from them, or give this run "
-                "another name.",
-                self.run,
-                len(numbers),
-            )
 
     def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
         tree = dict(self._state)
@@ -424,18 +406,6 @@ class Checkpointer:
             handle.wait()
         except HoldfastError as failure:
             _log.error("The save on %s failed: %s", reason, failure)
-
-    def _leave_if_asked(self, came: tuple[int, ...], handle: SaveHandle | None) -> None:
-        leaving = self._exit_signal(came)
-        if leaving is None:
-            return
-        if handle is not None:
-            handle.wait()
-        raise SystemExit(128 + leaving)
-
-    def _exit_signal(self, came: tuple[int, ...]) -> int | None:
-        asked = self._schedule.signals
-        return next((number for number in came if asked.get(number) == "exit"), None)
 
     def _require_usable(self) -> None:
         self._require_open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,12 +14,21 @@ _log = logging.getLogger("holdfast")
 
 
 class SignalWatch:
-    """Handlers for some signals that only note that they came; whoever had one is called too."""
+    """Handlers for some signals that only note that they came; whoever had one is called too.
 
-    def __init__(self, numbers: Iterable[int]) -> None:
+    Args:
+        asked: The signals to watch, and what is asked for when one comes; ``exit`` to leave.
+
+    Attributes:
+        answered: Signals that were taken and for which the process is to leave.
+    """
+
+    def __init__(self, asked: Mapping[int, str]) -> None:
+        self._asked = dict(asked)
         self._previous: dict[int, Any] = {}
         self._came: list[int] = []
-        numbers = list(numbers)
+        self.answered: tuple[int, ...] = ()
+        numbers = list(self._asked)
         if numbers and threading.current_thread() is not threading.main_thread():
             _log.warning("on.signal() needs the main thread; signals are not watched.")
             return
@@ -34,7 +43,13 @@ class SignalWatch:
     def take(self) -> tuple[int, ...]:
         """Return the signals that have come, and forget them."""
         came, self._came = tuple(self._came), []
+        if self.leaving(came) is not None:
+            self.answered = came
         return came
+
+    def leaving(self, came: Iterable[int]) -> int | None:
+        """Return the first of some signals for which the process is to leave, or None."""
+        return next((number for number in came if self._asked.get(number) == "exit"), None)
 
     def close(self) -> None:
         """Put the former handlers back."""

@@ -105,7 +105,7 @@ class AnyOf(SavePolicy):
 @final
 @dataclass(frozen=True, slots=True)
 class EverySteps(SavePolicy):
-    """Due when ``step // steps`` rises above that of the step seen before; never at step 0.
+    """Due when ``step // steps`` rises above that of the step seen before; at step 0 if every is.
 
     So it does not miss a boundary when the loop calls only now and then.
     """
@@ -114,7 +114,7 @@ class EverySteps(SavePolicy):
 
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reason if a multiple of ``steps`` was reached since the step before."""
-        seen = max(past.seen_step, 0)
+        seen = past.seen_step if self.steps == 1 else max(past.seen_step, 0)
         return (
             (counted(self.steps, "steps"),) if now.step // self.steps > seen // self.steps else ()
         )
@@ -225,7 +225,8 @@ def every(
     Args:
         steps: Save after each step that is a multiple of it. The step is the index that
             ``ckpt.step`` is given after that step has finished, so ``every(steps=500)`` saves
-            after the steps 500, 1000, 1500, and never after step 0.
+            after the steps 500, 1000, 1500, and not after step 0. ``every(steps=1)`` saves after
+            each, step 0 included.
         epochs: Save when that many more epochs have finished; needs ``ckpt.step(epoch=…)``.
         minutes: Save when that much time has passed since the last save, or since the start.
         hours: The same in hours.
