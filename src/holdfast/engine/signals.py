@@ -66,6 +66,12 @@ class SignalWatch:
             previous(number, frame)
 
 
+# Real-time signals have handlers of their own kind; asking for each would cost time at every save.
+_NUMBERS = sorted(n for n in signal.valid_signals() if n < 32)
+# The one that is up, in the main thread.
+_shield: Shield | None = None
+
+
 class Shield:
     """The signals that came while they were held back."""
 
@@ -80,7 +86,7 @@ class Shield:
 
     def raise_up(self) -> None:
         """Hold back every signal that has a handler of Python's, since handlers may raise."""
-        for number in signal.valid_signals():
+        for number in _NUMBERS:
             handler = signal.getsignal(number)
             if callable(handler):
                 # Noted before it is replaced: a handler that raises here is put back too.
@@ -115,12 +121,18 @@ def uninterrupted() -> Iterator[Shield]:
     A handler may raise, as that of Ctrl-C does, between any two steps of a block; what must not
     be left half done is done in here. Signals whose handlers are not Python's act as ever.
     """
+    global _shield
     shield = Shield()
     if threading.current_thread() is not threading.main_thread():
         yield shield  # Only the main thread is interrupted.
         return
+    if _shield is not None:
+        yield _shield
+        return
     try:
         shield.raise_up()
+        _shield = shield
         yield shield
     finally:
+        _shield = None
         shield.lower()
