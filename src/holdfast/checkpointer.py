@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -16,18 +15,19 @@ from holdfast.engine import journal
 from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.boundary import Boundary
+from holdfast.engine.choices import check_choices
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
-from holdfast.engine.restore import Outcome, Wanted, restore_latest, restore_ref
+from holdfast.engine.lifetime import Lifetime
+from holdfast.engine.restore import Wanted, restore_named
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
-from holdfast.engine.signals import SignalWatch, uninterrupted
-from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn, UsageError
+from holdfast.engine.shield import uninterrupted
+from holdfast.engine.signals import SignalWatch
+from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn
 from holdfast.format.names import check_run, check_tag
-from holdfast.history.refs import LATEST
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
-from holdfast.policy.choices import check_choices
 from holdfast.records.marker import Location, open_store
 from holdfast.repository import Store, as_path
 from holdfast.restored import Restored, restored_of
@@ -98,11 +98,8 @@ class Checkpointer:
         self._store = open_store(as_path(location), create=True)
         self._schedule = Schedule(save, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
-        self._is_open = True
+        self._lifetime = Lifetime()
         self._beginning = Beginning(self._store, run)
-        # Why the state has a checkpoint's values in some places only, or None.
-        self._half_restored: RestoreIncomplete | None = None
-        self._pid = os.getpid()
         self._is_prepared = False
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
@@ -159,7 +156,7 @@ class Checkpointer:
     def _restore_in_turn(
         self, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
     ) -> Restored | None:
-        self._require_open()
+        self._lifetime.require_open()
         self._saver.client.wait_ready()
         self._saver.wait()
         frameworks.activate()
@@ -173,14 +170,14 @@ class Checkpointer:
             spare=self._saver.lend_memory(),
         )
         try:
-            outcome = self._restore(ref, wanted)
+            outcome = restore_named(self._store, self.run, ref, wanted)
         except RestoreIncomplete as error:
-            self._half_restored = error
+            self._lifetime.half_restored = error
             raise
         self._beginning.look()
         if outcome is None:
             return None
-        self._half_restored = None
+        self._lifetime.half_restored = None
         self.next_step = outcome.record.step + 1
         self._schedule.restart(outcome.record.step)
         self._ledger.restart(outcome.record.id)
@@ -195,12 +192,6 @@ class Checkpointer:
             stepped_over=restored.stepped_over,
         )
         return restored
-
-    def _restore(self, given: str | int | None, wanted: Wanted) -> Outcome | None:
-        ref = None if given is None else str(given)
-        if ref is None or ref in (LATEST, f"{self.run}@{LATEST}"):
-            return restore_latest(self._store, self.run, wanted)
-        return restore_ref(self._store, ref if "@" in ref else f"{self.run}@{ref}", wanted)
 
     # --- saving ---
 
@@ -227,7 +218,7 @@ class Checkpointer:
                 ``on_error`` is ``raise``.
             SnapshotTorn: Another thread changed the state while it was copied; likewise.
         """
-        self._require_usable()
+        self._lifetime.require_whole()
         step = check_step(step)
         self._ledger.tell_errors()
         self._saver.client.heartbeat.beat(step)
@@ -271,7 +262,7 @@ class Checkpointer:
         Raises:
             SnapshotTorn: Another thread changed the state while it was copied.
         """
-        self._require_usable()
+        self._lifetime.require_whole()
         step = check_step(step)
         if tag is not None:
             check_tag(tag)
@@ -287,10 +278,8 @@ class Checkpointer:
 
     def close(self) -> None:
         """Wait for the saves under way and end; raises what went wrong, as ``step`` would."""
-        # A forked child has this object too, but neither the persister nor its work.
-        if not self._is_open or os.getpid() != self._pid:
+        if not self._lifetime.end():
             return
-        self._is_open = False
         atexit.unregister(self._close_at_exit)
         try:
             self._saver.close()
@@ -308,9 +297,9 @@ class Checkpointer:
         traceback: TracebackType | None,
     ) -> None:
         came = self._signals.answered + self._signals.came
-        if self._is_open and isinstance(error, Exception | KeyboardInterrupt):
+        if self._lifetime.is_open and isinstance(error, Exception | KeyboardInterrupt):
             self._save_interrupted(error, came)
-        elif self._is_open and error is None and came:
+        elif self._lifetime.is_open and error is None and came:
             self._save_interrupted(None, came)
         try:
             self.close()
@@ -385,7 +374,9 @@ class Checkpointer:
 
     def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
         """Save at the last whole step, if there is one that the state is still at."""
-        found = self._last_step.to_save(error, came) if self._half_restored is None else None
+        if self._lifetime.half_restored is not None:
+            return
+        found = self._last_step.to_save(error, came)
         if found is None:
             return
         boundary, reason = found
@@ -406,19 +397,3 @@ class Checkpointer:
             handle.wait()
         except HoldfastError as failure:
             _log.error("The save on %s failed: %s", reason, failure)
-
-    def _require_usable(self) -> None:
-        self._require_open()
-        if self._half_restored is not None:
-            raise RestoreIncomplete(
-                "The state is half restored, so that it is neither trained nor saved with. Restore "
-                f"again, or start the process anew. What happened: {self._half_restored}"
-            ) from self._half_restored
-
-    def _require_open(self) -> None:
-        if not self._is_open:
-            raise UsageError("This Checkpointer is closed.")
-        if os.getpid() != self._pid:
-            raise UsageError(
-                "This Checkpointer belongs to the process that made it, not to one forked from it."
-            )

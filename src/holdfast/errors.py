@@ -74,6 +74,12 @@ class RestoreIncomplete(DataError):
     kind = "restore-incomplete"
 
 
+class PickleMalformed(DataError):
+    """A pickle that ends too soon, or makes no sense; ``program`` is what it does until there."""
+
+    kind = "pickle-malformed"
+
+
 class IncompleteWrite(DataError):
     """What was planned is not what was written; nothing was committed."""
 

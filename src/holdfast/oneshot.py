@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast import frameworks
-from holdfast.engine import job as jobs
+from holdfast.engine.new_job import job_of
 from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.saver import encode_plan
 from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import UsageError
 from holdfast.format.names import check_run, check_tag
@@ -76,27 +75,22 @@ def save(
         state[rng_state.ROOT_KEY] = rng_state.capture()
     flat = flatten(state, only=only, skip=skip)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-    checkpoint_id = jobs.new_id()
-    plan = encode_plan(flat, layout, run, step, checkpoint_id)
     store = open_store(as_path(location), create=True)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
         writer = RunWriter(store, run)
         writer.open(os.getpid())
         try:
-            job = jobs.SaveJob(
-                id=checkpoint_id,
+            job = job_of(
+                flat,
+                layout,
+                run,
                 step=step,
-                layout=layout,
-                plan=plan,
-                state_bytes=flat.nbytes,
-                n_leaves=flat.n_leaves,
                 metrics=numbers,
                 reason="save()",
                 tag=tag,
                 parent=writer.newest_id,
                 environment=environment.capture(),
-                incarnation=jobs.new_id(),
             )
             saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
         finally:

@@ -22,8 +22,8 @@ from state_checks import assert_same
 
 import holdfast
 from holdfast.engine import job as jobs
+from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.saver import encode_plan
 from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import NotFound, RunBusy
 from holdfast.format.names import RunKeys

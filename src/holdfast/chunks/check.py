@@ -12,13 +12,21 @@ from blake3 import blake3
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
 from holdfast.errors import HoldfastError
+from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
 
 THREADS = 4
 
+# A pack's key, where in it a chunk begins, the chunk's digest.
+Place = tuple[str, int, bytes]
 Verdict = Callable[[ChunkRead, str | None], None]
+
+
+def place_of(part: Part, row: ChunkRow) -> Place:
+    """Return what tells a chunk of a part from every other, of other parts too."""
+    return part.packs[row.pack].key, row.offset, row.digest
 
 
 def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) -> None:

@@ -14,9 +14,9 @@ import threading
 import time
 
 from holdfast.engine.filling import Filling, filling_bytes
-from holdfast.engine.large_pages import address_of, file_bytes, map_shared, provide
 from holdfast.errors import NoSpace
 from holdfast.plan.layout import align
+from holdfast.store.memory_pages import address_of, file_bytes, map_shared, provide
 
 _TOUCH_BYTES = 8 << 20
 _TOUCHERS = min(4, os.cpu_count() or 1)

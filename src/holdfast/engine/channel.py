@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.engine.signals import uninterrupted
+from holdfast.engine.shield import uninterrupted
 
 _HEADER = struct.Struct(">IQ")
 

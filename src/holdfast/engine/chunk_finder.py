@@ -7,7 +7,7 @@ from contextlib import closing
 
 from holdfast.errors import HoldfastError
 from holdfast.format.digests import digest
-from holdfast.format.part import ChunkRow, PackRow
+from holdfast.format.part import ChunkRow
 from holdfast.records import commits
 from holdfast.store.local import LocalStore
 
@@ -25,17 +25,6 @@ class ChunkFinder:
         self._sources = [store, *sources]
         # Made when a store is first asked.
         self._indices: dict[str, dict[bytes, list[tuple[str, ChunkRow]]]] = {}
-
-    def read_pack(self, pack: PackRow, good: Sequence[ChunkRow]) -> memoryview:
-        """Return what can be read of a pack, or else its good chunks; zeros elsewhere."""
-        content = memoryview(bytearray(pack.length))
-        try:
-            with closing(self._store.open(pack.key)) as reader:
-                reader.read(content[: min(reader.size, pack.length)], 0)
-        except HoldfastError:
-            for row in good:
-                _copy(self._store, pack.key, row, content[row.offset : row.offset + row.length])
-        return content
 
     def find(self, row: ChunkRow, into: memoryview) -> str | None:
         """Fill into with the chunk's bytes; return where they were found, or None."""

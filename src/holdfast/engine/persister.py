@@ -19,20 +19,19 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from holdfast.chunks.write import Stored
 from holdfast.engine import job as jobs
 from holdfast.engine import journal
 from holdfast.engine.arena import Arena
+from holdfast.engine.arena_source import ArenaSource
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import HoldfastError, SaveFailed
 from holdfast.format import commit as commit_format
 from holdfast.history.retention import apply_retention, united
-from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.records.marker import open_store
 
 _log = logging.getLogger("holdfast")
@@ -40,69 +39,9 @@ _log = logging.getLogger("holdfast")
 
 _POLL_S = 0.25
 _LAST_POLL_S = 1.0
-_ARRIVAL_POLL_S = 0.0005
 
 Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
-
-
-class ArenaSource:
-    """The chunks of a snapshot in an arena, from its first one on; they stay until the next one.
-
-    Args:
-        arena: Where it is, or is being taken.
-        layout: Where its chunks are.
-        previous: Where the chunks of the arena's last snapshot were stored, by index; empty if
-            that is not known.
-        is_orphaned: Says whether who takes the snapshot is gone.
-    """
-
-    def __init__(
-        self,
-        arena: Arena,
-        layout: Layout,
-        previous: Mapping[int, Stored],
-        is_orphaned: Callable[[], bool],
-    ) -> None:
-        self._view = arena.view
-        self._filling = arena.filling
-        self._layout = layout
-        self._previous = previous
-        self._is_orphaned = is_orphaned
-
-    def arriving(self) -> Iterator[int]:
-        """Yield new chunks while the snapshot is being taken; it is complete afterwards.
-
-        Raises:
-            SaveFailed: It never will be.
-        """
-        seen: set[int] = set()
-        while self._filling.is_going_on:
-            if self._is_orphaned():
-                raise SaveFailed("The trainer died while it took the snapshot.")
-            found = [c for c in self._filling.changed() if c in self._previous and c not in seen]
-            seen.update(found)
-            yield from found
-            time.sleep(_ARRIVAL_POLL_S)
-        if not self._filling.is_complete:
-            raise SaveFailed("The snapshot was interrupted.")
-
-    def unchanged(self) -> Mapping[int, Stored]:
-        """Return where the chunks are stored that the last snapshot had too."""
-        found = self._filling.unchanged()
-        return {chunk: self._previous[chunk] for chunk in found if chunk in self._previous}
-
-    def acquire(self, chunk: int) -> memoryview:
-        """Return the chunk's bytes, padding included."""
-        offset = self._layout.offsets[chunk]
-        length = align(self._layout.lengths[chunk], CHUNK_ALIGNMENT)
-        return self._view[offset : offset + length]
-
-    def release(self, chunk: int) -> None:
-        """Do nothing: the arena stays."""
-
-    def abandon(self) -> None:
-        """Do nothing: nobody waits for an arena."""
 
 
 class Persister:

@@ -12,16 +12,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from holdfast.chunks.batch import ChunkRead
-from holdfast.chunks.check import check_chunks
-from holdfast.engine.chunk_finder import ChunkFinder
+from holdfast.engine.pack_repair import PackRepair
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
-from holdfast.format.part import ChunkRow, PackRow, Part
-from holdfast.history.sweep import find_garbage, sweep_debris, unfinished
+from holdfast.format.part import Part
+from holdfast.history.sweep import find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
@@ -107,8 +105,7 @@ class _Repair:
     def fix_run(self, run: str) -> None:
         if self.dry_run:
             self._fix_records(run)
-            if unfinished(self.store, run):
-                self.freed_bytes += sum(info.size for info in find_garbage(self.store, run))
+            self.freed_bytes += sum(info.size for info in find_debris(self.store, run))
             return
         lock = WriterLock(self.store, run)
         try:
@@ -195,62 +192,13 @@ class _Repair:
     def _note(self, key: str, what: str) -> None:
         self.fixed.append(Fixed(key, what))
 
-    # --- chunks ---
-
     def _fix_packs(self, parts: Sequence[Part]) -> None:
-        packs: dict[str, PackRow] = {}
-        rows: dict[tuple[str, int, bytes], ChunkRow] = {}
-        for part in parts:
-            packs |= {pack.key: pack for pack in part.packs}
-            for row in part.chunks:
-                rows[part.packs[row.pack].key, row.offset, row.digest] = row
-        bad = self._bad_chunks(rows)
-        good = {key: row for key, row in rows.items() if key not in bad}
-        finder = ChunkFinder(self.store, self.sources)
-        for pack in sorted({key for key, _, _ in bad}):
-            self._fix_pack(
-                packs[pack],
-                [row for key, row in good.items() if key[0] == pack],
-                [row for key, row in rows.items() if key in bad and key[0] == pack],
-                finder,
-            )
-
-    def _bad_chunks(
-        self, rows: dict[tuple[str, int, bytes], ChunkRow]
-    ) -> dict[tuple[str, int, bytes], str]:
-        bad: dict[tuple[str, int, bytes], str] = {}
-        total, done = sum(row.length for row in rows.values()), 0
-
-        def tell(read: ChunkRead, problem: str | None) -> None:
-            nonlocal done
-            if problem is not None:
-                bad[read.pack_key, read.row.offset, read.row.digest] = problem
-            done += read.row.length
-            if self.progress is not None:
-                self.progress(done, total)
-
-        reads = [ChunkRead(row, key[0], (), False, "") for key, row in rows.items()]
-        check_chunks(self.store, reads, tell)
-        return bad
-
-    def _fix_pack(
-        self, pack: PackRow, good: Sequence[ChunkRow], bad: Sequence[ChunkRow], finder: ChunkFinder
-    ) -> None:
-        """Make a pack anew from its good chunks and from what is found of the others."""
-        # All that can be read stays: a manifest that is unreadable today may need some of it.
-        content = finder.read_pack(pack, good)
-        origins = set()
-        missing = 0
-        for row in bad:
-            origin = finder.find(row, content[row.offset : row.offset + row.length])
-            if origin is None:
-                missing += 1
-            else:
-                origins.add(origin)
-        if missing:
-            self.lost.append(f"{missing} of {len(good) + len(bad)} chunks of {pack.key}")
-        if origins:
-            found = f"{len(bad) - missing} chunk(s) taken from {', '.join(sorted(origins))}"
-            self._note(pack.key, found)
-            if not self.dry_run:
-                self.store.put(pack.key, content)
+        repair = PackRepair(self.store, self.sources, parts, self.progress)
+        for pack in repair.damaged():
+            content, origins, missing = repair.made_anew(pack)
+            if missing:
+                self.lost.append(f"{missing} of the chunks of {pack.key}")
+            if origins:
+                self._note(pack.key, f"chunks taken from {', '.join(sorted(origins))}")
+                if not self.dry_run:
+                    self.store.put(pack.key, content)

@@ -12,7 +12,7 @@ from typing import Any
 from holdfast import frameworks
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.read import read_chunks
-from holdfast.engine.signals import uninterrupted
+from holdfast.engine.shield import uninterrupted
 from holdfast.errors import (
     DataError,
     HoldfastError,
@@ -147,6 +147,20 @@ def restore_ref(store: LocalStore, ref: str, wanted: Wanted) -> Outcome:
         if outcome is not None:
             return outcome
     return read_ref(store, ref, lambda record: restore_checkpoint(store, record, wanted))
+
+
+def restore_named(
+    store: LocalStore, run: str, name: str | int | None, wanted: Wanted
+) -> Outcome | None:
+    """Restore what a run's own script names: a ref of any run, what follows ``@`` of its own run's.
+
+    Returns:
+        None where the run has no checkpoint at all, and none was named.
+    """
+    ref = None if name is None else str(name)
+    if ref is None or ref in (LATEST, f"{run}@{LATEST}"):
+        return restore_latest(store, run, wanted)
+    return restore_ref(store, ref if "@" in ref else f"{run}@{ref}", wanted)
 
 
 def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
 from holdfast.engine.handle import SaveHandle
-from holdfast.engine.signals import uninterrupted
+from holdfast.engine.new_job import job_of
+from holdfast.engine.shield import uninterrupted
 from holdfast.engine.snapshot import Copier
 from holdfast.engine.torn import TornWatch
 from holdfast.errors import SaveFailed
-from holdfast.format import part as part_format
 from holdfast.plan.layout import Layout, align, plan_layout
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
@@ -106,46 +107,46 @@ class Saver:
         with collector_paused():
             flat = flatten(make_state(), only=only, skip=skip, remembered=remembered)
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+            job = job_of(
+                flat,
+                layout,
+                self._run,
+                step=step,
+                metrics=metrics,
+                reason=reason,
+                tag=tag,
+                parent=parent,
+                environment=environment,
+                incarnation=self._incarnation,
+                spares_others=spares_others,
+            )
             # From here on nothing may be left half done, in shared memory least of all.
             with uninterrupted():
-                arena = self._fit(slot, layout)
-                compare = slot.layout == layout and slot.generation == self.client.generation
-                checkpoint_id = jobs.new_id()
-                job = jobs.SaveJob(
-                    id=checkpoint_id,
-                    step=step,
-                    layout=layout,
-                    plan=encode_plan(flat, layout, self._run, step, checkpoint_id),
-                    state_bytes=flat.nbytes,
-                    n_leaves=flat.n_leaves,
-                    metrics=metrics,
-                    reason=reason,
-                    tag=tag,
-                    parent=parent,
-                    environment=environment,
-                    incarnation=self._incarnation,
-                    arena=slot.name,
-                    spares_others=spares_others,
-                )
-                handle = SaveHandle(step, job.id)
-                pending = PendingSave(job, handle, arena)
-                slot.layout, slot.handle = None, handle
-                arena.filling.begin()
-                try:
-                    # Before the copy: the persister writes what is there already (docs/adr/0012).
-                    self.client.submit(pending)
-                    watch = TornWatch(flat.leaves)
-                    self._copier.copy(flat, layout, arena, compare=compare)
-                    watch.check(layout, arena, step=step)
-                    handle.held_s = time.monotonic() - started_s
-                    arena.filling.complete(handle.held_s, time.monotonic())
-                except BaseException as error:
-                    arena.filling.abandon()
-                    self.client.withdraw(
-                        pending, SaveFailed(f"Step {step} was not saved: {error!r}.")
-                    )
-                    raise
-                slot.layout, slot.generation = layout, self.client.generation
+                return self._take(slot, flat, layout, job, started_s)
+
+    def _take(
+        self, slot: Slot, flat: Flat, layout: Layout, job: jobs.SaveJob, started_s: float
+    ) -> SaveHandle:
+        arena = self._fit(slot, layout)
+        compare = slot.layout == layout and slot.generation == self.client.generation
+        handle = SaveHandle(job.step, job.id)
+        pending = PendingSave(replace(job, arena=slot.name), handle, arena)
+        slot.layout, slot.handle = None, handle
+        arena.filling.begin()
+        try:
+            # Before the copy: the persister writes what is there already (docs/adr/0012).
+            self.client.submit(pending)
+            watch = TornWatch(flat.leaves)
+            self._copier.copy(flat, layout, arena, compare=compare)
+            watch.check(layout, arena, step=job.step)
+            handle.held_s = time.monotonic() - started_s
+            arena.filling.complete(handle.held_s, time.monotonic())
+        except BaseException as error:
+            arena.filling.abandon()
+            failure = SaveFailed(f"Step {job.step} was not saved: {error!r}.")
+            self.client.withdraw(pending, failure)
+            raise
+        slot.layout, slot.generation = layout, self.client.generation
         return handle
 
     def prepare(
@@ -218,14 +219,3 @@ class Saver:
         self._arenas_made += 1
         slot.name = f"{slot.number}-{self._arenas_made}"
         return slot.arena
-
-
-def encode_plan(flat: Flat, layout: Layout, run: str, step: int, checkpoint_id: str) -> bytes:
-    """Return the encoded manifest of a flattened state, without chunks and packs."""
-    rows = [
-        part_format.ArrayRow(leaf.spec.framework, leaf.spec.dtype, leaf.spec.shape, chunk, offset)
-        for leaf, (chunk, offset) in zip(flat.leaves, layout.places, strict=True)
-    ]
-    return part_format.encode(
-        part_format.Part(run, step, checkpoint_id, 0, 1, flat.tree, rows, chunks=(), packs=())
-    )

@@ -49,10 +49,17 @@ def sweep_debris(store: LocalStore, run: str) -> int:
     removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
         pins.delete_pin(store, run, pin.checkpoint_id)
-    return sweep(store, run) if unfinished(store, run) else 0
+    debris = find_debris(store, run)
+    store.delete([info.key for info in debris])
+    return sum(info.size for info in debris)
 
 
-def unfinished(store: LocalStore, run: str) -> list[str]:
+def find_debris(store: LocalStore, run: str) -> list[ObjectInfo]:
+    """Return what nothing names, looked for only where something has no commit."""
+    return find_garbage(store, run) if without_commit(store, run) else []
+
+
+def without_commit(store: LocalStore, run: str) -> list[str]:
     """Return the ids that have packs or parts but no commit: unfinished, or removed but shared."""
     keys = RunKeys(run)
     known: set[str] = set()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.chunks.batch import ChunkRead
-from holdfast.chunks.check import check_chunks
+from holdfast.chunks.check import Place, check_chunks, place_of
 from holdfast.errors import HoldfastError, InvalidName, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
@@ -118,7 +118,7 @@ class _Verification:
     def __init__(self, store: LocalStore, progress: Progress) -> None:
         self._store = store
         self._progress = progress
-        self._verdicts: dict[tuple[str, int, bytes], str | None] = {}
+        self._verdicts: dict[Place, str | None] = {}
         self._lock = threading.Lock()
         self._total = 0
         self.done_bytes = 0
@@ -127,12 +127,12 @@ class _Verification:
         self, found: Sequence[tuple[str, CommitRecord | DamagedCommit]]
     ) -> list[CheckpointCheck]:
         opened = [(run, c, self._open(c)) for run, c in found]
-        todo: dict[tuple[str, int, bytes], ChunkRow] = {}
+        todo: dict[Place, ChunkRow] = {}
         for _, _, part in opened:
             if isinstance(part, Part):
                 for row in part.chunks:
-                    if _key(part, row) not in self._verdicts:
-                        todo[_key(part, row)] = row
+                    if place_of(part, row) not in self._verdicts:
+                        todo[place_of(part, row)] = row
         self._total += sum(row.length for row in todo.values())
         reads = [ChunkRead(row, key[0], (), False, "") for key, row in todo.items()]
         check_chunks(self._store, reads, self._note)
@@ -177,13 +177,9 @@ class _Verification:
         problems = [
             f"{problem} (needed by {_leaf_of(part, i)!r})"
             for i, row in enumerate(part.chunks)
-            if (problem := self._verdicts[_key(part, row)]) is not None
+            if (problem := self._verdicts[place_of(part, row)]) is not None
         ]
         return CheckpointCheck(ref, not problems, tuple(problems))
-
-
-def _key(part: Part, row: ChunkRow) -> tuple[str, int, bytes]:
-    return part.packs[row.pack].key, row.offset, row.digest
 
 
 def _leaf_of(part: Part, chunk: int) -> str:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
-from holdfast.errors import StoreUnavailable
+from holdfast.errors import PickleMalformed, StoreUnavailable
+from holdfast.security.archives import Window, decompressed, zip_windows
 from holdfast.security.joblib_arrays import skip_array
-from holdfast.security.pickle_machine import PickleMalformed, Program, follow
+from holdfast.security.pickle_machine import Program, follow
 from holdfast.security.pickle_verdicts import Finding, Level, judge, level_of
 
 # A stream that unpacks to more than this, and to so many times its size, is a bomb.
@@ -28,10 +28,10 @@ _LEGACY_TORCH = 0x1950A86A20F9469CFC6C
 _LEGACY_PICKLES = 5
 _MAX_PICKLES = 10_000
 NOTHING = "no format that is known"
-_NO_PICKLES = {
-    b"\x89HDF\r\n\x1a\n": "HDF5",
-    b"GGUF": "GGUF",
-}
+_HEADER_BYTES = 100 << 20
+# What an archive may hold that somebody would take out and load.
+_LOADED = (".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npz", ".zip", ".gz", ".bz2", ".xz", ".tar")
+_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +85,29 @@ def scan_file(path: Path) -> FileScan:
     return FileScan(str(path), kind, tuple(pickles))
 
 
-def _scan(file: BinaryIO, size: int) -> tuple[str, list[PickleScan]]:
+def _scan(file: BinaryIO, size: int, depth: int = 0) -> tuple[str, list[PickleScan]]:
+    file.seek(0)
     head = file.read(16)
     kind, found = _by_magic(file, head, size)
     # A file may be two things at once, one for each kind of reader.
-    archives, zipped = _zips(file, size)
-    if kind == NOTHING:
-        kind = "zip archive" if archives else _other_kind(head)
+    archives, zipped = _zips(file, size, depth)
+    if kind == NOTHING and archives:
+        kind = "zip archive"
+    elif kind == NOTHING and _is_safetensors(file, size):
+        kind = "safetensors"
     return kind, found + zipped
 
 
-def _other_kind(head: bytes) -> str:
-    """Return what a file is that no reader of pickles would get far with."""
-    for magic, kind in _NO_PICKLES.items():
-        if head.startswith(magic):
-            return kind
-    # The length of a header in JSON, and the header.
-    return "safetensors" if head[8:9] == b"{" else NOTHING
+def _is_safetensors(file: BinaryIO, size: int) -> bool:
+    """Say whether a file begins with the length of a header in JSON, and that header."""
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(size - 8, _HEADER_BYTES):
+        return False
+    try:
+        return isinstance(json.loads(file.read(length)), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _by_magic(file: BinaryIO, head: bytes, size: int) -> tuple[str, list[PickleScan]]:
@@ -109,7 +115,7 @@ def _by_magic(file: BinaryIO, head: bytes, size: int) -> tuple[str, list[PickleS
     file.seek(0)
     if head.startswith(b"\x93NUMPY"):
         return "NumPy array", _array(file, "array")
-    opened = _decompressed(file, head)
+    opened = decompressed(file, head)
     if opened is not None:
         kind, stream = opened
         return kind, _bounded(stream, size)
@@ -131,19 +137,6 @@ def _tar(file: BinaryIO) -> Iterator[PickleScan]:
                 yield from _plain(cast(BinaryIO, content), member.name)
 
 
-def _decompressed(file: BinaryIO, head: bytes) -> tuple[str, BinaryIO] | None:
-    file.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip stream", cast(BinaryIO, gzip.GzipFile(fileobj=file))
-    if head.startswith(b"BZh"):
-        return "bzip2 stream", cast(BinaryIO, bz2.BZ2File(file))
-    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
-        return "xz stream", cast(BinaryIO, lzma.LZMAFile(file))
-    if head[:1] == b"\x78" and head[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"):
-        return "zlib stream", cast(BinaryIO, io.BufferedReader(_Inflating(file)))
-    return None
-
-
 def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
     limit = max(_UNPACKED_BYTES, _UNPACKED_RATIO * size)
     data = bytearray()
@@ -157,62 +150,32 @@ def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
     return _plain(io.BytesIO(data), "stream")
 
 
-class _Inflating(io.RawIOBase):
-    """A zlib stream, read."""
+def _zips(file: BinaryIO, size: int, depth: int) -> tuple[int, list[PickleScan]]:
+    """Return how many archives are in a file, and their pickles.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._inflater = file, zlib.decompressobj()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: bytearray) -> int:  # type: ignore[override]
-        while not self._inflater.eof:
-            packed = self._inflater.unconsumed_tail or self._file.read(1 << 16)
-            data = self._inflater.decompress(packed, len(into))
-            if data or not packed:
-                into[: len(data)] = data
-                return len(data)
-        return 0
-
-
-def _zips(file: BinaryIO, size: int) -> tuple[int, list[PickleScan]]:
-    """Return how many archives are in a file, DCP puts one behind the other, and their pickles."""
-    begin = count = 0
+    As most loaders do, by what is at the file's end; and then all that lie behind one another, as
+    DCP puts them.
+    """
+    windows = [(0, size), *zip_windows(file, size)]
     scans: list[PickleScan] = []
-    for end in _zip_ends(file, size):
-        window = cast(BinaryIO, _Window(file, begin, end))
+    count = 0
+    for begin, end in dict.fromkeys(windows):
         try:
-            with zipfile.ZipFile(window) as archive:
-                scans += _zip(archive)
+            with zipfile.ZipFile(cast(BinaryIO, Window(file, begin, end))) as archive:
+                scans += _zip(archive, depth)
         except (zipfile.BadZipFile, ValueError, OSError):
-            continue  # The end of an archive by chance, in the midst of a tensor.
-        begin, count = end, count + 1
-    return count, scans
+            continue
+        count += 1
+    return count, list(dict.fromkeys(scans))
 
 
-def _zip_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    mark, at, kept = b"PK\x05\x06", 0, b""
-    while at < size:
-        file.seek(at)
-        piece = kept + file.read(1 << 20)
-        start = at - len(kept)
-        found = piece.find(mark)
-        while found >= 0:
-            file.seek(start + found + 20)
-            yield min(size, start + found + 22 + int.from_bytes(file.read(2), "little"))
-            found = piece.find(mark, found + 1)
-        at += 1 << 20
-        kept = piece[-3:]
-
-
-def _zip(archive: zipfile.ZipFile) -> Iterator[PickleScan]:
+def _zip(archive: zipfile.ZipFile, depth: int) -> Iterator[PickleScan]:
     for entry in archive.infolist():
         name = entry.filename
         if name.endswith(".py"):
             what = f"holds code that a loader may run: {name}"
             yield PickleScan(name, (Finding("unknown", what, 0),))
-        if not name.endswith((".pkl", ".pickle", ".npy")):
+        if not name.lower().endswith((".pkl", ".pickle", ".npy", *_LOADED)):
             continue
         if entry.file_size > max(_UNPACKED_BYTES, _UNPACKED_RATIO * entry.compress_size):
             yield PickleScan(name, (), "It unpacks to far more than its size: a bomb.")
@@ -224,7 +187,24 @@ def _zip(archive: zipfile.ZipFile) -> Iterator[PickleScan]:
         except (RuntimeError, zipfile.BadZipFile, zlib.error, OSError) as error:
             yield PickleScan(name, (), f"It cannot be unpacked: {error}.")
             continue
-        yield from _array(data, name) if name.endswith(".npy") else _plain(data, name)
+        if name.endswith(".npy"):
+            yield from _array(data, name)
+        elif name.lower().endswith(_LOADED):
+            yield from _nested(data, name, depth + 1)
+        else:
+            yield from _plain(data, name)
+
+
+def _nested(data: io.BytesIO, name: str, depth: int) -> Iterator[PickleScan]:
+    """Yield the pickles of a file that lies in an archive."""
+    if depth > _DEPTH:
+        yield PickleScan(name, (), "It lies in too many archives.")
+        return
+    kind, found = _scan(data, data.getbuffer().nbytes, depth)
+    if kind == NOTHING:
+        yield PickleScan(name, (), "It is of no format that is known.")
+    for scan in found:
+        yield replace(scan, name=f"{name}, {scan.name}")
 
 
 def _array(file: BinaryIO, name: str) -> list[PickleScan]:
@@ -267,31 +247,3 @@ def _plain(file: BinaryIO, name: str) -> list[PickleScan]:
         legacy = legacy or (not scans and program.result == _LEGACY_TORCH)
         scans.append(PickleScan(title, tuple(judge(program))))
     return scans
-
-
-class _Window(io.RawIOBase):
-    """Part of a file, as if it were all of it."""
-
-    def __init__(self, file: BinaryIO, begin: int, end: int) -> None:
-        self._file, self._begin, self._end, self._at = file, begin, end, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end - self._begin}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, into: bytearray) -> int:  # type: ignore[override]
-        self._file.seek(self._begin + self._at)
-        data = self._file.read(max(0, min(len(into), self._end - self._begin - self._at)))
-        into[: len(data)] = data
-        self._at += len(data)
-        return len(data)

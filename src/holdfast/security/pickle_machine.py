@@ -12,13 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from holdfast.errors import DataError
-
-
-class PickleMalformed(DataError):
-    """A pickle that ends too soon, or makes no sense; ``program`` is what it does until there."""
-
-    kind = "pickle-malformed"
+from holdfast.errors import PickleMalformed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from state_checks import assert_same
 
 import holdfast
 from holdfast.engine import job as jobs
+from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter, Saved
-from holdfast.engine.saver import encode_plan
 from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import NoSpace, RunBusy
 from holdfast.format.names import RunKeys, checkpoint_of

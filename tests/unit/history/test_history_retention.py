@@ -148,7 +148,7 @@ def test_what_nobody_names_is_swept(store: holdfast.Store) -> None:
     before = objects(local)
     local.put(keys.pack("f" * 32, 0), bytes(5000))
     local.put(keys.part("f" * 32, 0), bytes(50))
-    assert sweep.unfinished(local, "r") == ["f" * 32]
+    assert sweep.without_commit(local, "r") == ["f" * 32]
     assert {i.key for i in sweep.find_garbage(local, "r")} == objects(local) - before
     assert sweep.sweep(local, "r") == 5050
     assert objects(local) == before

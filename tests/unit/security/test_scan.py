@@ -307,3 +307,29 @@ def test_random_changes_never_break_the_reader() -> None:
             for _ in range(dice.integers(1, 4)):
                 data[dice.integers(len(data))] = dice.integers(256)
             level_of(bytes(data))
+
+
+def test_files_in_archives_are_looked_into() -> None:
+    bad, good = ATTACKS["system, protocol 2"], pickle.dumps([1])
+    assert level_of(zipped(zipped(bad), "model/pytorch_model.bin")) == "dangerous"
+    assert level_of(zipped(gzip.compress(bad), "weights.GZ")) == "dangerous"
+    assert level_of(zipped(zipped(good), "model/pytorch_model.bin")) == "safe"
+    for _ in range(10):
+        good = zipped(good, "again.zip")
+    assert level_of(good) == "unknown"
+
+
+def test_only_real_safetensors_are_called_so() -> None:
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    whole = struct.pack("<Q", len(header)) + header + bytes(4)
+    assert level_of(whole) == "safe"
+    for other in (b"12345678{", b"12345678{}", struct.pack("<Q", 1 << 40) + header, whole[:20]):
+        assert level_of(other) == "unknown"
+
+
+def test_an_archive_that_counts_from_the_begin_of_the_file_is_found() -> None:
+    out = io.BytesIO()
+    out.write(zipped(pickle.dumps(1)))
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.pkl", ATTACKS["system, protocol 2"])
+    assert level_of(out.getvalue()) == "dangerous"

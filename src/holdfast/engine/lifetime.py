@@ -1,0 +1,52 @@
+"""Whether a ``Checkpointer`` may be used: open, by the process that made it, its state whole."""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.errors import RestoreIncomplete, UsageError
+
+
+class Lifetime:
+    """Knows whether it is open, whose it is, and whether the state is half restored."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self.is_open = True
+        # Why the state has a checkpoint's values in some places only, or None.
+        self.half_restored: RestoreIncomplete | None = None
+
+    def end(self) -> bool:
+        """Close it; say whether that is this caller's to do."""
+        # A forked child has it too, but neither the persister nor its work.
+        if not self.is_open or os.getpid() != self._pid:
+            return False
+        self.is_open = False
+        return True
+
+    def require_open(self) -> None:
+        """Refuse what needs it to be open.
+
+        Raises:
+            UsageError: It is closed, or another process's.
+        """
+        if not self.is_open:
+            raise UsageError("This Checkpointer is closed.")
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "This Checkpointer belongs to the process that made it, not to one forked from it."
+            )
+
+    def require_whole(self) -> None:
+        """Refuse what needs the state to be whole, too.
+
+        Raises:
+            UsageError: It is closed, or another process's.
+            RestoreIncomplete: The state is half restored.
+        """
+        self.require_open()
+        if self.half_restored is not None:
+            raise RestoreIncomplete(
+                "The state is half restored, so that it is neither trained nor saved with. Restore "
+                f"again, or start the process anew. What happened: {self.half_restored}"
+            ) from self.half_restored

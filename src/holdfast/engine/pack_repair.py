@@ -1,0 +1,83 @@
+"""Packs made anew of their good chunks, and of good copies of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from holdfast.chunks.batch import ChunkRead
+from holdfast.chunks.check import Place, check_chunks, place_of
+from holdfast.engine.chunk_finder import ChunkFinder
+from holdfast.errors import HoldfastError
+from holdfast.format.part import ChunkRow, PackRow, Part
+from holdfast.history.verify import Progress
+from holdfast.store.local import LocalStore
+
+
+class PackRepair:
+    """Finds the damaged packs of a run, and what they should hold.
+
+    Args:
+        store: Where they are.
+        sources: Other stores that may have their chunks.
+        parts: Manifests that name the chunks.
+        progress: Called with the bytes checked and the bytes to check.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore,
+        sources: Sequence[LocalStore],
+        parts: Sequence[Part],
+        progress: Progress | None,
+    ) -> None:
+        self._store = store
+        self._finder = ChunkFinder(store, sources)
+        self._packs = {pack.key: pack for part in parts for pack in part.packs}
+        self._rows = {place_of(part, row): row for part in parts for row in part.chunks}
+        self._bad = self._find_bad(progress or (lambda done, total: None))
+
+    def damaged(self) -> list[PackRow]:
+        """Return the packs that have damaged chunks."""
+        return [self._packs[key] for key in sorted({key for key, _, _ in self._bad})]
+
+    def made_anew(self, pack: PackRow) -> tuple[memoryview, set[str], int]:
+        """Return what a pack should hold, where chunks of it were found, and how many were not."""
+        mine = {place: row for place, row in self._rows.items() if place[0] == pack.key}
+        # All that can be read stays: a manifest that is unreadable today may need some of it.
+        content = self._readable(pack, [row for p, row in mine.items() if p not in self._bad])
+        origins: set[str] = set()
+        missing = 0
+        for row in (row for place, row in mine.items() if place in self._bad):
+            origin = self._finder.find(row, content[row.offset : row.offset + row.length])
+            if origin is None:
+                missing += 1
+            else:
+                origins.add(origin)
+        return content, origins, missing
+
+    def _readable(self, pack: PackRow, good: Sequence[ChunkRow]) -> memoryview:
+        """Return what can be read of a pack, or else its good chunks; zeros elsewhere."""
+        content = memoryview(bytearray(pack.length))
+        try:
+            with closing(self._store.open(pack.key)) as reader:
+                reader.read(content[: min(reader.size, pack.length)], 0)
+        except HoldfastError:
+            for row in good:
+                self._finder.find(row, content[row.offset : row.offset + row.length])
+        return content
+
+    def _find_bad(self, progress: Progress) -> set[Place]:
+        bad: set[Place] = set()
+        total, done = sum(row.length for row in self._rows.values()), 0
+
+        def tell(read: ChunkRead, problem: str | None) -> None:
+            nonlocal done
+            if problem is not None:
+                bad.add((read.pack_key, read.row.offset, read.row.digest))
+            done += read.row.length
+            progress(done, total)
+
+        reads = [ChunkRead(row, place[0], (), False, "") for place, row in self._rows.items()]
+        check_chunks(self._store, reads, tell)
+        return bad
