@@ -19,7 +19,7 @@ from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
 from holdfast.records import commits, tags
 from holdfast.records.marker import Location, check_location, open_store
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 class Store:
@@ -145,7 +145,7 @@ class Store:
         """Return facts about the store's health, and what is wrong with it."""
         return examine(self._open())
 
-    def _open(self) -> LocalStore:
+    def _open(self) -> ObjectStore:
         return open_store(self.path, create=False)
 
 

@@ -293,6 +293,58 @@ def test_deleting_removes_and_forgives(store: ObjectStore) -> None:
     assert keys(store) == []
 
 
+def test_folders_are_told_by_name(store: ObjectStore) -> None:
+    for key in ("runs/b/commits/1", "runs/a/commits/1", "runs/a/2", "runs/file"):
+        store.put(key, b"x")
+    assert list(store.folders("runs/")) == ["a", "b"]
+    assert list(store.folders("runs/none/")) == []
+
+
+def test_what_is_appended_follows_what_was_there(store: ObjectStore) -> None:
+    store.append("runs/r/journal", b"one")
+    store.append("runs/r/journal", b"two")
+    assert store.get("runs/r/journal") == b"onetwo"
+
+
+def test_clearing_debris_leaves_what_is_visible(store: ObjectStore) -> None:
+    store.put(KEY, b"x")
+    staged = store.stage("runs/r/other", [b"y"])
+    store.clear_debris("runs/")
+    assert keys(store) == [KEY]
+    store.discard([staged])
+
+
+def test_a_lock_has_one_holder_and_tells_who(store: ObjectStore) -> None:
+    first, second = store.open_lock("runs/r/lock"), store.open_lock("runs/r/lock")
+    assert first.acquire()
+    first.write_note(b"a long note of the first")
+    assert not second.acquire()
+    assert second.note() == b"a long note of the first"
+    first.close()
+    first.close()
+    assert second.acquire()
+    second.write_note(b"the second")
+    third = store.open_lock("runs/r/lock")
+    assert third.note() == b"the second"
+    assert not third.acquire()
+    second.close()
+    third.close()
+
+
+def test_locks_of_other_keys_are_others(store: ObjectStore) -> None:
+    first, second = store.open_lock("runs/r/lock"), store.open_lock("runs/s/lock")
+    assert first.acquire()
+    assert second.acquire()
+    first.close()
+    second.close()
+
+
+def test_a_store_tells_how_much_room_there_is_or_that_it_cannot(store: ObjectStore) -> None:
+    store.create()
+    free = store.free_bytes()
+    assert free is None or free > 0
+
+
 def test_a_key_can_be_written_again_after_it_was_deleted(store: ObjectStore) -> None:
     for _ in range(3):
         store.put(KEY, b"x")

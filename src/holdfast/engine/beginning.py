@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from holdfast.records import commits
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("holdfast")
 class Beginning:
     """Knows whether ``restore()`` was called; where it was not, what is there is spared."""
 
-    def __init__(self, store: LocalStore, run: str) -> None:
+    def __init__(self, store: ObjectStore, run: str) -> None:
         self._store = store
         self._run = run
         self._has_looked = False

@@ -9,7 +9,7 @@ from holdfast.errors import HoldfastError
 from holdfast.format.digests import digest
 from holdfast.format.part import ChunkRow
 from holdfast.records import commits
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 class ChunkFinder:
@@ -20,7 +20,7 @@ class ChunkFinder:
         sources: Other stores, in the order to ask them.
     """
 
-    def __init__(self, store: LocalStore, sources: Sequence[LocalStore]) -> None:
+    def __init__(self, store: ObjectStore, sources: Sequence[ObjectStore]) -> None:
         self._store = store
         self._sources = [store, *sources]
         # Made when a store is first asked.
@@ -34,7 +34,7 @@ class ChunkFinder:
                     return key if source is self._store else source.location
         return None
 
-    def _index(self, source: LocalStore) -> dict[bytes, list[tuple[str, ChunkRow]]]:
+    def _index(self, source: ObjectStore) -> dict[bytes, list[tuple[str, ChunkRow]]]:
         if source.location not in self._indices:
             index: dict[bytes, list[tuple[str, ChunkRow]]] = {}
             for key, row in _chunks(source):
@@ -43,7 +43,7 @@ class ChunkFinder:
         return self._indices[source.location]
 
 
-def _chunks(store: LocalStore) -> Iterator[tuple[str, ChunkRow]]:
+def _chunks(store: ObjectStore) -> Iterator[tuple[str, ChunkRow]]:
     """Yield every chunk that a readable manifest of a store names, with its pack's key."""
     for run in commits.runs(store):
         for record in commits.good_commits(store, run):
@@ -55,7 +55,7 @@ def _chunks(store: LocalStore) -> Iterator[tuple[str, ChunkRow]]:
                 yield from ((part.packs[row.pack].key, row) for row in part.chunks)
 
 
-def _copy(store: LocalStore, key: str, row: ChunkRow, into: memoryview) -> bool:
+def _copy(store: ObjectStore, key: str, row: ChunkRow, into: memoryview) -> bool:
     data = memoryview(bytearray(row.length))
     try:
         with closing(store.open(key)) as reader:

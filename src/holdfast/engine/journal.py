@@ -12,12 +12,12 @@ from typing import Any
 
 from holdfast.errors import ChunkMissing, HoldfastError
 from holdfast.format.names import RunKeys
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
 
-def record(store: LocalStore, run: str, event: str, **facts: object) -> None:
+def record(store: ObjectStore, run: str, event: str, **facts: object) -> None:
     """Append an event; trouble with it is logged, never raised."""
     line = json.dumps({"event": event, "time_ns": time.time_ns(), **facts}, separators=(",", ":"))
     try:
@@ -27,7 +27,7 @@ def record(store: LocalStore, run: str, event: str, **facts: object) -> None:
         _log.warning("An event of run %r is lost: %s", run, error)
 
 
-def events(store: LocalStore, run: str) -> list[dict[str, Any]]:
+def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
     try:
         data = store.get(RunKeys(run).events)

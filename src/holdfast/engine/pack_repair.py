@@ -11,7 +11,7 @@ from holdfast.engine.chunk_finder import ChunkFinder
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, PackRow, Part
 from holdfast.history.verify import Progress
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 class PackRepair:
@@ -26,8 +26,8 @@ class PackRepair:
 
     def __init__(
         self,
-        store: LocalStore,
-        sources: Sequence[LocalStore],
+        store: ObjectStore,
+        sources: Sequence[ObjectStore],
         parts: Sequence[Part],
         progress: Progress | None,
     ) -> None:

@@ -23,7 +23,7 @@ from holdfast.history.sweep import find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _LOCK_PATIENCE_S = 10.0
 
@@ -63,8 +63,8 @@ class RepairReport:
 
 
 def repair(
-    store: LocalStore,
-    sources: Sequence[LocalStore] = (),
+    store: ObjectStore,
+    sources: Sequence[ObjectStore] = (),
     *,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -87,8 +87,8 @@ def repair(
 
 @dataclass(slots=True)
 class _Repair:
-    store: LocalStore
-    sources: Sequence[LocalStore]
+    store: ObjectStore
+    sources: Sequence[ObjectStore]
     dry_run: bool
     progress: Progress | None
     fixed: list[Fixed] = field(default_factory=list)
@@ -137,7 +137,7 @@ class _Repair:
                 return
         self.lost.append(str(damaged.error))
 
-    def _is_of_this_run(self, source: LocalStore, record: CommitRecord) -> bool:
+    def _is_of_this_run(self, source: ObjectStore, record: CommitRecord) -> bool:
         """Say whether a commit record was this run's: another store may have one of that name."""
         ours = marker.store_id(self.store)
         if ours is not None and ours == marker.store_id(source):
@@ -175,7 +175,7 @@ class _Repair:
                     self._put(source, ref.key, f"manifest of {run}@{record.step}")
                     yield commits.read_part(source, record, ref)
 
-    def _source_of(self, key: str, expected: bytes) -> LocalStore | None:
+    def _source_of(self, key: str, expected: bytes) -> ObjectStore | None:
         for source in self.sources:
             try:
                 if digest(source.get(key)) == expected:
@@ -184,7 +184,7 @@ class _Repair:
                 continue
         return None
 
-    def _put(self, source: LocalStore, key: str, what: str) -> None:
+    def _put(self, source: ObjectStore, key: str, what: str) -> None:
         self._note(key, f"{what} taken from {source.location}")
         if not self.dry_run:
             self.store.put(key, source.get(key))

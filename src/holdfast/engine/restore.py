@@ -37,7 +37,7 @@ from holdfast.state.collector import collector_paused
 from holdfast.state.nodes import Node, decode_tree, prune
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import stage_overlaps
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
@@ -84,7 +84,7 @@ class _RemovedMeanwhile(Exception):
     """Retention took a checkpoint while it was being read; there are newer ones."""
 
 
-def restore_checkpoint(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
+def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     """Restore one checkpoint.
 
     Raises:
@@ -96,7 +96,7 @@ def restore_checkpoint(store: LocalStore, record: CommitRecord, wanted: Wanted) 
         return _restore(store, record, wanted)
 
 
-def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome:
+def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     ref = f"{record.run}@{record.step}"
     part = commits.read_only_part(store, record)
     frameworks.activate_for({row.framework for row in part.arrays})
@@ -132,7 +132,7 @@ def _restore(store: LocalStore, record: CommitRecord, wanted: Wanted) -> Outcome
     )
 
 
-def restore_ref(store: LocalStore, ref: str, wanted: Wanted) -> Outcome:
+def restore_ref(store: ObjectStore, ref: str, wanted: Wanted) -> Outcome:
     """Restore what a ref names; for ``latest`` the newest checkpoint that is good.
 
     Raises:
@@ -150,7 +150,7 @@ def restore_ref(store: LocalStore, ref: str, wanted: Wanted) -> Outcome:
 
 
 def restore_named(
-    store: LocalStore, run: str, name: str | int | None, wanted: Wanted
+    store: ObjectStore, run: str, name: str | int | None, wanted: Wanted
 ) -> Outcome | None:
     """Restore what a run's own script names: a ref of any run, what follows ``@`` of its own run's.
 
@@ -163,7 +163,7 @@ def restore_named(
     return restore_ref(store, ref if "@" in ref else f"{run}@{ref}", wanted)
 
 
-def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | None:
+def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | None:
     """Restore the newest checkpoint of a run that is good, stepping over those that are not.
 
     Returns:
@@ -181,7 +181,7 @@ def restore_latest(store: LocalStore, run: str, wanted: Wanted) -> Outcome | Non
 
 
 def _restore_newest(
-    store: LocalStore, run: str, wanted: Wanted, damaged: dict[str, str]
+    store: ObjectStore, run: str, wanted: Wanted, damaged: dict[str, str]
 ) -> Outcome | None:
     """Try the checkpoints that are listed now; note in ``damaged`` what is stepped over, by key."""
     for found in reversed(list(commits.all_commits(store, run))):
@@ -265,7 +265,7 @@ def _settle(binder: Binder, wanted: Wanted) -> None:
 
 
 def _read(
-    store: LocalStore,
+    store: ObjectStore,
     part: Part,
     binder: Binder,
     ref: str,

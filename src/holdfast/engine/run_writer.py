@@ -26,7 +26,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, pins, tags
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
 _log = logging.getLogger("holdfast")
@@ -61,7 +61,7 @@ class Saved:
 class RunWriter:
     """Owns a run while it is written. Not thread-safe: one save at a time."""
 
-    def __init__(self, store: LocalStore, run: str, *, threads: int | None = None) -> None:
+    def __init__(self, store: ObjectStore, run: str, *, threads: int | None = None) -> None:
         self.store = store
         self.run = run
         self._keys = RunKeys(run)
@@ -308,7 +308,7 @@ class RunWriter:
         return Base(seq, record.id, tuple(ref.key for ref in record.parts), known, is_ours=False)
 
 
-def _has_size(store: LocalStore, key: str, size: int) -> bool:
+def _has_size(store: ObjectStore, key: str, size: int) -> bool:
     with closing(store.open(key)) as reader:
         return reader.size == size
 

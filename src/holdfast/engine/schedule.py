@@ -9,13 +9,13 @@ from typing import Any
 from holdfast.policy import Moment, Past, SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 class Schedule:
     """Asks a policy at every step, and remembers what the policy wants to know of the past."""
 
-    def __init__(self, policy: SavePolicy | None, store: LocalStore, run: str) -> None:
+    def __init__(self, policy: SavePolicy | None, store: ObjectStore, run: str) -> None:
         self.policy = policy
         self._store, self._run = store, run
         self._past: Past | None = None

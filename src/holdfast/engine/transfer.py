@@ -14,10 +14,10 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.records import commits
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
-def copy_checkpoint(source: LocalStore, record: CommitRecord, target: LocalStore) -> Saved:
+def copy_checkpoint(source: ObjectStore, record: CommitRecord, target: ObjectStore) -> Saved:
     """Copy a checkpoint into the run of the same name in another store.
 
     Raises:

@@ -5,8 +5,6 @@ Across machines the numbered commits are the fence: the second to take a number 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -15,7 +13,7 @@ import time
 from holdfast.errors import RunBusy
 from holdfast.format.names import RunKeys
 from holdfast.records.processes import is_alive
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore, StoreLock
 
 _POLL_S = 0.02
 
@@ -23,10 +21,10 @@ _POLL_S = 0.02
 class WriterLock:
     """The lock of a run. While it is held, its file tells by whom."""
 
-    def __init__(self, store: LocalStore, run: str) -> None:
+    def __init__(self, store: ObjectStore, run: str) -> None:
         self._store = store
         self._run = run
-        self._fd = -1
+        self._held: StoreLock | None = None
 
     def acquire(self, owner_pid: int, *, patience_s: float) -> None:
         """Take the lock.
@@ -41,46 +39,31 @@ class WriterLock:
         Raises:
             RunBusy: Somebody else is writing the run.
         """
-        key = RunKeys(self._run).lock
-        if self._fd < 0:
-            self._store.append(key, b"")
-            self._fd = self._store.open_lock(key)
+        if self._held is None:
+            self._held = self._store.open_lock(RunKeys(self._run).lock)
         deadline = time.monotonic() + patience_s
-        while not self._try():
-            holder = self._holder()
+        while not self._held.acquire():
+            holder = _holder(self._held)
             if is_alive(holder.get("owner_pid"), holder.get("host")) or time.monotonic() > deadline:
-                os.close(self._fd)
-                self._fd = -1
+                self.release()
                 raise _busy(self._run, holder)
             time.sleep(_POLL_S)
-        self._tell(owner_pid)
+        facts = {"owner_pid": owner_pid, "writer_pid": os.getpid(), "host": socket.gethostname()}
+        self._held.write_note(json.dumps(facts).encode())
 
     def release(self) -> None:
         """Give the lock back."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
-    def _holder(self) -> dict[str, object]:
-        try:
-            found = json.loads(os.pread(self._fd, 4096, 0))
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _tell(self, owner_pid: int) -> None:
-        facts = {"owner_pid": owner_pid, "writer_pid": os.getpid(), "host": socket.gethostname()}
-        # Only told for the sake of who comes second; a full disk is no reason not to go on.
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, json.dumps(facts).encode(), 0)
+def _holder(lock: StoreLock) -> dict[str, object]:
+    try:
+        found = json.loads(lock.note())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _busy(run: str, holder: dict[str, object]) -> RunBusy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import find_garbage
 from holdfast.records import commits, marker, pins, tags
 from holdfast.records.commits import DamagedCommit
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class DoctorReport:
     problems: tuple[str, ...]
 
 
-def examine(store: LocalStore) -> DoctorReport:
+def examine(store: ObjectStore) -> DoctorReport:
     """Look at every record of a store; chunks are not read (``verify`` does that)."""
     problems = marker.problems(store)
     checkpoints = unfinished = garbage_bytes = state_bytes = stored_bytes = 0
@@ -45,7 +44,6 @@ def examine(store: LocalStore) -> DoctorReport:
         garbage_bytes += sum(info.size for info in garbage)
         begun = {pin.checkpoint_id for pin in pins.all_pins(store, run)}
         unfinished += len(begun | {checkpoint_of(info.key) for info in garbage})
-    usage = shutil.disk_usage(store.location)
     facts = {
         "location": store.location,
         "runs": len(names),
@@ -54,12 +52,12 @@ def examine(store: LocalStore) -> DoctorReport:
         "stored_bytes": stored_bytes,
         "unfinished": unfinished,
         "unneeded_bytes": garbage_bytes,
-        "free_bytes": usage.free,
+        "free_bytes": store.free_bytes(),
     }
     return DoctorReport(facts, tuple(problems))
 
 
-def _part_problems(store: LocalStore, record: CommitRecord) -> list[str]:
+def _part_problems(store: ObjectStore, record: CommitRecord) -> list[str]:
     try:
         for ref in record.parts:
             part = commits.read_part(store, record, ref)

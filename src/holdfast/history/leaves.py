@@ -8,7 +8,7 @@ from holdfast.format.tree import NodeKind
 from holdfast.history.info import LeafInfo
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _NAMES = {
     NodeKind.BIG_INT: "int",
@@ -19,7 +19,7 @@ _NAMES = {
 }
 
 
-def leaves(store: LocalStore, record: CommitRecord) -> list[LeafInfo]:
+def leaves(store: ObjectStore, record: CommitRecord) -> list[LeafInfo]:
     """Return the leaves of a checkpoint in tree order; no chunk is read."""
     found: list[LeafInfo] = []
     for ref in record.parts:

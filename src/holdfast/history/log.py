@@ -6,10 +6,10 @@ from holdfast.errors import NotFound
 from holdfast.format.names import check_run
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.records import commits, tags
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
-def log(store: LocalStore, run: str) -> list[CheckpointInfo]:
+def log(store: ObjectStore, run: str) -> list[CheckpointInfo]:
     """Return a run's checkpoints, oldest first; those whose commit is damaged are left out.
 
     Raises:
@@ -20,7 +20,7 @@ def log(store: LocalStore, run: str) -> list[CheckpointInfo]:
     return [info_of(c, by_id.get(c.id, ())) for c in commits.good_commits(store, run)]
 
 
-def require_run(store: LocalStore, run: str) -> None:
+def require_run(store: ObjectStore, run: str) -> None:
     """Raise NotFound, naming what there is, where the store has no such run."""
     names = commits.runs(store)
     if check_run(run) not in names:

@@ -21,7 +21,7 @@ from holdfast.format.names import check_run
 from holdfast.history.log import require_run
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
@@ -47,7 +47,7 @@ def split_ref(ref: object) -> tuple[str, str]:
     return check_run(run), what
 
 
-def resolve(store: LocalStore, ref: str) -> CommitRecord:
+def resolve(store: ObjectStore, ref: str) -> CommitRecord:
     """Return the commit that a ref names.
 
     ``latest`` is the newest commit that can be read; whether its chunks verify, a restore finds
@@ -74,7 +74,7 @@ def resolve(store: LocalStore, ref: str) -> CommitRecord:
     return _tagged(store, run, what, records, damaged)
 
 
-def read_ref(store: LocalStore, ref: str, read: Callable[[CommitRecord], _T]) -> _T:
+def read_ref(store: ObjectStore, ref: str, read: Callable[[CommitRecord], _T]) -> _T:
     """Return what read gives of the checkpoint that a ref names.
 
     A checkpoint that is removed while it is being read is not damaged: the ref is looked up again.
@@ -160,7 +160,7 @@ def _at_step(
 
 
 def _tagged(
-    store: LocalStore,
+    store: ObjectStore,
     run: str,
     name: str,
     records: list[CommitRecord],

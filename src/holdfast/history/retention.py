@@ -13,7 +13,7 @@ from holdfast.history.refs import resolve
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def united(texts: Sequence[str]) -> KeepPolicy:
 
 
 def apply_retention(
-    store: LocalStore,
+    store: ObjectStore,
     run: str,
     policy: KeepPolicy,
     *,
@@ -96,7 +96,7 @@ def _check_metrics(run: str, checkpoints: Sequence[CheckpointInfo], policy: Keep
             )
 
 
-def remove(store: LocalStore, ref: str) -> PruneReport:
+def remove(store: ObjectStore, ref: str) -> PruneReport:
     """Remove one checkpoint with its tags.
 
     Raises:
@@ -113,14 +113,14 @@ def remove(store: LocalStore, ref: str) -> PruneReport:
     return PruneReport(rest, removed, sweep(store, record.run), dry_run=False)
 
 
-def _would_free(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
+def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
     if not infos:
         return 0
     garbage = find_garbage(store, run, without={info.id for info in infos})
     return sum(info.size for info in garbage)
 
 
-def _unlist(store: LocalStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
+def _unlist(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
     """Delete commits, durably; what they alone needed is garbage from now on."""
     keys = RunKeys(run)
     store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])

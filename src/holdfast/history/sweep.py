@@ -16,8 +16,7 @@ from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records import commits, pins, removals
 from holdfast.records.commits import DamagedCommit
-from holdfast.store.contract import ObjectInfo
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectInfo, ObjectStore
 
 _log = logging.getLogger("holdfast")
 _CACHE_SIZE = 4096
@@ -28,7 +27,7 @@ _packs_of_part: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 _spared: dict[tuple[str, str], frozenset[str]] = {}
 
 
-def sweep(store: LocalStore, run: str) -> int:
+def sweep(store: ObjectStore, run: str) -> int:
     """Delete what neither a commit nor a pin of the run names; return the bytes freed.
 
     Where a commit or a manifest cannot be read, nothing is deleted that was there when that was
@@ -39,13 +38,13 @@ def sweep(store: LocalStore, run: str) -> int:
     return sum(info.size for info in garbage)
 
 
-def sweep_debris(store: LocalStore, run: str) -> int:
+def sweep_debris(store: ObjectStore, run: str) -> int:
     """Delete what writers that died left behind; return the bytes freed.
 
     Only to be called by who holds the run's lock: then every pin is a dead writer's.
     """
     keys = RunKeys(run)
-    store.delete(list(store.temporaries(keys.root)))
+    store.clear_debris(keys.root)
     removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
         pins.delete_pin(store, run, pin.checkpoint_id)
@@ -54,12 +53,12 @@ def sweep_debris(store: LocalStore, run: str) -> int:
     return sum(info.size for info in debris)
 
 
-def find_debris(store: LocalStore, run: str) -> list[ObjectInfo]:
+def find_debris(store: ObjectStore, run: str) -> list[ObjectInfo]:
     """Return what nothing names, looked for only where something has no commit."""
     return find_garbage(store, run) if without_commit(store, run) else []
 
 
-def without_commit(store: LocalStore, run: str) -> list[str]:
+def without_commit(store: ObjectStore, run: str) -> list[str]:
     """Return the ids that have packs or parts but no commit: unfinished, or removed but shared."""
     keys = RunKeys(run)
     known: set[str] = set()
@@ -75,7 +74,7 @@ def without_commit(store: LocalStore, run: str) -> list[str]:
     return sorted(present - known)
 
 
-def find_garbage(store: LocalStore, run: str, without: Container[str] = ()) -> list[ObjectInfo]:
+def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> list[ObjectInfo]:
     """Return the packs and parts of a run that neither a commit nor a pin names.
 
     Args:
@@ -110,7 +109,7 @@ def find_garbage(store: LocalStore, run: str, without: Container[str] = ()) -> l
 
 
 def _spare(
-    store: LocalStore, unreadable: Mapping[str, HoldfastError], present: Sequence[ObjectInfo]
+    store: ObjectStore, unreadable: Mapping[str, HoldfastError], present: Sequence[ObjectInfo]
 ) -> set[str]:
     spared: set[str] = set()
     for key, error in unreadable.items():
@@ -123,7 +122,7 @@ def _spare(
     return spared
 
 
-def _packs_in(store: LocalStore, part_key: str, expected: bytes | None) -> frozenset[str]:
+def _packs_in(store: ObjectStore, part_key: str, expected: bytes | None) -> frozenset[str]:
     cached = _packs_of_part.get((store.location, part_key))
     if cached is None:
         data = store.get(part_key)

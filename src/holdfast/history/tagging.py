@@ -5,10 +5,10 @@ from __future__ import annotations
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, removals, tags
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
-def give_tag(store: LocalStore, ref: str, name: str) -> None:
+def give_tag(store: ObjectStore, ref: str, name: str) -> None:
     """Name the checkpoint of a ref; once this returns, no retention removes it.
 
     Raises:
@@ -21,7 +21,7 @@ def give_tag(store: LocalStore, ref: str, name: str) -> None:
     raise removed_too_fast(split_ref(ref)[0])
 
 
-def tag_checkpoint(store: LocalStore, record: CommitRecord, name: str) -> bool:
+def tag_checkpoint(store: ObjectStore, record: CommitRecord, name: str) -> bool:
     """Name a checkpoint; False, and no tag, if somebody has removed it."""
     before = _named_by(store, record.run, name)
     tags.put_tag(store, record.run, name, record.id)
@@ -36,6 +36,6 @@ def tag_checkpoint(store: LocalStore, record: CommitRecord, name: str) -> bool:
     return False
 
 
-def _named_by(store: LocalStore, run: str, name: str) -> str | None:
+def _named_by(store: ObjectStore, run: str, name: str) -> str | None:
     found = [tag for tag in tags.all_tags(store, run) if tag.name == name and tag.error is None]
     return found[0].checkpoint_id if found else None

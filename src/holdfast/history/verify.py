@@ -17,7 +17,7 @@ from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.state.nodes import decode_tree
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 Progress = Callable[[int, int], None]
 
@@ -56,7 +56,7 @@ class VerifyReport:
 
 
 def verify(
-    store: LocalStore, ref: str | None = None, progress: Progress | None = None
+    store: ObjectStore, ref: str | None = None, progress: Progress | None = None
 ) -> VerifyReport:
     """Read and check a checkpoint (a ref), a run (its name), or everything (None).
 
@@ -77,7 +77,7 @@ def verify(
     return VerifyReport(_checks(store, names, job), tuple(problems), job.done_bytes)
 
 
-def _check_one(store: LocalStore, ref: str, job: _Verification) -> list[CheckpointCheck]:
+def _check_one(store: ObjectStore, ref: str, job: _Verification) -> list[CheckpointCheck]:
     for _ in range(ATTEMPTS):
         record = resolve(store, ref)
         if checks := job.run([(record.run, record)]):
@@ -85,7 +85,7 @@ def _check_one(store: LocalStore, ref: str, job: _Verification) -> list[Checkpoi
     raise removed_too_fast(split_ref(ref)[0])
 
 
-def _checks(store: LocalStore, names: Sequence[str], job: _Verification) -> list[CheckpointCheck]:
+def _checks(store: ObjectStore, names: Sequence[str], job: _Verification) -> list[CheckpointCheck]:
     """Check every checkpoint of some runs; where some are removed meanwhile, those that came."""
     checks: list[CheckpointCheck] = []
     seen: set[tuple[str, int]] = set()
@@ -100,7 +100,7 @@ def _checks(store: LocalStore, names: Sequence[str], job: _Verification) -> list
     return checks
 
 
-def _tag_problems(store: LocalStore, run: str) -> list[str]:
+def _tag_problems(store: ObjectStore, run: str) -> list[str]:
     found = tags.all_tags(store, run)
     ids = {c.id for c in commits.good_commits(store, run)}
     damaged = [str(tag.error) for tag in found if tag.error is not None]
@@ -115,7 +115,7 @@ def _tag_problems(store: LocalStore, run: str) -> list[str]:
 
 
 class _Verification:
-    def __init__(self, store: LocalStore, progress: Progress) -> None:
+    def __init__(self, store: ObjectStore, progress: Progress) -> None:
         self._store = store
         self._progress = progress
         self._verdicts: dict[Place, str | None] = {}

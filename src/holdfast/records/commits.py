@@ -17,7 +17,7 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RUNS_PREFIX, RunKeys, run_of_component
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 _ATTEMPTS = 20
 
@@ -31,12 +31,12 @@ class DamagedCommit:
     error: HoldfastError
 
 
-def runs(store: LocalStore) -> list[str]:
+def runs(store: ObjectStore) -> list[str]:
     """Return the names of the runs, sorted."""
     return sorted(run_of_component(name) for name in store.folders(RUNS_PREFIX))
 
 
-def sequence_numbers(store: LocalStore, run: str) -> list[int]:
+def sequence_numbers(store: ObjectStore, run: str) -> list[int]:
     """Return the sequence numbers of a run's commits, rising."""
     numbers = []
     for info in store.list(RunKeys(run).commits):
@@ -46,7 +46,7 @@ def sequence_numbers(store: LocalStore, run: str) -> list[int]:
     return sorted(numbers)
 
 
-def read_commit(store: LocalStore, run: str, seq: int) -> CommitRecord:
+def read_commit(store: ObjectStore, run: str, seq: int) -> CommitRecord:
     """Return a commit, checked against its digest and its own name.
 
     Raises:
@@ -65,7 +65,7 @@ def read_commit(store: LocalStore, run: str, seq: int) -> CommitRecord:
     return record
 
 
-def is_listed(store: LocalStore, run: str, seq: int, checkpoint_id: str) -> bool:
+def is_listed(store: ObjectStore, run: str, seq: int, checkpoint_id: str) -> bool:
     """Say whether the commit of that number is there and may be the checkpoint's."""
     try:
         return read_commit(store, run, seq).id == checkpoint_id
@@ -75,7 +75,7 @@ def is_listed(store: LocalStore, run: str, seq: int, checkpoint_id: str) -> bool
         return True
 
 
-def all_commits(store: LocalStore, run: str) -> Iterator[CommitRecord | DamagedCommit]:
+def all_commits(store: ObjectStore, run: str) -> Iterator[CommitRecord | DamagedCommit]:
     """Yield a run's commits in order, damaged ones as such, without those deleted meanwhile.
 
     Where all that were listed are deleted before they are read, those that came are read instead:
@@ -96,12 +96,12 @@ def all_commits(store: LocalStore, run: str) -> Iterator[CommitRecord | DamagedC
             return
 
 
-def good_commits(store: LocalStore, run: str) -> list[CommitRecord]:
+def good_commits(store: ObjectStore, run: str) -> list[CommitRecord]:
     """Return a run's readable commits in order."""
     return [c for c in all_commits(store, run) if isinstance(c, CommitRecord)]
 
 
-def read_part(store: LocalStore, record: CommitRecord, ref: PartRef) -> part_format.Part:
+def read_part(store: ObjectStore, record: CommitRecord, ref: PartRef) -> part_format.Part:
     """Return a part of a checkpoint, checked against the digest in the commit.
 
     Raises:
@@ -123,7 +123,7 @@ def read_part(store: LocalStore, record: CommitRecord, ref: PartRef) -> part_for
     return part
 
 
-def read_only_part(store: LocalStore, record: CommitRecord) -> part_format.Part:
+def read_only_part(store: ObjectStore, record: CommitRecord) -> part_format.Part:
     """Return the part of a checkpoint that one process saved.
 
     Raises:

@@ -18,6 +18,7 @@ from holdfast.errors import (
 )
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
+from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 
 _log = logging.getLogger("holdfast")
@@ -57,7 +58,7 @@ def open_store(location: Location, *, create: bool) -> LocalStore:
         if create:
             renew(store)
     if create:
-        store.clear_root()
+        store.clear_debris("")
     return store
 
 
@@ -85,7 +86,7 @@ def _explain_absence(store: LocalStore) -> None:
     # The runs are what counts; the marker can be written again by the next save.
 
 
-def check(store: LocalStore) -> None:
+def check(store: ObjectStore) -> None:
     """Raise where the marker of a store is not good.
 
     Raises:
@@ -111,7 +112,7 @@ def check(store: LocalStore) -> None:
         )
 
 
-def store_id(store: LocalStore) -> str | None:
+def store_id(store: ObjectStore) -> str | None:
     """Return the random id that a store was given when it was made; copies of it have it too."""
     try:
         payload = envelope.unwrap(store.get(MARKER_KEY), PAYLOAD_TYPE, what="the marker")
@@ -120,7 +121,7 @@ def store_id(store: LocalStore) -> str | None:
     return str(payload.get("id"))
 
 
-def problems(store: LocalStore) -> list[str]:
+def problems(store: ObjectStore) -> list[str]:
     """Return what is wrong with the marker of a store, in words; that there is none is not."""
     try:
         check(store)
@@ -131,12 +132,12 @@ def problems(store: LocalStore) -> list[str]:
     return []
 
 
-def renew(store: LocalStore) -> None:
+def renew(store: ObjectStore) -> None:
     """Write the marker anew; what is in the store stays."""
     store.put(MARKER_KEY, _marker())
 
 
-def _make(store: LocalStore) -> None:
+def _make(store: ObjectStore) -> None:
     store.create()
     store.put_new(MARKER_KEY, _marker())
 

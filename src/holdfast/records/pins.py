@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from holdfast.errors import ChunkMissing
 from holdfast.format.names import RunKeys, last_component
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,19 @@ class Pin:
     base_parts: tuple[str, ...]
 
 
-def put_pin(store: LocalStore, run: str, pin: Pin) -> None:
+def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
     """Announce a save."""
     data = json.dumps({"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}).encode()
     # A pin need not outlive its writer, so no power cut either.
     store.put_hint(RunKeys(run).pin(pin.checkpoint_id), data)
 
 
-def delete_pin(store: LocalStore, run: str, checkpoint_id: str) -> None:
+def delete_pin(store: ObjectStore, run: str, checkpoint_id: str) -> None:
     """Take back what was announced."""
     store.delete_hint(RunKeys(run).pin(checkpoint_id))
 
 
-def all_pins(store: LocalStore, run: str) -> list[Pin]:
+def all_pins(store: ObjectStore, run: str) -> list[Pin]:
     """Return the pins of a run. A torn one still pins its own save."""
     pins = []
     for info in store.list(RunKeys(run).pins):

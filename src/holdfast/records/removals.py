@@ -18,8 +18,7 @@ from contextlib import contextmanager, suppress
 from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records.processes import is_alive
-from holdfast.store.contract import ObjectInfo
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectInfo, ObjectStore
 
 # A removal takes moments. One that is older was left behind, on whatever machine.
 STALE_S = 600.0
@@ -30,7 +29,7 @@ _ours: set[str] = set()
 
 
 @contextmanager
-def announced(store: LocalStore, run: str, checkpoint_ids: Sequence[str]) -> Iterator[None]:
+def announced(store: ObjectStore, run: str, checkpoint_ids: Sequence[str]) -> Iterator[None]:
     """Announce the removal of some checkpoints for as long as the block runs."""
     token = uuid.uuid4().hex
     keys = [RunKeys(run).removal(checkpoint_id, token) for checkpoint_id in checkpoint_ids]
@@ -49,7 +48,7 @@ def announced(store: LocalStore, run: str, checkpoint_ids: Sequence[str]) -> Ite
             store.delete_hint(key)
 
 
-def wait_for_end(store: LocalStore, run: str, checkpoint_id: str) -> None:
+def wait_for_end(store: ObjectStore, run: str, checkpoint_id: str) -> None:
     """Wait until nobody is about to remove a checkpoint.
 
     Raises:
@@ -67,21 +66,21 @@ def wait_for_end(store: LocalStore, run: str, checkpoint_id: str) -> None:
         time.sleep(_POLL_S)
 
 
-def clear_stale(store: LocalStore, run: str) -> None:
+def clear_stale(store: ObjectStore, run: str) -> None:
     """Delete the announcements of processes that died, and those that could not be taken away."""
     for info in store.list(RunKeys(run).removals):
         if _is_stale(store, info):
             store.delete_hint(info.key)
 
 
-def _is_announced(store: LocalStore, run: str, checkpoint_id: str) -> bool:
+def _is_announced(store: ObjectStore, run: str, checkpoint_id: str) -> bool:
     return any(
         checkpoint_of(info.key) == checkpoint_id and not _is_stale(store, info)
         for info in store.list(RunKeys(run).removals)
     )
 
 
-def _is_stale(store: LocalStore, info: ObjectInfo) -> bool:
+def _is_stale(store: ObjectStore, info: ObjectInfo) -> bool:
     if time.time() - info.modified_s > STALE_S:
         return True
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from holdfast.errors import DataError
 from holdfast.format import envelope
 from holdfast.format.names import RunKeys, check_tag, last_component
-from holdfast.store.local import LocalStore
+from holdfast.store.contract import ObjectStore
 
 PAYLOAD_TYPE = "application/vnd.holdfast.tag+json"
 
@@ -21,18 +21,18 @@ class Tag:
     error: DataError | None = None
 
 
-def put_tag(store: LocalStore, run: str, name: str, checkpoint_id: str) -> None:
+def put_tag(store: ObjectStore, run: str, name: str, checkpoint_id: str) -> None:
     """Let a tag name a checkpoint; one that named another moves, in one step."""
     payload = {"run": run, "tag": check_tag(name), "id": checkpoint_id}
     store.put(RunKeys(run).tag(name), envelope.wrap(PAYLOAD_TYPE, payload))
 
 
-def delete_tag(store: LocalStore, run: str, name: str) -> None:
+def delete_tag(store: ObjectStore, run: str, name: str) -> None:
     """Remove a tag; the checkpoint stays."""
     store.delete([RunKeys(run).tag(name)])
 
 
-def all_tags(store: LocalStore, run: str) -> list[Tag]:
+def all_tags(store: ObjectStore, run: str) -> list[Tag]:
     """Return a run's tags, sorted by name, damaged ones with their error."""
     found = []
     for info in store.list(RunKeys(run).tags):
@@ -49,7 +49,7 @@ def all_tags(store: LocalStore, run: str) -> list[Tag]:
     return found
 
 
-def tags_by_checkpoint(store: LocalStore, run: str) -> dict[str, tuple[str, ...]]:
+def tags_by_checkpoint(store: ObjectStore, run: str) -> dict[str, tuple[str, ...]]:
     """Return the tags of each checkpoint, by its id."""
     out: dict[str, tuple[str, ...]] = {}
     for tag in all_tags(store, run):

@@ -61,10 +61,34 @@ class ObjectReader(Protocol):
         ...
 
 
+class StoreLock(Protocol):
+    """An advisory lock that dies with its holder; a note of its holder's can be read by all."""
+
+    def acquire(self) -> bool:
+        """Take the lock, or say at once that somebody else has it."""
+        ...
+
+    def note(self) -> bytes:
+        """Return what the holder has written; nothing if it has not."""
+        ...
+
+    def write_note(self, note: bytes) -> None:
+        """Replace the note; trouble with it is no error."""
+        ...
+
+    def close(self) -> None:
+        """Give the lock back, if it is held."""
+        ...
+
+
 class ObjectStore(Protocol):
     """A place that holds objects. All methods may be called from several threads at once."""
 
     location: str
+
+    def create(self) -> None:
+        """Make the place itself, if it is not there."""
+        ...
 
     def stage(self, key: str, buffers: Sequence[Buffer]) -> Staged:
         """Take the concatenation of buffers as a new object, not yet visible.
@@ -94,6 +118,14 @@ class ObjectStore(Protocol):
         """Write an object unless the key is taken, durable on return; say if it was."""
         ...
 
+    def append(self, key: str, data: bytes) -> None:
+        """Add to the end of an object, making it if need be, in one piece; need not be durable."""
+        ...
+
+    def open_lock(self, key: str) -> StoreLock:
+        """Return the advisory lock of a key, not held yet; the object there is the lock's own."""
+        ...
+
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
         ...
@@ -108,6 +140,21 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object whose key begins with prefix (which ends in ``/``), sorted by key."""
+        ...
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names right below prefix that have objects below themselves, sorted."""
+        ...
+
+    def clear_debris(self, prefix: str) -> None:
+        """Remove what writers that died have left half done below prefix.
+
+        Only to be called while nobody writes there. The empty prefix means the top only.
+        """
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Return how many bytes there is room for; None where nobody can tell."""
         ...
 
     def delete_hint(self, key: str) -> None:

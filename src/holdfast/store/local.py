@@ -11,6 +11,7 @@ import errno
 import io
 import itertools
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable, UsageError
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
+from holdfast.store.file_lock import FileLock
 from holdfast.store.residency import Residency
 
 DIR_MODE, FILE_MODE = 0o700, 0o600
@@ -50,7 +52,6 @@ class LocalStore:
     # --- writing ---
 
     def create(self) -> None:
-        """Make the folder, and those above it, if they are not there."""
         with _translated("create the store", self.location):
             self._make_folder(self.location)
 
@@ -139,7 +140,6 @@ class LocalStore:
         return True
 
     def append(self, key: str, data: bytes) -> None:
-        """Add a line to a journal in one write; not synced."""
         with _translated("write", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
@@ -150,10 +150,11 @@ class LocalStore:
             finally:
                 os.close(fd)
 
-    def open_lock(self, key: str) -> int:
-        """Return the descriptor of a file that was made by ``append``, for an advisory lock."""
+    def open_lock(self, key: str) -> FileLock:
         with _translated("lock", key):
-            return os.open(self.path(key), os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+            path = self.path(key)
+            self._make_folder(os.path.dirname(path))
+            return FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
 
     def delete_hint(self, key: str) -> None:
         with _translated("delete", key), suppress(FileNotFoundError):
@@ -205,27 +206,24 @@ class LocalStore:
                 yield ObjectInfo(prefix + entry.name, found.st_size, found.st_mtime)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        """Return the names of the folders right below prefix, sorted."""
         try:
             with _translated("list", prefix), os.scandir(self._folder(prefix)) as entries:
                 return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         except ChunkMissing:
             return []
 
-    def clear_root(self) -> None:
-        """Delete temporary files beside the marker; only to be called once that is there."""
-        with _translated("clear", self.location), os.scandir(self.location) as entries:
-            for entry in entries:
-                if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
-                    _forget(entry.path)
+    def clear_debris(self, prefix: str) -> None:
+        with _translated("clear", prefix or self.location):
+            for folder, below, names in os.walk(self._folder(prefix)):
+                for name in names:
+                    if name.startswith(TEMPORARY):
+                        _forget(os.path.join(folder, name))
+                if not prefix:
+                    below.clear()
 
-    def temporaries(self, prefix: str) -> Iterator[str]:
-        """Yield the keys of temporary files below prefix, left by writers that died."""
-        for folder, _, names in os.walk(self._folder(prefix)):
-            for name in names:
-                if name.startswith(TEMPORARY):
-                    path = os.path.join(folder, name)
-                    yield os.path.relpath(path, self.location).replace(os.sep, "/")
+    def free_bytes(self) -> int | None:
+        with _translated("look at", self.location):
+            return shutil.disk_usage(self.location).free
 
     def path(self, key: str) -> str:
         """Return the file of a key; keys that would leave the store are refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from holdfast.errors import ChunkDamaged, ChunkMissing, UsageError
@@ -26,7 +26,11 @@ class MemoryStore:
     def __init__(self, location: str = "memory:") -> None:
         self.location = location
         self._objects: dict[str, tuple[bytes, float]] = {}
+        self._locks: dict[str, MemoryLockState] = {}
         self._lock = threading.Lock()
+
+    def create(self) -> None:
+        """Do nothing: it is there."""
 
     def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedBytes:
         data = b"".join(buffers)
@@ -51,6 +55,15 @@ class MemoryStore:
         with self._lock:
             return self._objects.setdefault(_checked(key), new) is new
 
+    def append(self, key: str, data: bytes) -> None:
+        with self._lock:
+            before, _ = self._objects.get(_checked(key), (b"", 0.0))
+            self._objects[key] = before + data, time.time()
+
+    def open_lock(self, key: str) -> MemoryLock:
+        with self._lock:
+            return MemoryLock(self._locks.setdefault(_checked(key), MemoryLockState()))
+
     def get(self, key: str) -> bytes:
         with self._lock:
             found = self._objects.get(_checked(key))
@@ -71,6 +84,16 @@ class MemoryStore:
         for key, (data, modified_s) in found:
             yield ObjectInfo(key, len(data), modified_s)
 
+    def folders(self, prefix: str) -> Sequence[str]:
+        rests = [info.key[len(prefix) :] for info in self.list(prefix)]
+        return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+
+    def clear_debris(self, prefix: str) -> None:
+        """Do nothing: what dies with a writer dies with the store."""
+
+    def free_bytes(self) -> int | None:
+        return None
+
     def delete_hint(self, key: str) -> None:
         self.delete([key])
 
@@ -78,6 +101,38 @@ class MemoryStore:
         with self._lock:
             for key in keys:
                 self._objects.pop(_checked(key), None)
+
+
+@dataclass(slots=True)
+class MemoryLockState:
+    """What all locks of one key share."""
+
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+    note: bytes = b""
+
+
+@final
+class MemoryLock:
+    """A lock between the threads of this process."""
+
+    def __init__(self, state: MemoryLockState) -> None:
+        self._state = state
+        self._is_held = False
+
+    def acquire(self) -> bool:
+        self._is_held = self._is_held or self._state.mutex.acquire(blocking=False)
+        return self._is_held
+
+    def note(self) -> bytes:
+        return self._state.note
+
+    def write_note(self, note: bytes) -> None:
+        self._state.note = note
+
+    def close(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._state.mutex.release()
 
 
 @final

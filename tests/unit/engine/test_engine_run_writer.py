@@ -22,7 +22,7 @@ from holdfast.plan.layout import plan_layout
 from holdfast.records import commits, pins
 from holdfast.records.marker import open_store
 from holdfast.state.flatten import flatten
-from holdfast.store.local import LocalStore
+from holdfast.store.local import TEMPORARY, LocalStore
 
 FROZEN = np.random.default_rng(0).random(450_000)
 KEYS = RunKeys("r")
@@ -292,7 +292,7 @@ def test_a_failing_save_leaves_the_run_as_it_was(
             assert next(count) <= nth
             return
     assert pins.all_pins(writing.store, "r") == []
-    assert list(writing.store.temporaries("runs/")) == []
+    assert not list(Path(writing.store.location).rglob(f"{TEMPORARY}*"))
     check(store_path, 1, state(1))
     saved = writing.save(state(3), 3)
     assert saved.record.stored_bytes <= 1.1 * 400_000

@@ -15,7 +15,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history import retention, sweep
 from holdfast.policy import keep
 from holdfast.records import commits, pins
-from holdfast.store.local import LocalStore
+from holdfast.store.local import TEMPORARY, LocalStore
 
 FROZEN = np.random.default_rng(0).random(200_000)
 
@@ -225,7 +225,7 @@ def test_the_next_writer_clears_away_what_a_dead_one_left(store: holdfast.Store)
     save(Path(store.path), 7)
     assert not any(checkpoint_of(key) == "f" * 32 for key in objects(local))
     assert pins.all_pins(local, "r") == []
-    assert list(local.temporaries("runs/")) == []
+    assert not list(Path(store.path).rglob(f"{TEMPORARY}*"))
     local.discard([left])
     assert_intact(store, [1, 2, 3, 4, 5, 6, 7])
 
