@@ -23,7 +23,6 @@ from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.restore import Wanted, restore_named
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
-from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn
 from holdfast.format.names import check_run, check_tag
@@ -61,6 +60,8 @@ class Checkpointer:
         backpressure: When a save is due while ``in_flight`` others are not durable yet: ``wait``
             for one, or ``skip`` this one. ``save`` always waits.
         in_flight: Snapshots that may be under way at a time; each takes memory of the state's size.
+        zero_stall: Copy parameters and moments while the next forward and backward pass go on; the
+            step of their optimizer waits for it. Nothing else may change them until then.
         nice: Added to the niceness of the process that writes, so that training goes first.
 
     Raises:
@@ -83,6 +84,7 @@ class Checkpointer:
         skip: Patterns = None,
         backpressure: Literal["wait", "skip"] = "wait",
         in_flight: int = 1,
+        zero_stall: bool = False,
         nice: int = DEFAULT_NICE,
     ) -> None:
         check_root(state)
@@ -109,6 +111,7 @@ class Checkpointer:
             keep=format_keep(keep) if keep is not None else [],
             in_flight=in_flight,
             nice=nice,
+            zero_stall=zero_stall,
         )
         self._signals = SignalWatch(self._schedule.signals)
         self._close_at_exit = close_at_exit(self)
@@ -376,24 +379,10 @@ class Checkpointer:
         """Save at the last whole step, if there is one that the state is still at."""
         if self._lifetime.half_restored is not None:
             return
-        found = self._last_step.to_save(error, came)
-        if found is None:
-            return
-        boundary, reason = found
-        try:
-            # A second Ctrl-C shall not undo what the first asked for. Once it is handed on, the
-            # save becomes durable whether it is waited for or not.
-            with uninterrupted():
-                handle = self._save(
-                    boundary.step,
-                    None,
-                    reason,
-                    tag=None,
-                    must=True,
-                    started_s=None,
-                    boundary=boundary,
-                )
-            assert handle is not None
-            handle.wait()
-        except HoldfastError as failure:
-            _log.error("The save on %s failed: %s", reason, failure)
+        self._last_step.save(
+            error,
+            came,
+            lambda boundary, reason: self._save(
+                boundary.step, None, reason, tag=None, must=True, started_s=None, boundary=boundary
+            ),
+        )

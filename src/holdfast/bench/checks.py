@@ -14,6 +14,7 @@ from holdfast.bench.result import (
     LIMIT,
     OURS,
     OURS_FIRST,
+    OURS_ZERO,
     TORCH,
     TORCH_MMAP,
     BenchResult,
@@ -44,6 +45,14 @@ def judge(result: BenchResult) -> tuple[Check, ...]:
             "≤ 1/5",
             1 / 5,
             (OURS, "held_s"),
+            (DCP_ASYNC, "held_s"),
+        ),
+        _at_most(
+            result,
+            "loop held with zero_stall, beside dcp.async_save",
+            "≤ 1/5",
+            1 / 5,
+            (OURS_ZERO, "held_s"),
             (DCP_ASYNC, "held_s"),
         ),
         _at_most(

@@ -8,7 +8,7 @@ from typing import Any
 import holdfast
 from holdfast.bench.peers import Pending
 from holdfast.bench.result import OURS
-from holdfast.bench.state import Tensors
+from holdfast.bench.state import Tensors, as_training
 
 _RUN = "bench"
 
@@ -17,18 +17,26 @@ class Holdfast:
     """One checkpointer in one store: the first `start` makes arena and persister, later ones reuse.
 
     Everything is as users get it: digests on, the commit durable, restore verified.
+
+    Args:
+        zero_stall: Save parameters and an optimizer by that mode. What is saved so is not loaded
+            here.
     """
 
     name = OURS
 
-    def __init__(self) -> None:
+    def __init__(self, *, zero_stall: bool = False) -> None:
+        self._zero_stall = zero_stall
         self._checkpointer: Any = None
         self._step = -1
         self.info: Any = None
 
     def open(self, tensors: Tensors, folder: Path) -> None:
         """Make the checkpointer, as a training script does before its first step."""
-        self._checkpointer = holdfast.Checkpointer(folder, {"state": tensors}, run=_RUN)
+        saved = as_training(tensors) if self._zero_stall else {"state": tensors}
+        self._checkpointer = holdfast.Checkpointer(
+            folder, saved, run=_RUN, zero_stall=self._zero_stall
+        )
 
     def start(self, tensors: Tensors, folder: Path) -> Pending:
         """Snapshot, and leave the rest to the persister."""

@@ -14,6 +14,7 @@ SECTIONS = ("speed", "training", "frozen", "small", "leaves", "memory")
 LIMIT = "limit of this machine"
 OURS = "holdfast"
 OURS_FIRST = "holdfast, first save"
+OURS_ZERO = "holdfast, zero stall"
 TORCH = "torch.save + fsync"
 TORCH_MMAP = "torch.save + fsync, tuned"
 SAFETENSORS = "safetensors + fsync"

@@ -11,7 +11,7 @@ from holdfast.bench import files, state
 from holdfast.bench.limits import Limits
 from holdfast.bench.ours import Holdfast
 from holdfast.bench.peers import Peer
-from holdfast.bench.result import LIMIT, OURS, OURS_FIRST
+from holdfast.bench.result import LIMIT, OURS, OURS_FIRST, OURS_ZERO
 from holdfast.bench.session import SaveTimes, Session, opened, timed_load, timed_save
 from holdfast.bench.state import Tensors
 from holdfast.errors import DataError
@@ -21,6 +21,7 @@ def measure(session: Session, tensors: Tensors) -> None:
     """Measure everyone once per round, each round in another order."""
     for number in range(1, session.options.rounds + 1):
         turns = [partial(_limits, session, state.nbytes(tensors)), partial(_ours, session, tensors)]
+        turns += [partial(_zero_stall, session, tensors)]
         turns += [partial(_peer, session, tensors, peer) for peer in session.peers]
         session.dice.shuffle(turns)
         for place, turn in enumerate(turns, start=1):
@@ -56,6 +57,15 @@ def _ours(session: Session, tensors: Tensors) -> None:
         _add_save(session, OURS, timed_save(ours, tensors, folder))
         _loads(session, ours, tensors, folder)
         _load_otherwise(session, ours, tensors, folder)
+
+
+def _zero_stall(session: Session, tensors: Tensors) -> None:
+    with session.place(OURS_ZERO) as folder, opened(zero_stall=True) as ours:
+        ours.open(tensors, folder)
+        for _ in range(2):
+            state.change(tensors)
+            times = timed_save(ours, tensors, folder)
+    _add_save(session, OURS_ZERO, times)
 
 
 def _load_otherwise(session: Session, ours: Holdfast, tensors: Tensors, folder: Path) -> None:

@@ -87,6 +87,18 @@ def build(specs: tuple[TensorSpec, ...]) -> Tensors:
     }
 
 
+def as_training(tensors: Tensors) -> dict[str, Any]:
+    """Return the tensors as what a training script has: parameters and their Adam, no copies."""
+    torch = need_torch()
+    names = [name.split("/", 1)[1] for name in tensors if name.startswith("model/")]
+    parameters = {name: torch.nn.Parameter(tensors[f"model/{name}"]) for name in names}
+    optimizer = torch.optim.Adam(parameters.values())
+    for name, parameter in parameters.items():
+        moments = {kind: tensors[f"{kind}/{name}"] for kind in _KINDS[1:]}
+        optimizer.state[parameter] = {"step": torch.tensor(1.0), **moments}
+    return {"model": parameters, "optimizer": optimizer}
+
+
 def change(tensors: Tensors) -> None:
     """Change every number of every tensor in place, so that nothing is as it was saved before."""
     for tensor in tensors.values():

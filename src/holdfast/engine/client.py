@@ -30,13 +30,17 @@ MAX_ATTEMPTS = 3
 
 
 class PendingSave:
-    """A job, its handle, the arena that its snapshot lies in, and how often it was tried."""
+    """A job, its handle, the arena that its snapshot lies in, and how often it was tried.
+
+    ``cause`` is why its snapshot came to nothing, which the persister cannot know.
+    """
 
     def __init__(self, job: jobs.SaveJob, handle: SaveHandle, arena: Arena) -> None:
         self.job = job
         self.handle = handle
         self.arena = arena
         self.attempts = 0
+        self.cause: HoldfastError | None = None
 
 
 class PersisterClient:
@@ -102,6 +106,7 @@ class PersisterClient:
             pending: The save; its snapshot has been abandoned.
             error: What its handle shall say.
         """
+        pending.cause = error
         with self._lock:
             if pending.attempts == 0 and not pending.handle.done:
                 self._pending.pop(pending.job.id, None)
@@ -206,7 +211,8 @@ class PersisterClient:
         if pending is None:
             return
         if message["say"] == "failed":
-            pending.handle.fail(error_of_kind(str(message["kind"]), str(message["message"])))
+            told = error_of_kind(str(message["kind"]), str(message["message"]))
+            pending.handle.fail(pending.cause or told)
             return
         record = commit_format.decode(str(message["commit"]).encode(), what="a new commit")
         if message["tag_error"]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.engine.boundary import Boundary
+from holdfast.engine.handle import SaveHandle
 from holdfast.engine.schedule import Schedule
+from holdfast.engine.shield import uninterrupted
+from holdfast.errors import HoldfastError
 
 _log = logging.getLogger("holdfast")
 
@@ -31,15 +34,35 @@ class LastStep:
         """Let there be none: the state is another now."""
         self._boundary = None
 
-    def to_save(
-        self, error: BaseException | None, came: tuple[int, ...]
-    ) -> tuple[Boundary, str] | None:
-        """Return the step to save and the reason, if the policy wants it and it is still there.
+    def save(
+        self,
+        error: BaseException | None,
+        came: tuple[int, ...],
+        save: Callable[[Boundary, str], SaveHandle | None],
+    ) -> None:
+        """Save the last whole step, if the policy wants it and the state is still at it.
 
         Args:
             error: What interrupted the next step, or None.
             came: Signals that came meanwhile.
+            save: Saves a step for a reason.
         """
+        found = self._to_save(error, came)
+        if found is None:
+            return
+        try:
+            # A second Ctrl-C shall not undo what the first asked for. Once it is handed on, the
+            # save becomes durable whether it is waited for or not.
+            with uninterrupted():
+                handle = save(*found)
+            assert handle is not None
+            handle.wait()
+        except HoldfastError as failure:
+            _log.error("The save on %s failed: %s", found[1], failure)
+
+    def _to_save(
+        self, error: BaseException | None, came: tuple[int, ...]
+    ) -> tuple[Boundary, str] | None:
         boundary, saved_step = self._boundary, self._schedule.saved_step
         wanted = self._schedule.wants_exception or came
         if not wanted or boundary is None or boundary.step == saved_step:

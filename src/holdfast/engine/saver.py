@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
+from holdfast.engine.gate import Copying, Gate
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.new_job import job_of
 from holdfast.engine.shield import uninterrupted
-from holdfast.engine.snapshot import Copier
-from holdfast.engine.torn import TornWatch
-from holdfast.errors import SaveFailed
+from holdfast.engine.slot import Slot
+from holdfast.engine.snapshot import Copier, in_pieces
+from holdfast.engine.taking import Taking
 from holdfast.plan.layout import Layout, align, plan_layout
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
@@ -26,28 +27,27 @@ _log = logging.getLogger("holdfast")
 _ARENA_STEP = 1 << 20
 
 
-class Slot:
-    """An arena, the layout of the snapshot in it, and the save that is using it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.arena: Arena | None = None
-        self.name = ""
-        self.layout: Layout | None = None
-        self.generation = 0
-        self.handle: SaveHandle | None = None
-
-    @property
-    def is_free(self) -> bool:
-        """Whether no save is reading the arena."""
-        return self.handle is None or self.handle.done
-
-
 class Saver:
-    """Takes snapshots and hands them on. Holds the loop for the copy, and for a free arena."""
+    """Takes snapshots and hands them on. Holds the loop for the copy, and for a free arena.
+
+    Args:
+        location: Of the store.
+        run: Name of the run.
+        keep: Policies of retention, as text.
+        in_flight: How many snapshots may be under way.
+        nice: Added to the niceness of the persister.
+        zero_stall: Copy what optimizers guard while training goes on.
+    """
 
     def __init__(
-        self, location: str, run: str, *, keep: list[str], in_flight: int, nice: int
+        self,
+        location: str,
+        run: str,
+        *,
+        keep: list[str],
+        in_flight: int,
+        nice: int,
+        zero_stall: bool = False,
     ) -> None:
         self._run = run
         self.client = PersisterClient(location, run, keep, nice)
@@ -55,6 +55,7 @@ class Saver:
         self._slots = [Slot(i) for i in range(in_flight)]
         self._incarnation = jobs.new_id()
         self._arenas_made = 0
+        self._gate = Gate() if zero_stall else None
 
     def free_slot(self) -> Slot | None:
         """Return a slot that is free now, or None."""
@@ -62,12 +63,10 @@ class Saver:
 
     def wait_for_slot(self) -> Slot:
         """Return a free slot, waiting for the oldest save if need be."""
-        slot = self.free_slot()
-        while slot is None:
-            busy = [s.handle for s in self._slots if s.handle is not None and not s.handle.done]
+        while (slot := self.free_slot()) is None:
+            busy = [s for s in self._slots if not s.is_free]
             if busy:
-                busy[0].wait_ended()
-            slot = self.free_slot()
+                busy[0].wait()
         return slot
 
     def save(
@@ -105,7 +104,8 @@ class Saver:
             spares_others: Retention leaves alone what other processes have saved.
         """
         with collector_paused():
-            flat = flatten(make_state(), only=only, skip=skip, remembered=remembered)
+            state = make_state()
+            flat = flatten(state, only=only, skip=skip, remembered=remembered)
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
             job = job_of(
                 flat,
@@ -120,33 +120,40 @@ class Saver:
                 incarnation=self._incarnation,
                 spares_others=spares_others,
             )
+            guarded = self._gate.watch(state) if self._gate is not None else ()
+            later = in_pieces(flat.leaves, layout, guarded)
             # From here on nothing may be left half done, in shared memory least of all.
             with uninterrupted():
-                return self._take(slot, flat, layout, job, started_s)
+                return self._take(slot, flat, layout, job, later, started_s)
 
     def _take(
-        self, slot: Slot, flat: Flat, layout: Layout, job: jobs.SaveJob, started_s: float
+        self,
+        slot: Slot,
+        flat: Flat,
+        layout: Layout,
+        job: jobs.SaveJob,
+        later: Container[int],
+        started_s: float,
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
         compare = slot.layout == layout and slot.generation == self.client.generation
         handle = SaveHandle(job.step, job.id)
         pending = PendingSave(replace(job, arena=slot.name), handle, arena)
-        slot.layout, slot.handle = None, handle
-        arena.filling.begin()
+        taking = Taking(slot, pending, flat.leaves, layout, later, started_s)
         try:
             # Before the copy: the persister writes what is there already (docs/adr/0012).
             self.client.submit(pending)
-            watch = TornWatch(flat.leaves)
-            self._copier.copy(flat, layout, arena, compare=compare)
-            watch.check(layout, arena, step=job.step)
-            handle.held_s = time.monotonic() - started_s
-            arena.filling.complete(handle.held_s, time.monotonic())
+            copy_rest = self._copier.copy(flat, layout, arena, compare=compare, later=later)
+            taking.check_at_once()
+            if copy_rest is not None and self._gate is not None:
+                copying = Copying()
+                self._gate.close_for(copying)
+                taking.complete_later(self.client, copy_rest(), copying)
+            else:
+                taking.complete(self.client.generation, time.monotonic() - started_s)
         except BaseException as error:
-            arena.filling.abandon()
-            failure = SaveFailed(f"Step {job.step} was not saved: {error!r}.")
-            self.client.withdraw(pending, failure)
+            taking.abandon(self.client, error)
             raise
-        slot.layout, slot.generation = layout, self.client.generation
         return handle
 
     def prepare(
@@ -189,18 +196,16 @@ class Saver:
         slot.arena.is_used = True
         return slot.arena.view
 
-    def pending(self) -> list[SaveHandle]:
-        """Return the saves that have not ended."""
-        return [s.handle for s in self._slots if s.handle is not None and not s.handle.done]
-
     def wait(self) -> None:
         """Wait until no save is under way."""
-        for handle in self.pending():
-            handle.wait_ended()
+        for slot in self._slots:
+            slot.wait()
 
     def close(self) -> None:
         """Wait for the saves under way, end the persister, free the arenas."""
         self.wait()
+        if self._gate is not None:
+            self._gate.open()
         self.client.close()
         self._copier.close()
         for slot in self._slots:

@@ -12,9 +12,10 @@ import ctypes
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
 
 from holdfast.engine.arena import Arena
 from holdfast.engine.filling import Filling
@@ -50,41 +51,59 @@ class Copier:
         self._threads = threads or min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads, "holdfast-copy")
 
-    def copy(self, flat: Flat, layout: Layout, arena: Arena, *, compare: bool) -> None:
+    def copy(
+        self,
+        flat: Flat,
+        layout: Layout,
+        arena: Arena,
+        *,
+        compare: bool,
+        later: Container[int] = (),
+    ) -> Callable[[], list[Future[None]]] | None:
         """Copy every leaf into the arena; its ``filling`` tells of chunks as they are done.
 
         Args:
-            flat: The state; its leaves must not change until this returns.
+            flat: The state; its leaves must not change until they are copied.
             layout: Where each leaf goes.
             arena: Large enough for the layout.
             compare: The arena holds a snapshot of this same layout.
+            later: Addresses of leaves that are to be copied later; see ``in_pieces``.
+
+        Returns:
+            What starts the copying of those that come later, or None if there are none.
         """
         if not compare and arena.is_used:
             _clear_gaps(layout, arena)
         arena.is_used = True
-        large, small, exported = _split(flat.leaves, layout, arena)
-        # Few tasks that take their work from one queue: a task for each piece would cost more time
-        # than it takes to copy a small one.
-        queue = iter(large)
-        news = _News(large, arena.filling) if compare else None
-        tasks = [self._pool.submit(_copy_pieces, queue, news) for _ in range(self._threads)]
+        work = _split(flat.leaves, layout, arena, later)
+        news = _News([*work.large, *work.later], arena.filling) if compare else None
+        small = work.small
+        tasks = self._start(work.large, news)
         tasks += [
             self._pool.submit(_copy_small, small[i : i + _SMALL_COPIES_PER_TASK])
             for i in range(0, len(small), _SMALL_COPIES_PER_TASK)
         ]
         try:
             # On this thread: a device's stream belongs to the thread that trains on it.
-            for leaf, offset in exported:
+            for leaf, offset in work.exported:
                 leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
         finally:
             # Nobody may write into the arena any more when this returns, however it does.
             wait(tasks)
         for task in tasks:
             task.result()
+        return partial(self._start, work.later, news) if work.later else None
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=True)
+
+    def _start(self, pieces: Sequence[Piece], news: _News | None) -> list[Future[None]]:
+        # Few tasks that take their work from one queue: a task for each piece would cost more time
+        # than it takes to copy a small one.
+        queue = iter(pieces)
+        n_tasks = min(self._threads, len(pieces))
+        return [self._pool.submit(_copy_pieces, queue, news) for _ in range(n_tasks)]
 
 
 class _News:
@@ -105,12 +124,21 @@ class _News:
                 self._filling.mark(chunk, changed=chunk in self._changed)
 
 
-def _split(
-    leaves: Sequence[Leaf], layout: Layout, arena: Arena
-) -> tuple[list[Piece], list[tuple[int, int, int]], list[tuple[Leaf, int]]]:
-    large: list[Piece] = []
-    small: list[tuple[int, int, int]] = []
-    exported: list[tuple[Leaf, int]] = []
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be copied, by how: in pieces, now or later; small ones by the thousand; by export.
+
+    A small one is its address in the arena, that of its source, and its length.
+    """
+
+    large: list[Piece] = field(default_factory=list)
+    later: list[Piece] = field(default_factory=list)
+    small: list[tuple[int, int, int]] = field(default_factory=list)
+    exported: list[tuple[Leaf, int]] = field(default_factory=list)
+
+
+def _split(leaves: Sequence[Leaf], layout: Layout, arena: Arena, later: Container[int]) -> _Work:
+    work = _Work()
     offsets, lengths, base = layout.offsets, layout.lengths, arena.address
     for leaf, (chunk, within) in zip(leaves, layout.places, strict=True):
         nbytes = leaf.spec.nbytes
@@ -118,17 +146,34 @@ def _split(
             continue
         start = offsets[chunk] + within
         if leaf.address is None:
-            exported.append((leaf, start))
-        elif nbytes == lengths[chunk] or nbytes > CHUNK_BYTES:
+            work.exported.append((leaf, start))
+        elif _is_large(nbytes, lengths[chunk]):
             # A leaf of several chunks lies in the arena without gaps: all but its last chunk are
             # of a length that is aligned.
+            pieces = work.later if leaf.address in later else work.large
             for at in range(0, nbytes, _PIECE_BYTES):
                 n = min(_PIECE_BYTES, nbytes - at)
                 piece = Piece(chunk + at // CHUNK_BYTES, base + start + at, leaf.address + at, n)
-                large.append(piece)
+                pieces.append(piece)
         else:
-            small.append((base + start, leaf.address, nbytes))
-    return large, small, exported
+            work.small.append((base + start, leaf.address, nbytes))
+    return work
+
+
+def in_pieces(leaves: Sequence[Leaf], layout: Layout, addresses: Container[int]) -> set[int]:
+    """Return the addresses of leaves that are copied in pieces of their own, of those given."""
+    return {
+        leaf.address
+        for leaf, (chunk, _) in zip(leaves, layout.places, strict=True)
+        if leaf.address is not None
+        and leaf.address in addresses
+        and _is_large(leaf.spec.nbytes, layout.lengths[chunk])
+    }
+
+
+def _is_large(nbytes: int, chunk_bytes: int) -> bool:
+    """Say whether a leaf has a chunk, or several, for itself."""
+    return nbytes == chunk_bytes or nbytes > CHUNK_BYTES
 
 
 def _copy_pieces(queue: Iterator[Piece], news: _News | None) -> None:

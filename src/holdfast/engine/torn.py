@@ -15,7 +15,7 @@ import numpy as np
 
 from holdfast.engine.arena import Arena
 from holdfast.errors import SnapshotTorn
-from holdfast.plan.layout import SMALL_BYTES, Layout
+from holdfast.plan.layout import SMALL_BYTES
 from holdfast.state.flatten import Leaf
 
 # Far enough apart to cost little, near enough to see how far a change has come meanwhile.
@@ -25,13 +25,24 @@ _TOLD = 5
 
 
 class TornWatch:
-    """Knows what the leaves of a state were when it was made."""
+    """Knows what some leaves of a state were when it was made.
 
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
+    Args:
+        leaves: The leaves, before any of them is copied.
+        offsets: Where in the arena each of them goes.
+        keep_words: Keep some words of the leaves, to compare the copies with: a change that is made
+            before its leaf is copied would look whole afterwards.
+    """
+
+    def __init__(
+        self, leaves: Sequence[Leaf], offsets: Sequence[int], *, keep_words: bool = False
+    ) -> None:
         self._leaves = leaves
+        self._offsets = offsets
         self._changes = _changes(leaves)
+        self._words = [_words(_source(leaf), _SPARSE_BYTES) for leaf in leaves if keep_words]
 
-    def check(self, layout: Layout, arena: Arena, *, step: int) -> None:
+    def check(self, arena: Arena, *, step: int) -> None:
         """Compare with what the leaves are now, and with their copies.
 
         Raises:
@@ -39,19 +50,22 @@ class TornWatch:
         """
         now = _changes(self._leaves)
         torn = []
-        for leaf, before, after, (chunk, offset) in zip(
-            self._leaves, self._changes, now, layout.places, strict=True
+        for leaf, before, after, at in zip(
+            self._leaves, self._changes, now, self._offsets, strict=True
         ):
             every_bytes = _DENSE_BYTES if after is None else _SPARSE_BYTES
-            at = layout.offsets[chunk] + offset
             if before != after or _differs(leaf, arena.view[at:], every_bytes):
+                torn.append(leaf.path)
+        for leaf, words, at in zip(self._leaves, self._words, self._offsets, strict=False):
+            copy = arena.view[at : at + leaf.spec.nbytes]
+            if leaf.path not in torn and not np.array_equal(words, _words(copy, _SPARSE_BYTES)):
                 torn.append(leaf.path)
         if torn:
             names = ", ".join(map(repr, torn[:_TOLD])) + (", …" if len(torn) > _TOLD else "")
             raise SnapshotTorn(
                 f"Step {step} was not saved: {len(torn)} array(s) were changed while they were "
-                f"being copied: {names}. Checkpoints committed before are safe. Save when no other "
-                "thread trains or updates the state.",
+                f"being copied: {names}. Checkpoints committed before are safe. Save when nothing "
+                "else trains or updates the state.",
                 step=step,
                 leaves=tuple(torn),
             )
@@ -65,8 +79,14 @@ def _differs(leaf: Leaf, copy: memoryview, every_bytes: int) -> bool:
     nbytes = leaf.spec.nbytes
     if leaf.address is None or nbytes < SMALL_BYTES:
         return False
-    source = memoryview((ctypes.c_uint8 * nbytes).from_address(leaf.address)).cast("B")
-    return not np.array_equal(_words(source, every_bytes), _words(copy[:nbytes], every_bytes))
+    return not np.array_equal(
+        _words(_source(leaf), every_bytes), _words(copy[:nbytes], every_bytes)
+    )
+
+
+def _source(leaf: Leaf) -> memoryview:
+    assert leaf.address is not None
+    return memoryview((ctypes.c_uint8 * leaf.spec.nbytes).from_address(leaf.address)).cast("B")
 
 
 def _words(data: memoryview, every_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

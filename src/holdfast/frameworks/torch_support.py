@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import torch_modules
+from holdfast.frameworks import torch_guards, torch_modules
 from holdfast.frameworks.torch_changes import changes_of
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe
 from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
+from holdfast.state.guards import GuardKind, register_guard
 from holdfast.state.numpy_arrays import memory_at
 from holdfast.state.rng import RngSource, register_rng
 
@@ -201,6 +202,13 @@ register_stateful_binder(
     lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer
 )
 register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
+register_guard(
+    GuardKind(
+        lambda v: isinstance(v, torch.optim.Optimizer),
+        torch_guards.arrays_of,
+        torch_guards.before_update,
+    )
+)
 register_told_by_leaves(lambda v: isinstance(v, torch.nn.Module))
 register_change_probe(lambda v: isinstance(v, torch.Tensor), lambda t: changes_of([t]))
 register_change_probe(

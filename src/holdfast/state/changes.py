@@ -17,6 +17,7 @@ import numpy as np
 import xxhash
 
 from holdfast.state import codecs
+from holdfast.state.objects import objects_in
 from holdfast.state.stateful import accessors
 
 Probe = Callable[[Any], object]
@@ -110,15 +111,4 @@ def cheap_state(value: Any) -> object:
 
 def cheap_ones(value: Any) -> Iterator[Any]:
     """Yield every object of a state whose own state may be taken after every step."""
-    if isinstance(value, dict):
-        children = list(value.values())
-    elif isinstance(value, list | tuple):
-        children = list(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        children = [getattr(value, f.name) for f in dataclasses.fields(value)]
-    else:
-        if is_cheap(value):
-            yield value
-        return
-    for child in children:
-        yield from cheap_ones(child)
+    return filter(is_cheap, objects_in(value))

@@ -9,6 +9,7 @@ from holdfast.bench.result import (
     LIMIT,
     OURS,
     OURS_FIRST,
+    OURS_ZERO,
     TORCH,
     BenchResult,
     Samples,
@@ -18,6 +19,7 @@ GOOD = {
     LIMIT: {"held_s": 0.08, "durable_s": 0.5, "warm_s": 0.1, "cold_s": 0.6},
     OURS: {"held_s": 0.1, "durable_s": 0.55, "warm_s": 0.2, "cold_s": 0.65, "lost_s": 0.3},
     OURS_FIRST: {"held_s": 0.9, "durable_s": 1.4},
+    OURS_ZERO: {"held_s": 0.02, "durable_s": 0.6},
     TORCH: {"held_s": 1.5, "durable_s": 1.5, "warm_s": 0.3},
     DCP: {"held_s": 1.3, "durable_s": 1.3, "warm_s": 0.4},
     DCP_ASYNC: {"held_s": 1.0, "durable_s": 2.0, "lost_s": 1.5},
@@ -38,6 +40,7 @@ GOOD = {
 BREAKERS = [
     ("loop held, later saves", OURS, "held_s", 0.121),
     ("loop held, later saves, beside dcp.async_save", OURS, "held_s", 0.21),
+    ("loop held with zero_stall, beside dcp.async_save", OURS_ZERO, "held_s", 0.21),
     ("loop held, first save, beside dcp.async_save", OURS_FIRST, "held_s", 1.01),
     ("save to durable, beside raw direct write", OURS, "durable_s", 0.59),
     ("save to durable, beside dcp.save", DCP, "durable_s", 1.09),
@@ -109,7 +112,7 @@ def test_a_peer_that_failed_leaves_nothing_behind():
 def test_table_has_a_row_per_subject_and_json_has_everything():
     made = result(GOOD)
     head, *rows = made.table()
-    assert {row[0] for row in rows} == {LIMIT, OURS, OURS_FIRST, TORCH, DCP, DCP_ASYNC}
+    assert {row[0] for row in rows} == {LIMIT, OURS, OURS_FIRST, OURS_ZERO, TORCH, DCP, DCP_ASYNC}
     assert all(len(row) == len(head) for row in rows)
     plain = json.loads(json.dumps(made.to_json()))
     assert plain["schema"] == 1

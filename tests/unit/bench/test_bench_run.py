@@ -3,7 +3,7 @@ import json
 import pytest
 
 from holdfast.bench import BenchOptions, run
-from holdfast.bench.result import DCP, DCP_ASYNC, LIMIT, OURS, OURS_FIRST, TORCH
+from holdfast.bench.result import DCP, DCP_ASYNC, LIMIT, OURS, OURS_FIRST, OURS_ZERO, TORCH
 from holdfast.errors import EnvironmentTrouble, NoSpace, UsageError
 
 
@@ -20,7 +20,8 @@ def test_a_tiny_benchmark_measures_everyone_and_leaves_nothing(tmp_path):
         for figure in ("held_s", "durable_s", "warm_s", "cold_s"):
             assert result.median(subject, figure) > 0, (subject, figure)
     assert result.median(OURS_FIRST, "held_s") > 0
-    assert len(result.checks) == 13
+    assert result.median(OURS_ZERO, "held_s") > 0
+    assert len(result.checks) == 14
     plain = json.dumps(result.to_json())
     assert str(tmp_path) not in plain
 
