@@ -80,6 +80,12 @@ class PickleMalformed(DataError):
     kind = "pickle-malformed"
 
 
+class ForeignDamaged(DataError):
+    """A file of another format is not what it says, cut short, or contradicts itself."""
+
+    kind = "foreign-damaged"
+
+
 class IncompleteWrite(DataError):
     """What was planned is not what was written; nothing was committed."""
 
@@ -127,6 +133,12 @@ class UnknownType(UsageError):
     """The checkpoint names a class that is not imported here, and holdfast imports none by name."""
 
     kind = "unknown-type"
+
+
+class CannotConvert(UsageError):
+    """A format has no place for something that is to be written in it."""
+
+    kind = "cannot-convert"
 
 
 class AlreadyExists(UsageError):

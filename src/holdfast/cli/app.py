@@ -11,6 +11,8 @@ from holdfast.cli import (
     bench,
     demo,
     doctor,
+    export,
+    import_,
     log,
     options,
     prune,
@@ -102,8 +104,12 @@ for _module, _command in (
     (tag, tag.tag),
     (rm, rm.rm),
     (prune, prune.prune),
+    (export, export.export),
+    (import_, import_.import_),
     (scan, scan.scan),
     (bench, bench.bench),
     (doctor, doctor.doctor),
 ):
-    app.command(epilog=f"Example: {_module.EXAMPLE}".replace("[", r"\["))(_command)
+    app.command(
+        _command.__name__.rstrip("_"), epilog=f"Example: {_module.EXAMPLE}".replace("[", r"\[")
+    )(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,25 @@ class Settings:
     store: str | None
 
 
+def named_values(texts: Sequence[str]) -> dict[str, object]:
+    """Return the values of options written as ``NAME=VALUE``; whole numbers become such.
+
+    Raises:
+        UsageError: One is not written so.
+
+    >>> named_values(["shard_bytes=500_000", "framework=pt"])
+    {'shard_bytes': 500000, 'framework': 'pt'}
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{text!r} is no option of a format; it looks like 'NAME=VALUE'.")
+        digits = value.replace("_", "")
+        found[name] = int(digits) if digits.isdecimal() else value
+    return found
+
+
 def named_store(context: typer.Context) -> str | None:
     """Return the location that ``--store`` or the environment names."""
     settings = context.find_object(Settings)
@@ -39,7 +59,7 @@ def named_store(context: typer.Context) -> str | None:
 
 
 def open_store(context: typer.Context) -> Store:
-    """Open the store that was named.
+    """Return the store that was named; a command that saves makes it if it is not there.
 
     Raises:
         UsageError: None was named.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.chunks.write import Abandoned
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align
+from holdfast.state.arrays import RangeAdapter
 from holdfast.state.flatten import Leaf
 from holdfast.store.memory_pages import private_memory
 
@@ -111,6 +112,8 @@ def leaf_filler(leaves: Sequence[Leaf], layout: Layout) -> Fill:
             view[end:begin] = bytes(begin - end)
             if leaf.address is not None:
                 ctypes.memmove(base + begin, leaf.address + at, n)
+            elif isinstance(leaf.adapter, RangeAdapter):
+                leaf.adapter.export_range(leaf.value, at, view[begin : begin + n])
             else:
                 view[begin : begin + n] = bytes_of(leaf)[at : at + n]
             end = begin + n

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class ArraySpec(NamedTuple):
@@ -73,6 +73,15 @@ class ArrayAdapter(Protocol):
 
     def finish(self, value: Any, like: Any | None) -> Any:
         """Return the finished array of what ``create`` returned and the caller filled."""
+        ...
+
+
+@runtime_checkable
+class RangeAdapter(Protocol):
+    """What an adapter can do besides whose arrays need not be brought here as a whole."""
+
+    def export_range(self, value: Any, begin: int, into: memoryview) -> None:
+        """Fill into with value's bytes in C order, from an offset in bytes on."""
         ...
 
 

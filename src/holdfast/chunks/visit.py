@@ -1,0 +1,75 @@
+"""Chunks handed over one by one, checked, in bounded memory: for whoever passes their bytes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
+from holdfast.chunks.crew import Crew
+from holdfast.errors import ChunkDamaged
+from holdfast.format.digests import check
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.store.contract import ObjectStore
+from holdfast.store.memory_pages import private_memory
+
+THREADS = 4
+
+Visit = Callable[[ChunkRead, memoryview], None]
+
+
+def visit_chunks(store: ObjectStore, reads: Sequence[ChunkRead], visit: Visit, *, ref: str) -> None:
+    """Read chunks, check each, and hand its bytes over; in any order, several at a time.
+
+    Args:
+        store: Where they lie.
+        reads: The chunks; their targets are not used.
+        visit: Called with a chunk and its bytes, which are its own until it returns; from several
+            threads.
+        ref: The checkpoint, for messages.
+
+    Raises:
+        ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good.
+    """
+    local = threading.local()
+
+    def work(batch: Batch) -> None:
+        nbytes = align(extent(batch)[1], CHUNK_ALIGNMENT)
+        held: memoryview | None = getattr(local, "memory", None)
+        if held is None or held.nbytes < nbytes:
+            held = local.memory = memoryview(private_memory(max(nbytes, CHUNK_BYTES)))
+        with closing(store.open(batch[0].pack_key)) as reader:
+            stretch = Stretch(reader, batch, held)
+            if stretch.is_cut_short:
+                raise _damaged(batch[-1], ref)
+            for read in batch:
+                begin = read.row.offset - stretch.begin
+                end = begin + read.row.length
+                for _ in stretch.pieces(begin, end):
+                    pass
+                data = held[begin:end]
+                if check(data) != read.row.check:
+                    raise _damaged(read, ref)
+                visit(read, data)
+
+    crew = Crew(lambda: False)
+    with ThreadPoolExecutor(THREADS, "holdfast-visit") as pool:
+        try:
+            crew.start(pool, work, batches(reads))
+            crew.finish()
+        finally:
+            crew.stop()
+
+
+def _damaged(read: ChunkRead, ref: str) -> ChunkDamaged:
+    name = read.row.digest.hex()
+    return ChunkDamaged(
+        f"Chunk {name[:12]}… of {read.leaf!r} ({ref}, in {read.pack_key}) is damaged. 'holdfast "
+        "verify' tells which checkpoints are good; 'holdfast repair' puts right what can be.",
+        ref=ref,
+        leaf=read.leaf,
+        chunk=name,
+        key=read.pack_key,
+    )

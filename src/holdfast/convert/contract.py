@@ -1,0 +1,86 @@
+"""What a foreign format is to holdfast: a way to find, to read and to write files of a kind.
+
+Reading gives a tree in which arrays are ``LazyArray``: what they are, and how to get at their
+bytes. Writing gives a ``FilePlan`` for each file: arrays as plain bytes at their offsets, so that
+several threads stream them there in bounded memory, and everything else as pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.convert.selection import Selection
+
+Piece = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a reader found: a tree with lazy arrays, and what is known of it besides."""
+
+    tree: dict[str, Any]
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the bytes of an array go: its row in the checkpoint, its offset in the file."""
+
+    row: int
+    offset: int
+
+
+def _no_sums(sums: Sequence[int]) -> Sequence[Piece]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """A file that is to be written.
+
+    Attributes:
+        name: Relative to the exported folder; empty where what is exported is one file.
+        nbytes: Its size; what is neither a piece nor an array is zero.
+        pieces: Offsets and bytes of what is no array: headers, indices.
+        arrays: Where the arrays go.
+        sums: Name of the checksum that the format wants of each array (``crc32``, ``crc32c``), or
+            None.
+        late: Gives the pieces that hold checksums, from those of ``arrays`` in their order.
+    """
+
+    name: str
+    nbytes: int
+    pieces: Sequence[Piece]
+    arrays: Sequence[Placement]
+    sums: str | None = None
+    late: Callable[[Sequence[int]], Sequence[Piece]] = _no_sums
+
+
+class Format(Protocol):
+    """A kind of files, by its name for users; ``holds_values``: plain values too."""
+
+    name: str
+    holds_values: bool
+
+    def recognises(self, path: Path) -> bool:
+        """Say, from a look at the beginning of it, whether path is of this format."""
+        ...
+
+    def read(self, path: Path) -> Imported:
+        """Return what is in it; no array is read yet.
+
+        Raises:
+            ForeignDamaged: It is not what it says, or cut short.
+        """
+        ...
+
+    def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
+        """Return the files that a selection of leaves becomes.
+
+        Raises:
+            CannotConvert: The format has no place for something that is selected.
+        """
+        ...

@@ -1,0 +1,92 @@
+"""Import: a file or folder of another tool becomes a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.convert.naming import Rename, parse_rename, renamed
+from holdfast.convert.registry import format_named, format_of
+from holdfast.errors import CannotConvert, NotFound
+from holdfast.history.info import CheckpointInfo
+from holdfast.oneshot import save
+from holdfast.records.marker import Location
+from holdfast.repository import Store
+from holdfast.state.paths import Patterns
+
+
+def import_checkpoint(
+    location: Location | Store,
+    path: str | os.PathLike[str],
+    *,
+    run: str,
+    step: int = 0,
+    format: str | None = None,
+    root: str | None = None,
+    only: Patterns = None,
+    skip: Patterns = None,
+    rename: Sequence[str] = (),
+    metrics: Mapping[str, Any] | None = None,
+    tag: str | None = None,
+) -> CheckpointInfo:
+    """Save what another tool's file holds as a checkpoint; no code in it is run.
+
+    Memory is bounded by a few chunks, whatever the size.
+
+    Args:
+        location: Folder of the store, made if it is not there; or a ``Store``.
+        path: The file or folder.
+        run: Name of the run to save it in.
+        step: Name of the checkpoint.
+        format: Name of the format; found by looking if not given.
+        root: Name to put everything under, such as ``model``.
+        only: Glob patterns on leaf paths; only leaves that match are saved.
+        skip: Glob patterns on leaf paths; leaves that match are not saved.
+        rename: Rules ``PATTERN=REPLACEMENT`` for names, with regular expressions.
+        metrics: Numbers that go with it.
+        tag: A name to give the checkpoint.
+
+    Raises:
+        NotFound: There is no such file.
+        ForeignDamaged: It is not what it says, or cut short.
+        CannotConvert: It holds something that cannot be saved.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
+    rules = [parse_rename(text) for text in rename]
+    reader = format_named(format) if format is not None else format_of(where)
+    tree = reader.read(where).tree
+    if rules:
+        tree = _renamed(tree, rules)
+    if root:
+        tree = {root: tree}
+    return save(
+        location,
+        tree,
+        run=run,
+        step=step,
+        metrics=metrics,
+        tag=tag,
+        only=only,
+        skip=skip,
+        rng=False,
+    )
+
+
+def _renamed(tree: dict[str, Any], rules: Sequence[Rename]) -> dict[str, Any]:
+    """Return a tree whose leaves have other names; only the innermost text keys change."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            new, made = key, _renamed(value, rules)
+        else:
+            new, made = (renamed(key, rules) if isinstance(key, str) else key), value
+        if new in out:
+            raise CannotConvert(
+                f"Two entries would both be called {new!r}. Nothing was saved.", name=new
+            )
+        out[new] = made
+    return out

@@ -1,0 +1,44 @@
+"""Names on their way into another tool: rules that the user can see and change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A rule: what matches the regular expression anywhere in a name becomes the replacement."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+
+
+def parse_rename(text: str) -> Rename:
+    r"""Return the rule of a text ``PATTERN=REPLACEMENT``; groups are ``\1`` in the replacement.
+
+    Raises:
+        UsageError: It is none.
+
+    >>> renamed("encoder.0.weight", [parse_rename(r"^encoder\.(\d+)=layers.\1")])
+    'layers.0.weight'
+    """
+    pattern, equals, replacement = text.partition("=")
+    if not equals or not pattern:
+        raise UsageError(f"{text!r} is no rule for names; it looks like 'PATTERN=REPLACEMENT'.")
+    try:
+        compiled = re.compile(pattern)
+        compiled.sub(replacement, "")
+    except (re.error, IndexError) as error:
+        raise UsageError(f"{text!r} is no rule for names: {error}.") from error
+    return Rename(compiled, replacement)
+
+
+def renamed(name: str, rules: Sequence[Rename]) -> str:
+    """Return a name after all rules, in their order."""
+    for rule in rules:
+        name = rule.pattern.sub(rule.replacement, name)
+    return name

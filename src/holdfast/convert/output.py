@@ -1,0 +1,85 @@
+"""Where exported files appear: whole or not at all, and never over something that is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from holdfast.errors import AlreadyExists, NoSpace, StoreUnavailable
+
+
+@contextmanager
+def appearing(path: Path, *, is_folder: bool, overwrite: bool) -> Iterator[Path]:
+    """Lend a path beside the wanted one; what is made there takes its place at the end.
+
+    Nothing is left where the block raises.
+
+    Args:
+        path: What shall appear.
+        is_folder: Whether it is a folder.
+        overwrite: Replace a file or folder that is there.
+
+    Raises:
+        AlreadyExists: There is something, and ``overwrite`` is not wanted.
+        NoSpace, StoreUnavailable: It cannot be written.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise AlreadyExists(
+            f"{str(path)!r} is there already. Nothing was written. Choose another path, or "
+            "replace it with --overwrite.",
+            path=str(path),
+        )
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex[:12]}-{path.name}"
+    try:
+        with _translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if is_folder:
+                temporary.mkdir()
+            yield temporary
+            _replace(path, temporary)
+    finally:
+        _forget(temporary)
+
+
+def _replace(path: Path, temporary: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        # A folder cannot be replaced in one step; the old one goes aside first.
+        aside = temporary.with_name(f"{temporary.name}-old")
+        os.rename(path, aside)
+        try:
+            os.rename(temporary, path)
+        except BaseException:
+            os.rename(aside, path)
+            raise
+        _forget(aside)
+    else:
+        os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _forget(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"Could not write {str(path)!r}: {error.strerror or error}. Nothing of it is left."
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (NoSpace if full else StoreUnavailable)(
+            text, path=str(path), errno=error.errno
+        ) from error

@@ -1,0 +1,45 @@
+"""The formats by name, and which one a file is of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.convert.contract import Format
+from holdfast.convert.safetensors import Safetensors
+from holdfast.errors import CannotConvert, UsageError
+
+# In the order in which a file is looked at: what is easily told apart comes first.
+_FORMATS: tuple[Format, ...] = (Safetensors(),)
+
+
+def format_names() -> list[str]:
+    """Return the names of the formats."""
+    return [known.name for known in _FORMATS]
+
+
+def format_named(name: str) -> Format:
+    """Return the format of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for known in _FORMATS:
+        if known.name == name:
+            return known
+    raise UsageError(f"There is no format {name!r}; there are {', '.join(format_names())}.")
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file or folder, by looking into it.
+
+    Raises:
+        CannotConvert: It is of none that is known.
+    """
+    for known in _FORMATS:
+        if known.recognises(path):
+            return known
+    raise CannotConvert(
+        f"{str(path)!r} is of no format that is known here: {', '.join(format_names())}. Nothing "
+        "was read. If it is one of these, say which with --format.",
+        path=str(path),
+    )

@@ -1,0 +1,142 @@
+"""What of a checkpoint is exported: named arrays and plain values, below one root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from holdfast.convert.naming import Rename, renamed
+from holdfast.errors import CannotConvert, UsageError
+from holdfast.format.commit import CommitRecord
+from holdfast.format.part import ArrayRow, Part
+from holdfast.format.tree import NodeKind
+from holdfast.records import commits
+from holdfast.state.nodes import Node, decode_tree, plain_value
+from holdfast.state.paths import Patterns, selector
+from holdfast.store.contract import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class NamedArray:
+    """An array under the name that it gets: its row in the part, and what it is."""
+
+    name: str
+    row: int
+    array: ArrayRow
+
+
+@dataclass(frozen=True, slots=True)
+class NamedValue:
+    """A plain value under the name that it gets."""
+
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Leaves of a checkpoint with the names that they get in a foreign format.
+
+    Attributes:
+        ref: The checkpoint, for messages.
+        part: Its manifest.
+        root: The node below which everything is; its leaves are not filtered.
+        arrays: In tree order; one that is tied to another comes under both names.
+        values: Plain values, in tree order.
+        chosen: Says of the path of a leaf whether it is selected.
+    """
+
+    ref: str
+    part: Part
+    root: Node
+    arrays: Sequence[NamedArray]
+    values: Sequence[NamedValue]
+    chosen: Callable[[str], bool]
+
+
+def select(
+    store: ObjectStore,
+    record: CommitRecord,
+    *,
+    root: str | None = None,
+    only: Patterns = None,
+    skip: Patterns = None,
+    rename: Sequence[Rename] = (),
+) -> Selection:
+    """Return the leaves of a checkpoint that are to be exported.
+
+    Args:
+        store: Where it is.
+        record: Its commit.
+        root: Path of the node below which names begin, such as ``model``; None is the whole tree
+            but for the random generators.
+        only: Glob patterns on leaf paths.
+        skip: Glob patterns on leaf paths.
+        rename: Rules that names go through.
+
+    Raises:
+        UsageError: Nothing is selected, or there is no such root.
+        CannotConvert: Two leaves would get one name.
+    """
+    ref = f"{record.run}@{record.step}"
+    part = commits.read_only_part(store, record)
+    tree = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    tree.children = [child for child in tree.children if not str(child.key).startswith("@")]
+    below = _descend(tree, root, ref)
+    chosen = selector(only, skip) or (lambda path: True)
+    arrays: list[NamedArray] = []
+    values: list[NamedValue] = []
+    for node, name in _named(below, ""):
+        if not chosen(node.path):
+            continue
+        name = renamed(name or str(below.key or "value"), rename)
+        if node.row >= 0:
+            arrays.append(NamedArray(name, node.row, part.arrays[node.row]))
+        else:
+            values.append(NamedValue(name, plain_value(node)))
+    _require_distinct([*arrays, *values], ref)
+    if not arrays and not values:
+        raise UsageError(
+            f"root={root!r}, only={only!r}, skip={skip!r} leave nothing of {ref} to export. "
+            f"'holdfast show {ref}' lists the paths.",
+            ref=ref,
+        )
+    return Selection(ref, part, below, arrays, values, chosen)
+
+
+def _descend(tree: Node, root: str | None, ref: str) -> Node:
+    if root is None:
+        return tree
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        # Of nodes with one path, a wrapper and what it wraps, the inner one has the names.
+        if node.path == root and node.kind not in (NodeKind.STATEFUL, NodeKind.CUSTOM):
+            return node
+        stack.extend(reversed(node.children))
+    roots = ", ".join(repr(child.path) for child in tree.children)
+    raise UsageError(f"{ref} has no node {root!r}; at its root are {roots}.", ref=ref, root=root)
+
+
+def _named(node: Node, name: str) -> Iterator[tuple[Node, str]]:
+    """Yield the leaves below a node with their names: keys joined by slashes, as they are."""
+    if not node.children:
+        if node.kind != NodeKind.OMITTED:
+            yield node, name
+        return
+    wraps = node.kind in (NodeKind.STATEFUL, NodeKind.CUSTOM)
+    for place, child in enumerate(node.children):
+        key = "" if wraps else str(place if child.key is None else child.key)
+        yield from _named(child, f"{name}/{key}" if name and key else name or key)
+
+
+def _require_distinct(leaves: Sequence[NamedArray | NamedValue], ref: str) -> None:
+    seen: set[str] = set()
+    for leaf in leaves:
+        if leaf.name in seen:
+            raise CannotConvert(
+                f"Two leaves of {ref} would both be called {leaf.name!r}. Nothing was written. "
+                "Give one of them another name with --rename, or leave it out.",
+                name=leaf.name,
+            )
+        seen.add(leaf.name)

@@ -1,0 +1,191 @@
+"""The parts that all formats stand on: names, checksums, output, selections."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import crc32c
+import numpy as np
+import pytest
+
+import holdfast
+from holdfast.convert import export, format_names
+from holdfast.convert.checksums import checksum, combine
+from holdfast.convert.naming import parse_rename, renamed
+from holdfast.convert.output import appearing
+from holdfast.errors import (
+    AlreadyExists,
+    CannotConvert,
+    ChunkDamaged,
+    InvalidName,
+    NotFound,
+    UsageError,
+)
+from holdfast.format.names import RunKeys
+
+# --- checksums ---
+
+
+@pytest.mark.parametrize("kind", ["crc32", "crc32c"])
+@pytest.mark.parametrize("nbytes", [0, 1, 2, 3, 255, 4096, 100_003])
+def test_checksums_of_pieces_make_that_of_the_whole(kind: str, nbytes: int) -> None:
+    reference = zlib.crc32 if kind == "crc32" else crc32c.crc32c
+    first, second = os.urandom(1000), os.urandom(nbytes)
+    sums = [checksum(kind)(memoryview(data)) for data in (first, second)]
+    assert sums == [reference(first), reference(second)]
+    assert combine(kind, *sums, nbytes) == reference(first + second)
+
+
+# --- names ---
+
+
+def test_rules_for_names_are_applied_in_their_order() -> None:
+    rules = [parse_rename(r"^model\.=" + ""), parse_rename(r"(\d+)\.w$=\1.weight")]
+    assert renamed("model.layers.3.w", rules) == "layers.3.weight"
+
+
+@pytest.mark.parametrize("text", ["no equals", "=x", "(=x", r"a=\3"])
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no rule for names"):
+        parse_rename(text)
+
+
+# --- output ---
+
+
+def test_what_is_made_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    with appearing(path, is_folder=False, overwrite=False) as place:
+        place.write_bytes(b"x")
+        assert not path.exists()
+    assert path.read_bytes() == b"x"
+    assert os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_nothing_is_left_of_what_failed(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "out"
+    with pytest.raises(ValueError), appearing(path, is_folder=is_folder, overwrite=False) as place:
+        (place / "x" if is_folder else place).write_bytes(b"x")
+        raise ValueError
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_there_is_only_replaced_if_asked_for(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "out"
+    for text in ("old", "new"):
+        with appearing(path, is_folder=is_folder, overwrite=text == "new") as place:
+            (place / "x" if is_folder else place).write_text(text)
+        with (
+            pytest.raises(AlreadyExists),
+            appearing(path, is_folder=is_folder, overwrite=False),
+        ):
+            raise AssertionError("not reached")
+    assert (path / "x" if is_folder else path).read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+# --- selections ---
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    state = {
+        "model": {"a/b": np.arange(4.0), "c": {"d": np.ones(3, np.float32)}, "n": 3},
+        "list": [np.zeros(2), {"x": np.ones(1)}],
+        "alone": np.full(5, 7),
+    }
+    holdfast.save(tmp_path / "s", state, run="r", step=1, rng=True)
+    return tmp_path / "s"
+
+
+def names(path: Path) -> set[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return set(file.keys())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"model/a/b", "model/c/d", "list/0", "list/1/x", "alone"}),
+        ({"root": "model"}, {"a/b", "c/d"}),
+        ({"root": "model/c"}, {"d"}),
+        ({"root": "list"}, {"0", "1/x"}),
+        ({"root": "alone"}, {"alone"}),
+        ({"only": "list/**"}, {"list/0", "list/1/x"}),
+        ({"root": "model", "skip": "model/c/**"}, {"a/b"}),
+        ({"root": "list", "rename": ["/=."]}, {"0", "1.x"}),
+    ],
+)
+def test_names_begin_below_the_root(
+    store: Path, tmp_path: Path, chosen: dict[str, object], expected: set[str]
+) -> None:
+    path = tmp_path / "out.safetensors"
+    report = export(store, "r@1", path, format="safetensors", **chosen)  # type: ignore[arg-type]
+    assert names(path) == expected
+    assert report.n_arrays == len(expected)
+
+
+def test_plain_values_that_have_no_place_are_told(store: Path, tmp_path: Path) -> None:
+    report = export(store, "r@latest", tmp_path / "o", format="safetensors", root="model")
+    assert report.left_out == ("n",)
+    assert report.ref == "r@1"
+
+
+def test_two_leaves_of_one_name_are_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(CannotConvert, match="both be called"):
+        export(store, "r@1", tmp_path / "o", format="safetensors", rename=[".*=x"])
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"root": "nowhere"}, UsageError),
+        ({"only": "nothing/**"}, UsageError),
+        ({"format": "word"}, UsageError),
+        ({"ref": "r@7"}, NotFound),
+        ({"ref": "r@"}, InvalidName),
+        ({"rename": ["("]}, UsageError),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(
+    store: Path, tmp_path: Path, wrong: dict[str, object], error: type[Exception]
+) -> None:
+    call = {"ref": "r@1", "format": "safetensors", **wrong}
+    with pytest.raises(error):
+        export(store, path=tmp_path / "o", **call)  # type: ignore[arg-type]
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_damaged_checkpoint_is_not_exported(store: Path, tmp_path: Path) -> None:
+    [pack] = (store / RunKeys("r").packs).iterdir()
+    data = bytearray(pack.read_bytes())
+    data[8] ^= 1
+    pack.write_bytes(data)
+    with pytest.raises(ChunkDamaged):
+        export(store, "r@1", tmp_path / "o", format="safetensors")
+    assert not (tmp_path / "o").exists()
+    assert sorted(os.listdir(tmp_path)) == ["s"]
+
+
+def test_the_formats_are_known_by_name() -> None:
+    assert "safetensors" in format_names()
+
+
+def test_progress_ends_with_everything_done(store: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    export(
+        store,
+        "r@1",
+        tmp_path / "o",
+        format="safetensors",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    done, total = told[-1]
+    assert 0 < done <= total
