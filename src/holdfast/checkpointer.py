@@ -23,6 +23,7 @@ from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.restore import Wanted, restore_named
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
+from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn
 from holdfast.format.names import check_run, check_tag
@@ -105,17 +106,22 @@ class Checkpointer:
         self._is_prepared = False
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
-        self._saver = Saver(
-            self._store.location,
-            run,
-            keep=format_keep(keep) if keep is not None else [],
-            in_flight=in_flight,
-            nice=nice,
-            zero_stall=zero_stall,
-        )
-        self._signals = SignalWatch(self._schedule.signals)
-        self._close_at_exit = close_at_exit(self)
-        self._prepare(_START_PATIENCE_S)
+        try:
+            with uninterrupted():
+                self._signals = SignalWatch(self._schedule.signals)
+                self._saver = Saver(
+                    self._store.location,
+                    run,
+                    keep=format_keep(keep) if keep is not None else [],
+                    in_flight=in_flight,
+                    nice=nice,
+                    zero_stall=zero_stall,
+                )
+                self._close_at_exit = close_at_exit(self)
+            self._prepare(_START_PATIENCE_S)
+        except BaseException:
+            self._give_back()
+            raise
 
     @property
     def stats(self) -> list[SaveTimes]:
@@ -283,12 +289,17 @@ class Checkpointer:
         """Wait for the saves under way and end; raises what went wrong, as ``step`` would."""
         if not self._lifetime.end():
             return
-        atexit.unregister(self._close_at_exit)
-        try:
-            self._saver.close()
-        finally:
-            self._signals.close()
+        self._give_back()
         self._ledger.tell_errors()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lifetime") and self._lifetime.is_open and self._lifetime.end():
+            _log.warning("The Checkpointer of %r was not closed; it is now.", self.run)
+            try:
+                self._give_back()
+                self._ledger.tell_errors()
+            except HoldfastError as error:
+                _log.error("%s", error)
 
     def __enter__(self) -> Checkpointer:
         return self
@@ -313,10 +324,22 @@ class Checkpointer:
             _log.error("%s", failure)
         # One more may have come while the last save became durable.
         leaving = self._signals.leaving(came + self._signals.came)
-        if leaving is not None and not isinstance(error, SystemExit):
+        if leaving is not None and (error is None or isinstance(error, KeyboardInterrupt)):
             raise SystemExit(128 + leaving) from error
 
     # --- how ---
+
+    def _give_back(self) -> None:
+        """End the persister and the watching of signals, so far as they have begun."""
+        try:
+            if hasattr(self, "_saver"):
+                self._saver.close()
+        finally:
+            if hasattr(self, "_signals"):
+                self._signals.close()
+        if hasattr(self, "_close_at_exit"):
+            atexit.unregister(self._close_at_exit)
+        self._lifetime.is_over = True
 
     def _save(
         self,

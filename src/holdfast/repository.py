@@ -137,6 +137,8 @@ class Store:
             dry_run: Only tell what would be done.
             progress: Called with the bytes done and the bytes to do, run by run.
         """
+        if isinstance(sources, str | os.PathLike | Store):
+            raise UsageError(f"sources= takes a list of stores, not {sources!r} alone.")
         store = self._open()
         others = [open_store(as_path(source), create=False) for source in sources]
         return repair(store, others, dry_run=dry_run, progress=progress)

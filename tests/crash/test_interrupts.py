@@ -20,3 +20,12 @@ def test_a_handler_that_raises_leaves_nothing_half_done(tmp_path: Path, seed: in
         script.end()
     assert_verified(store)
     assert debris(store, "r") == set()
+
+
+def test_no_signal_is_lost_to_one_that_raises(tmp_path: Path) -> None:
+    script = Script("held_back.py", budget_s(3), 1, folder=tmp_path)
+    try:
+        assert script.wait() == 0, script.told()
+        assert "stopped" in script.lines("told")[0]
+    finally:
+        script.end()

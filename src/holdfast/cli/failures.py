@@ -32,6 +32,12 @@ class Failure:
 
 def guarded(app: Callable[..., object]) -> int:
     """Run the app and turn every way in which it can end into an exit status."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    if sys.stdout is None:
+        # As for any other command of a shell: ``holdfast log >&-``.
+        print("holdfast: standard output is closed; nothing was done.", file=sys.stderr)
+        return EnvironmentTrouble.exit_code
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -15,6 +15,8 @@ of an epoch (validation, a scheduler) is still done.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
+from typing import SupportsIndex
 
 from holdfast.data.order import RULE, Order
 from holdfast.errors import Mismatch, UsageError
@@ -76,8 +78,11 @@ class Cursor:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of another epoch; the one under way stays where it is."""
-        if epoch < 0:
-            raise UsageError(f"An epoch is at least 0, not {epoch}.", epoch=epoch)
+        if isinstance(epoch, bool) or not isinstance(epoch, SupportsIndex) or index(epoch) < 0:
+            raise UsageError(
+                f"An epoch is a whole number of 0 or more, not {epoch!r}.", epoch=epoch
+            )
+        epoch = index(epoch)
         if epoch != self.epoch:
             self._move(epoch, 0)
             self._ticket += 1
@@ -120,6 +125,8 @@ class Cursor:
         Raises:
             Mismatch: It does not.
         """
+        if not isinstance(saved, Mapping):
+            raise UsageError(f"A data position is a dict, not a {type(saved).__name__}.")
         numbers = {k: v for k, v in saved.items() if type(v) is int}
         if problems := self._problems(saved, numbers):
             raise Mismatch(

@@ -16,6 +16,7 @@ from holdfast.demo.compare import Comparison, compare
 from holdfast.demo.everything import everything
 from holdfast.demo.trainer import Outcome, train
 from holdfast.errors import AlreadyExists, MissingDependency, UsageError
+from holdfast.records.marker import open_store
 
 Say = Callable[[str], None]
 
@@ -85,6 +86,8 @@ def run(options: DemoOptions, say: Say) -> DemoResult:
     """
     _refuse_impossible(options)
     if options.directory is not None:
+        # Whether it can be written is found out here, not by the training script.
+        open_store(options.directory, create=True)
         return _Story(options, options.directory, say).tell()
     with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as folder:
         return _Story(options, Path(folder) / "store", say).tell()

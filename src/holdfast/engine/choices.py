@@ -24,5 +24,5 @@ def check_choices(
         raise UsageError(f"backpressure={backpressure!r} is neither 'wait' nor 'skip'.")
     if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
         raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
-    if isinstance(nice, bool) or not isinstance(nice, int):
+    if isinstance(nice, bool) or not isinstance(nice, int) or not 0 <= nice <= 19:
         raise UsageError(f"nice={nice!r} is no niceness: a whole number, 0 to 19.")

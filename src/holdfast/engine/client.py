@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
@@ -197,12 +198,12 @@ class PersisterClient:
         except Closed:
             self._on_hangup()
 
-    def _handle(self, message: dict[str, object]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         if message["say"] == "ready":
             self._ready.set()
             return
         if message["say"] == "failed" and message["id"] is None:
-            self._refused = error_of_kind(str(message["kind"]), str(message["message"]))
+            self._refused = _error_in(message)
             self._ready.set()
             self._fail_all(self._refused)
             return
@@ -211,8 +212,7 @@ class PersisterClient:
         if pending is None:
             return
         if message["say"] == "failed":
-            told = error_of_kind(str(message["kind"]), str(message["message"]))
-            pending.handle.fail(pending.cause or told)
+            pending.handle.fail(pending.cause or _error_in(message))
             return
         record = commit_format.decode(str(message["commit"]).encode(), what="a new commit")
         if message["tag_error"]:
@@ -263,6 +263,10 @@ class PersisterClient:
             pending, self._pending = list(self._pending.values()), {}
         for item in pending:
             item.handle.fail(error)
+
+
+def _error_in(message: Mapping[str, Any]) -> HoldfastError:
+    return error_of_kind(str(message["kind"]), str(message["message"]), message["facts"])
 
 
 def _not_started(error: Exception) -> PersisterDied:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from holdfast.errors import HoldfastError, SaveFailed
 from holdfast.history.info import CheckpointInfo
@@ -80,7 +82,7 @@ class SaveHandle:
         return self._error
 
 
-def error_of_kind(kind: str, message: str) -> HoldfastError:
+def error_of_kind(kind: str, message: str, facts: Mapping[str, Any]) -> HoldfastError:
     """Return an error of the class that has that kind, for one that happened in the persister."""
 
     def classes(cls: type[HoldfastError]) -> list[type[HoldfastError]]:
@@ -88,5 +90,5 @@ def error_of_kind(kind: str, message: str) -> HoldfastError:
 
     for cls in classes(HoldfastError):
         if cls.kind == kind:
-            return cls(message)
-    return SaveFailed(message)
+            return cls(message, **facts)
+    return SaveFailed(message, **facts)

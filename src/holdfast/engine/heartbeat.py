@@ -43,6 +43,9 @@ class Heartbeat:
 
     def close(self) -> None:
         """Unmap and close."""
+        if self.fd < 0:
+            return
         self._words.release()
         self._map.close()
         os.close(self.fd)
+        self.fd = -1

@@ -24,11 +24,24 @@ class LastStep:
         self._schedule = schedule
         self._rng = rng
         self._boundary: Boundary | None = None
+        self._has_warned = False
 
     def note(self, step: int) -> None:
         """Remember the end of a step."""
-        if self._schedule.wants_exception or self._schedule.signals:
+        if not (self._schedule.wants_exception or self._schedule.signals):
+            return
+        try:
             self._boundary = Boundary.take(self._state, step, rng=self._rng)
+        except Exception as error:
+            self._boundary = None
+            if not self._has_warned:
+                self._has_warned = True
+                _log.warning(
+                    "Nothing will be saved if a step is interrupted: an object of the state could "
+                    "not tell what it is: %s: %s",
+                    type(error).__name__,
+                    error,
+                )
 
     def forget(self) -> None:
         """Let there be none: the state is another now."""

@@ -8,18 +8,22 @@ from holdfast.errors import RestoreIncomplete, UsageError
 
 
 class Lifetime:
-    """Knows whether it is open, whose it is, and whether the state is half restored."""
+    """Knows whether it is open, whose it is, and whether the state is half restored.
+
+    Between open and over it is being closed; who was interrupted at that may close it again.
+    """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self.is_open = True
+        self.is_over = False
         # Why the state has a checkpoint's values in some places only, or None.
         self.half_restored: RestoreIncomplete | None = None
 
     def end(self) -> bool:
         """Close it; say whether that is this caller's to do."""
         # A forked child has it too, but neither the persister nor its work.
-        if not self.is_open or os.getpid() != self._pid:
+        if self.is_over or os.getpid() != self._pid:
             return False
         self.is_open = False
         return True

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.chunks.write import Stored
@@ -120,10 +121,10 @@ class Persister:
         except HoldfastError as error:
             if what == "open":
                 self._refusal = error
-            self._fail(message, error.kind, error.message)
+            self._fail(message, error.kind, error.message, error.facts)
         except Exception as error:
             _log.exception("A message to the persister failed")
-            self._fail(message, "save-failed", f"{type(error).__name__}: {error}")
+            self._fail(message, "save-failed", f"{type(error).__name__}: {error}", {})
 
     def _open(self, message: dict[str, Any]) -> None:
         self._keep = message["keep"]
@@ -193,9 +194,14 @@ class Persister:
                 self._writer.store, self._writer.run, "pruned", step=removed.step, reason=reason
             )
 
-    def _fail(self, message: dict[str, Any], kind: str, text: str) -> None:
+    def _fail(
+        self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]
+    ) -> None:
         job = message.get("job", {})
-        self._tell({"say": "failed", "id": job.get("id"), "kind": kind, "message": text})
+        # Those that go through the channel as they are.
+        told = {n: v for n, v in known.items() if v is None or isinstance(v, str | int | float)}
+        failed = {"say": "failed", "id": job.get("id"), "kind": kind, "message": text}
+        self._tell({**failed, "facts": told})
         if job and self._writer is not None:
             facts = {"step": job["step"], "kind": kind, "message": text}
             journal.record(self._writer.store, self._writer.run, "save-failed", **facts)

@@ -121,7 +121,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     with uninterrupted() as shield:
         _read(store, part, binder, ref, wanted, shield.is_wanted_out)
         compare_overlaps()
-        value, notes = _apply(apply, set_generators, ref)
+        value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
     return Outcome(
         record,
         value,
@@ -261,7 +261,7 @@ def _settle(binder: Binder, wanted: Wanted) -> None:
         problems += [f"{path!r}: wanted, but not in the checkpoint" for path in binder.missing]
         problems += [f"{path!r}: in the checkpoint, but not wanted" for path in binder.unexpected]
     if problems:
-        raise unfit(problems)
+        raise unfit(problems, lenient_helps=not binder.problems)
 
 
 def _read(
@@ -296,17 +296,26 @@ def _read(
     )
 
 
-def _apply(apply: Thunk, set_generators: Thunk | None, ref: str) -> tuple[Any, list[str]]:
+def _apply(
+    apply: Thunk, set_generators: Thunk | None, ref: str, *, is_new: bool
+) -> tuple[Any, list[str]]:
     try:
         value = apply()
         absent = rng_state.apply(set_generators()) if set_generators is not None else []
     except RestoreIncomplete:
         raise
     except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        if is_new:
+            raise RestoreIncomplete(
+                f"{ref} was read and is good, but a value of it could not be made: {what}. Nothing "
+                "of yours was changed. Mend its codec, or leave it out with skip=.",
+                ref=ref,
+            ) from error
         raise RestoreIncomplete(
-            f"{ref} was read and is good, but an object of the state refused its part: "
-            f"{type(error).__name__}: {error}. Others have their values already: do not go on "
-            "with this state. Mend the cause and restore again.",
+            f"{ref} was read and is good, but an object of the state refused its part: {what}. "
+            "Others have their values already: do not go on with this state. Mend the cause and "
+            "restore again.",
             ref=ref,
         ) from error
     notes = [f"random numbers of {name}: saved, but {name} is not loaded here" for name in absent]

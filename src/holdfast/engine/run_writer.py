@@ -24,6 +24,7 @@ from holdfast.format.commit import CommitRecord, PartRef
 from holdfast.format.digests import check, digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import sweep_debris
+from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, pins, tags
 from holdfast.store.contract import ObjectStore
@@ -47,6 +48,7 @@ class Base:
     part_keys: tuple[str, ...]
     chunks: Mapping[bytes, Stored]
     is_ours: bool
+    written_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class RunWriter:
         """
         if self._base is not None and self._base.checkpoint_id == job.id:
             return self._saved_already(job, self._base)
-        base = self._without_damage(self._pinned_base(job))
+        base = self._without_remains(self._without_damage(self._pinned_base(job)))
         parts: list[PartRef] = []
 
         def manifest(written: Written) -> tuple[str, bytes]:
@@ -157,6 +159,7 @@ class RunWriter:
             tuple(part.key for part in record.parts),
             {place.digest: place for place in written.places},
             is_ours=True,
+            written_bytes=record.stored_bytes,
         )
         return Saved(record, list(written.places), self._tag(job))
 
@@ -275,6 +278,34 @@ class RunWriter:
         good = {name: place for name, place in base.chunks.items() if name not in bad}
         return replace(base, chunks=good)
 
+    def _without_remains(self, base: Base | None) -> Base | None:
+        """Forget chunks that are better written again: see plan.carrying."""
+        if base is None:
+            return None
+        move = self._chunks_to_move(base)
+        tiny = repeated_bytes([place.length for place in base.chunks.values()])
+        kept = {
+            name: place
+            for name, place in base.chunks.items()
+            if place.length > tiny and name not in move
+        }
+        return replace(base, chunks=kept)
+
+    def _chunks_to_move(self, base: Base) -> set[bytes]:
+        carried: dict[str, list[Stored]] = {}
+        for place in base.chunks.values():
+            if checkpoint_of(place.pack_key) != base.checkpoint_id:
+                carried.setdefault(place.pack_key, []).append(place)
+        if not carried:
+            return set()
+        there = {checkpoint_of(info.key) for info in self.store.list(self._keys.parts)}
+        old = [
+            CarriedPack(of_pack[0].pack_length, {at.digest: at.length for at in of_pack})
+            for key, of_pack in carried.items()
+            if checkpoint_of(key) not in there
+        ]
+        return chunks_to_move(old, base.written_bytes)
+
     def _is_intact(self, place: Stored) -> bool:
         length = place.length
         try:
@@ -305,7 +336,14 @@ class RunWriter:
                 return None
         except DataError:
             return None
-        return Base(seq, record.id, tuple(ref.key for ref in record.parts), known, is_ours=False)
+        return Base(
+            seq,
+            record.id,
+            tuple(ref.key for ref in record.parts),
+            known,
+            is_ours=False,
+            written_bytes=record.stored_bytes,
+        )
 
 
 def _has_size(store: ObjectStore, key: str, size: int) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from holdfast.errors import UsageError
 from holdfast.policy import Moment, Past, SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
@@ -52,6 +53,10 @@ class Schedule:
         signals: tuple[int, ...],
     ) -> tuple[str, ...]:
         """Return the reasons to save at a step that has just been finished, or none."""
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
+        if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
+            raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")
         if self.policy is None:
             return ()
         watched = {name for name, _ in self.policy.best_metrics}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -24,6 +24,7 @@ class Shield:
     def __init__(self) -> None:
         self._previous: dict[int, Any] = {}
         self._came: list[tuple[int, FrameType | None]] = []
+        self._is_down = False
 
     def is_wanted_out(self) -> bool:
         """Say whether a Ctrl-C came that will end what is being done."""
@@ -33,7 +34,7 @@ class Shield:
     def raise_up(self) -> None:
         """Hold back every signal that has a handler of Python's, since handlers may raise."""
         for number in _NUMBERS:
-            handler = signal.getsignal(number)
+            handler = _true_handler(number)
             if callable(handler):
                 # Noted before it is replaced: a handler that raises here is put back too.
                 self._previous[number] = handler
@@ -41,23 +42,48 @@ class Shield:
 
     def lower(self) -> None:
         """Put the handlers back, and let what came have its effect; raises what they raise."""
+        self._is_down = True
         raised: list[BaseException] = []
-        for number, handler in self._previous.items():
-            _collect(raised, signal.signal, number, handler)
-        for number, frame in self._came:
-            _collect(raised, self._previous[number], number, frame)
+        while True:
+            try:
+                self._put_back(raised)
+                break
+            except BaseException as error:
+                # Of a handler that was back already: the others shall be too.
+                raised.append(error)
         if raised:
             raise raised[0]
 
+    def _put_back(self, raised: list[BaseException]) -> None:
+        for number, handler in self._previous.items():
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
+        while self._came:
+            number, frame = self._came.pop(0)
+            try:
+                self._previous[number](number, frame)
+            except BaseException as error:
+                raised.append(error)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came.append((number, frame))
+        if not self._is_down:
+            self._came.append((number, frame))
+            return
+        # Not put back: a signal that raised came in between. It heals itself.
+        signal.signal(number, self._previous[number])
+        self._previous[number](number, frame)
+
+    def handler_before(self, number: int) -> Any:
+        """Return the handler that a signal had before it was held back."""
+        return self._previous[number]
 
 
-def _collect(raised: list[BaseException], work: Callable[..., object], *args: object) -> None:
-    try:
-        work(*args)
-    except BaseException as error:
-        raised.append(error)
+def _true_handler(number: int) -> Any:
+    """Return the handler of a signal; not a shield's that was left in its place."""
+    handler = signal.getsignal(number)
+    while isinstance(owner := getattr(handler, "__self__", None), Shield):
+        handler = owner.handler_before(number)
+    return handler
 
 
 @contextmanager

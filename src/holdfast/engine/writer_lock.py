@@ -16,6 +16,7 @@ from holdfast.records.processes import is_alive
 from holdfast.store.contract import ObjectStore, StoreLock
 
 _POLL_S = 0.02
+_OWN_PATIENCE_S = 2.0
 
 
 class WriterLock:
@@ -30,7 +31,9 @@ class WriterLock:
         """Take the lock.
 
         A holder whose training process lives is a second run of the same name: refused at once.
-        One whose training process has died is finishing its last checkpoint: waited for.
+        One whose training process has died is finishing its last checkpoint: waited for. So is,
+        for a moment, one of the same process: a cell of a notebook that is run again makes the
+        new one before the old one is gone.
 
         Args:
             owner_pid: The training process on whose behalf the lock is held.
@@ -42,11 +45,15 @@ class WriterLock:
         if self._held is None:
             self._held = self._store.open_lock(RunKeys(self._run).lock)
         deadline = time.monotonic() + patience_s
+        own_deadline = time.monotonic() + _OWN_PATIENCE_S
         while not self._held.acquire():
             holder = _holder(self._held)
-            if is_alive(holder.get("owner_pid"), holder.get("host")) or time.monotonic() > deadline:
+            is_own = _is_of(holder, owner_pid)
+            refused = is_alive(holder.get("owner_pid"), holder.get("host")) and not is_own
+            now = time.monotonic()
+            if refused or now > (own_deadline if is_own else deadline):
                 self.release()
-                raise _busy(self._run, holder)
+                raise _busy(self._run, holder, is_own=is_own)
             time.sleep(_POLL_S)
         facts = {"owner_pid": owner_pid, "writer_pid": os.getpid(), "host": socket.gethostname()}
         self._held.write_note(json.dumps(facts).encode())
@@ -66,14 +73,18 @@ def _holder(lock: StoreLock) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _busy(run: str, holder: dict[str, object]) -> RunBusy:
-    if (holder.get("owner_pid"), holder.get("host")) == (os.getpid(), socket.gethostname()):
+def _is_of(holder: dict[str, object], pid: int) -> bool:
+    return (holder.get("owner_pid"), holder.get("host")) == (pid, socket.gethostname())
+
+
+def _busy(run: str, holder: dict[str, object], *, is_own: bool) -> RunBusy:
+    if is_own:
         return RunBusy(
             f"The run {run!r} is being written by this very process, by a Checkpointer that is "
             "open. Nothing was changed. Save with that one, close it first, or give this run "
             "another name.",
             run=run,
-            pid=os.getpid(),
+            pid=holder.get("owner_pid"),
             host=holder.get("host"),
         )
     return RunBusy(

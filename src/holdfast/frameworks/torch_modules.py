@@ -43,7 +43,10 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
             binder.unexpected += [leaf.path for leaf in child.leaves()]
             continue
         value = live[key]
-        if not isinstance(value, torch.Tensor) or child.row < 0:
+        if isinstance(value, torch.Tensor) and value.is_meta and not _is_lazy(value):
+            # load_state_dict would only warn, and copy into nothing.
+            binder.into(child, value, join(path, key))
+        elif not isinstance(value, torch.Tensor) or child.row < 0:
             handed[key] = binder.fresh(child)
         elif plain and not _is_lazy(value) and value.data_ptr() in own:
             placed.append(binder.into(child, value, join(path, key)))

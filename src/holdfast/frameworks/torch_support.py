@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import torch_guards, torch_modules
-from holdfast.frameworks.torch_changes import changes_of
+from holdfast.frameworks import torch_changes, torch_guards, torch_modules
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe
@@ -62,10 +61,12 @@ class TorchAdapter:
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
         if isinstance(value, torch.nn.parameter.UninitializedTensorMixin):
+            what = "is a parameter of a lazy module that has no shape yet"
             raise UnsupportedLeaf(
-                f"{path!r} is a parameter of a lazy module that has no shape yet. Nothing was "
-                f"saved. Run a batch through the module first, or leave it out: skip={path!r}.",
+                f"{path!r} {what}. Nothing was saved. Run a batch through the module first, or "
+                f"leave it out: skip={path!r}.",
                 path=path,
+                what=what,
             )
         name = _NAMES.get(value.dtype)
         if (
@@ -75,7 +76,12 @@ class TorchAdapter:
             or value.is_meta
             or _wraps(value)
         ):
-            raise UnsupportedLeaf(_refusal(value, path), path=path)
+            what = _refusal(value)
+            raise UnsupportedLeaf(
+                f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
+                path=path,
+                what=what,
+            )
         shape = tuple(value.shape)
         nbytes = value.numel() * value.element_size()
         spec = ArraySpec("torch", name, shape, nbytes)
@@ -137,7 +143,7 @@ def _over(data: memoryview, dtype: torch.dtype) -> torch.Tensor:
     return (raw if raw.data_ptr() % size == 0 else raw.clone()).view(dtype)
 
 
-def _refusal(value: torch.Tensor, path: str) -> str:
+def _refusal(value: torch.Tensor) -> str:
     if value.is_meta:
         what = "is on the meta device: it has no data. Materialise it (to_empty, load) first"
     elif value.is_nested:
@@ -152,7 +158,7 @@ def _refusal(value: torch.Tensor, path: str) -> str:
         what = f"is a {type(value).__name__}, a tensor made of others. Save those, or .to_local()"
     else:
         what = f"has the dtype {value.dtype}, which the format does not know"
-    return f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}."
+    return what
 
 
 def _rng_state() -> dict[str, object]:
@@ -210,19 +216,13 @@ register_guard(
     )
 )
 register_told_by_leaves(lambda v: isinstance(v, torch.nn.Module))
-register_change_probe(lambda v: isinstance(v, torch.Tensor), lambda t: changes_of([t]))
 register_change_probe(
-    lambda v: isinstance(v, torch.nn.Module),
-    lambda m: changes_of([*m.parameters(), *m.buffers()]),
+    lambda v: isinstance(v, torch.Tensor), lambda t: torch_changes.changes_of([t])
+)
+register_change_probe(lambda v: isinstance(v, torch.nn.Module), torch_changes.changes_of_module)
+register_change_probe(
+    lambda v: isinstance(v, torch.optim.Optimizer), torch_changes.changes_of_optimizer
 )
 register_change_probe(
-    lambda v: isinstance(v, torch.optim.Optimizer),
-    lambda o: changes_of(
-        t for entry in o.state.values() for t in entry.values() if isinstance(t, torch.Tensor)
-    ),
-)
-# Its state_dict() would wait for the device.
-register_change_probe(
-    lambda v: isinstance(v, torch.amp.GradScaler),
-    lambda s: changes_of(t for t in (s._scale, s._growth_tracker) if isinstance(t, torch.Tensor)),
+    lambda v: isinstance(v, torch.amp.GradScaler), torch_changes.changes_of_scaler
 )

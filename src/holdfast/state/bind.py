@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.errors import Mismatch, MissingDependency
+from holdfast.errors import Mismatch, MissingDependency, UnsupportedLeaf
 from holdfast.format.part import ArrayRow
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, codecs, rebuild
@@ -157,7 +157,11 @@ class Binder:
             spec = self._spec(node.row)
             return self._problem(path, f"saved as {spec}, wanted {_kind_of(target)}")
         saved = self._spec(node.row)
-        wanted, _, address = adapter.describe(target, path)
+        try:
+            wanted, _, address = adapter.describe(target, path)
+        except UnsupportedLeaf as error:
+            what = error.facts.get("what", "cannot take values")
+            return self._problem(path, f"saved as {saved}, but what stands there {what}")
         if saved[1:3] != wanted[1:3]:
             return self._problem(path, f"saved as {saved}, wanted {wanted}")
         if saved.nbytes == 0:
@@ -186,7 +190,11 @@ class Binder:
     def _claim(self, row: int, address: int, path: str) -> bool:
         """Note that row goes to that memory; False where it does so already (tied arrays)."""
         layout = (address, *self.rows[row][1:3])
-        if self._owners.setdefault(layout, row) != row:
+        owner = self._owners.setdefault(layout, row)
+        if self.rows[owner].framework != self.rows[row].framework:
+            # Memory that two frameworks look at was saved from both, and is compared when read.
+            return True
+        if owner != row:
             self.problems.append(
                 f"{path!r}: shares its memory with another leaf here, but was saved as different "
                 "values; untie them, or restore one of them with skip="
@@ -380,12 +388,12 @@ def _kind_of(target: object) -> str:
     return f"a {type(target).__name__}"
 
 
-def unfit(problems: Sequence[str]) -> Mismatch:
-    """Return the error that lists what does not fit."""
+def unfit(problems: Sequence[str], *, lenient_helps: bool) -> Mismatch:
+    """Return the error that lists what does not fit, and whether less strictness would help."""
     shown = "\n  ".join(problems[:20])
     more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
     return Mismatch(
         f"The checkpoint does not fit; nothing was changed.\n  {shown}{more}\n"
-        "Restore a part with only= or skip=, or what fits with strict=False.",
+        f"Restore a part with only= or skip={', or what fits with strict=False' * lenient_helps}.",
         problems=problems,
     )

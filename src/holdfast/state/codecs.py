@@ -59,11 +59,16 @@ def register_codec(
             generator does, is then saved as it was at the end of the last whole one.
 
     Raises:
-        UsageError: Another class has that name.
+        UsageError: Another class has that name; it is no class, or they are no functions.
 
     >>> from fractions import Fraction
     >>> register_codec(Fraction, lambda f: [f.numerator, f.denominator], lambda t: Fraction(*t))
     """
+    if not isinstance(cls, type) or not callable(encode) or not callable(decode):
+        raise UsageError(
+            "register_codec takes a class and two functions, not "
+            f"{cls!r}, {encode!r} and {decode!r}."
+        )
     label = name if name is not None else f"{cls.__module__}:{cls.__qualname__}"
     known = _by_name.get(label)
     if known is not None and known.cls is not cls and not _same_definition(known.cls, cls):

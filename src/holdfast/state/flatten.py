@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -289,9 +290,34 @@ def _named_tuple(walk: _Walk, value: Any, path: str) -> None:
 
 
 def _dataclass(walk: _Walk, value: Any, path: str) -> None:
+    names = [f.name for f in dataclasses.fields(value)]
+    if problem := _not_plain(value, names):
+        raise UnsupportedLeaf(
+            f"{path!r} is a {type(value).__qualname__}, a dataclass that {problem}; nothing was "
+            "saved. Make that a field of it, or give its class state_dict() and load_state_dict(). "
+            f"To leave it out: skip={path!r}.",
+            path=path,
+            type_name=type(value).__qualname__,
+        )
     walk.tree.type_name.append(values.type_name(type(value)))
-    items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    items = [(name, getattr(value, name)) for name in names]
     walk.keyed(NodeKind.DATACLASS, value, items, path)
+
+
+def _not_plain(value: Any, names: list[str]) -> str | None:
+    """Say why a dataclass would not come back as it was from its fields alone, or None."""
+    if unset := [name for name in names if not hasattr(value, name)]:
+        return f"has no value in its field {unset[0]!r}"
+    builtin = next((b for b in (dict, list, tuple, set, str) if isinstance(value, b)), None)
+    if builtin is not None:
+        return f"is a {builtin.__name__} besides"
+    others = [
+        name
+        for name in getattr(value, "__dict__", {})
+        # What is computed once and kept is computed anew.
+        if name not in names and not isinstance(getattr(type(value), name, None), cached_property)
+    ]
+    return f"has {others[0]!r} besides its fields" if others else None
 
 
 def _stateful(walk: _Walk, value: Any, path: str) -> None:

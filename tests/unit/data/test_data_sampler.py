@@ -253,3 +253,14 @@ else:
     raise SystemExit('no error')
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("epoch", ["a", 1.5, -1, True, None])
+def test_an_epoch_that_is_none_is_refused(epoch) -> None:
+    with pytest.raises(UsageError, match="An epoch is a whole number"):
+        Sampler(5).set_epoch(epoch)
+
+
+def test_a_position_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="A data position is a dict"):
+        Sampler(5).load_state_dict(None)

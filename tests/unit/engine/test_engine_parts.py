@@ -193,7 +193,7 @@ def test_errors_keep_their_class_across_processes() -> None:
 
     for cls in classes(HoldfastError):
         if cls.__module__ == "holdfast.errors":
-            found = error_of_kind(cls.kind, "text")
+            found = error_of_kind(cls.kind, "text", {"step": 3})
             assert type(found) is cls and str(found) == "text"
     assert type(error_of_kind("unheard-of", "text")) is SaveFailed
 

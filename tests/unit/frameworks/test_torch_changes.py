@@ -80,3 +80,72 @@ def test_tensors_without_memory_of_their_own_do_no_harm() -> None:
         "lazy": torch.nn.LazyLinear(3),
     }
     assert mark(odd) == mark(odd)
+
+
+class Counting(torch.nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.count = 0
+
+    def get_extra_state(self) -> Any:
+        return {"count": self.count}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.count = state["count"]
+
+
+class Telling(torch.nn.Linear):
+    def state_dict(self, *args: Any, **more: Any) -> Any:
+        return {**super().state_dict(*args, **more), "told": self.told}
+
+
+def test_extra_state_counts() -> None:
+    model = torch.nn.Sequential(Counting())
+    before = mark(model)
+    assert mark(model) == before
+    model[0].count += 1
+    assert mark(model) != before
+
+
+def test_a_state_dict_of_its_own_counts() -> None:
+    model = Telling(2, 2)
+    model.told = 1
+    before = mark(model)
+    assert mark(model) == before
+    model.told = 2
+    assert mark(model) != before
+
+
+def test_a_state_dict_hook_counts() -> None:
+    model, told = torch.nn.Linear(2, 2), [0]
+    model.register_state_dict_post_hook(lambda module, state, *_: state.update(n=told[0]))
+    before = mark(model)
+    assert mark(model) == before
+    told[0] += 1
+    assert mark(model) != before
+
+
+def test_the_groups_of_an_optimizer_count() -> None:
+    optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1, momentum=0.9)
+    before = mark(optimizer)
+    assert mark(optimizer) == before
+    optimizer.param_groups[0]["lr"] *= 0.9
+    assert mark(optimizer) != before
+
+
+def test_plain_values_of_a_scaler_count() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    before = mark(scaler)
+    assert mark(scaler) == before
+    scaler.set_growth_factor(3.0)
+    assert mark(scaler) != before
+
+
+def test_tensors_without_a_counter_are_looked_at() -> None:
+    with torch.inference_mode():
+        value = torch.zeros(8)
+    before = mark(value)
+    assert mark(value) == before
+    with torch.inference_mode():
+        value += 1
+    assert mark(value) != before

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from state_checks import assert_same
 
@@ -376,3 +377,32 @@ def test_a_module_that_refuses_is_told_of(store_path: Path) -> None:
     save(store_path, a=nn.Linear(1, 1), model=nn.Linear(2, 2))
     with pytest.raises(RestoreIncomplete, match=r"not today.*do not go on"):
         load(store_path, a=nn.Linear(1, 1), model=Refusing(2, 2))
+
+
+def test_a_module_without_memory_is_refused(store_path: Path) -> None:
+    holdfast.save(store_path, {"m": torch.nn.Linear(4, 4), "n": np.ones(3)}, run="r", step=0)
+    with torch.device("meta"):
+        module = torch.nn.Linear(4, 4)
+    other = np.zeros(3)
+    for target in (module, {"weight": module.weight, "bias": module.bias}):
+        for strict in (True, False):
+            with pytest.raises(Mismatch, match=r"'m/weight'.*meta device") as caught:
+                holdfast.load(store_path, "r@0", into={"m": target, "n": other}, strict=strict)
+            assert "Nothing was saved" not in str(caught.value)
+    assert not other.any()
+
+
+def test_memory_that_numpy_and_pytorch_look_at_goes_back_to_itself(store_path: Path) -> None:
+    array = np.arange(5.0)
+    state = {"n": array, "t": torch.from_numpy(array)}
+    holdfast.save(store_path, state, run="r", step=0)
+    array[:] = 0
+    holdfast.load(store_path, "r@0", into=state)
+    assert array.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_memory_that_was_saved_with_other_values_is_told(store_path: Path) -> None:
+    holdfast.save(store_path, {"n": np.zeros(5), "t": torch.ones(5).double()}, run="r", step=0)
+    array = np.arange(5.0)
+    with pytest.raises(RestoreIncomplete, match="share memory"):
+        holdfast.load(store_path, "r@0", into={"n": array, "t": torch.from_numpy(array)})

@@ -13,6 +13,7 @@ import pytest
 from state_checks import assert_same, roundtrip
 
 import holdfast
+from holdfast import frameworks
 from holdfast.errors import UnknownType, UsageError
 from holdfast.state import codecs
 
@@ -24,11 +25,14 @@ class Version:
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Codecs of a test are forgotten after it."""
-    monkeypatch.setattr(codecs, "_by_class", dict(codecs._by_class))
-    monkeypatch.setattr(codecs, "_by_name", dict(codecs._by_name))
+def registry() -> Iterator[None]:
+    """Codecs of a test are forgotten after it; not those of a framework that came meanwhile."""
+    frameworks.activate()
+    before = dict(codecs._by_class), dict(codecs._by_name)
     yield
+    for known, now in zip(before, (codecs._by_class, codecs._by_name), strict=True):
+        now.clear()
+        now.update(known)
 
 
 def register(**options: Any) -> None:

@@ -152,3 +152,54 @@ def test_a_time_zone_without_a_name_is_refused(store_path: Path) -> None:
         zone = zoneinfo.ZoneInfo.from_file(file)
     with pytest.raises(UnsupportedLeaf, match="'t' is a datetime"):
         holdfast.save(store_path, {"t": dt.datetime(2026, 1, 1, tzinfo=zone)}, run="r", step=1)
+
+
+@dataclasses.dataclass
+class Besides:
+    a: int = 1
+    b: int = dataclasses.field(init=False)
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return 2 * self.a
+
+
+@dataclasses.dataclass
+class Output(collections.OrderedDict):  # type: ignore[type-arg]
+    """As the outputs of some libraries are."""
+
+    a: int = 1
+
+
+def unset() -> Besides:
+    return Besides()
+
+
+def with_an_attribute() -> Besides:
+    value = Besides()
+    value.b, value.c = 2, 3  # type: ignore[attr-defined]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (unset, "has no value in its field 'b'"),
+        (with_an_attribute, "has 'c' besides its fields"),
+        (Output, "is a dict besides"),
+    ],
+)
+def test_a_dataclass_that_would_not_come_back_as_it_was(
+    store_path: Path, make: Any, what: str
+) -> None:
+    with pytest.raises(UnsupportedLeaf, match=f"'x/0' is a .*, a dataclass that {what}"):
+        holdfast.save(store_path, {"x": [make()]}, run="r", step=0)
+    assert not store_path.exists() or not holdfast.Store(store_path).runs()
+
+
+def test_what_a_dataclass_has_computed_and_kept_is_no_field(store_path: Path) -> None:
+    value = Besides()
+    value.b = 5
+    assert value.twice == 2
+    holdfast.save(store_path, {"x": value}, run="r", step=0)
+    assert holdfast.load(store_path, "r@0")["x"] == value
