@@ -22,6 +22,7 @@ from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailabl
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
 
 DIR_MODE, FILE_MODE = 0o700, 0o600
@@ -48,6 +49,9 @@ class LocalStore:
         self.location = os.path.abspath(os.fspath(root))
         self._synced: set[str] = set()
         self._lock = threading.Lock()
+
+    def recipe(self) -> Recipe:
+        return Recipe("holdfast.store.local:LocalStore", {"root": self.location})
 
     # --- writing ---
 
