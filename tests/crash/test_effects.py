@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from crash_running import IS_FULL, assert_verified, debris
-from effects import BROKEN, FULL, Effects, Fault, in_child
 
 import holdfast
 from holdfast import errors, keep
+from holdfast.testing import killing
+from holdfast.testing.children import in_child
+from holdfast.testing.effects import EffectLog, Effects, Strike
+from holdfast.testing.killing import KillPoint
 
 RUN = "run"
+FULL, BROKEN = errno.ENOSPC, errno.EIO
 Operation = Callable[[Path], object]
 
 
@@ -69,46 +74,48 @@ class Case:
     def __init__(
         self, folder: Path, before: Sequence[int], operation: Operation, removes: set[int]
     ) -> None:
+        self._folder = folder
         self._pristine = folder / "pristine"
         self._told = folder / "told.txt"
         self.store = folder / "store"
         self._before = before
-        self.operation = operation
+        self._operation = operation
         self._removes = removes
         for step in before:
             save(self._pristine, step)
-        self.effects = self._count()
+        self.renew()
+        self.effects = killing.observe(self.work, self.store).effects
+
+    def work(self) -> None:
+        self._operation(self.store)
 
     def renew(self) -> None:
         shutil.rmtree(self.store, ignore_errors=True)
         if self._before:
             shutil.copytree(self._pristine, self.store)
 
-    def kill(self, fault: Fault) -> None:
+    def kill(self, point: KillPoint) -> None:
         """Do the operation in a process that is killed in it."""
         self.renew()
-
-        def work() -> None:
-            Effects(str(self.store), fault)
-            self.operation(self.store)
-
-        status, trouble = in_child(work, self._told)
+        ended = killing.run_killed(self.work, self.store, point)
         # Threads that make the same folder do not always need the same number of calls.
-        assert status == -9 or fault.at >= len(self.effects) - 2, trouble
+        assert ended.status == -9 or point.number >= len(self.effects) - 2, ended.output
 
-    def strike(self, fault: Fault, expected: type[errors.HoldfastError]) -> None:
+    def strike(self, strike: Strike, expected: type[errors.HoldfastError]) -> None:
         """Do the operation with an error in it, then look at the store from the same process."""
         self.renew()
+        log = self._folder / f"{strike.at}.log"
 
         def work() -> None:
-            effects = Effects(str(self.store), fault)
+            effects = Effects(str(self.store), EffectLog(str(log)), strike)
             # What can be made up for is not an error: then the operation was done.
             with suppress(expected):
-                self.operation(self.store)
+                self._operation(self.store)
             effects.close()
             self.check()
 
         status, trouble = in_child(work, self._told)
+        log.unlink()
         assert status == 0, trouble
 
     def check(self) -> None:
@@ -129,44 +136,28 @@ class Case:
             loaded = holdfast.load(self.store, f"{RUN}@{step}")
             np.testing.assert_equal(loaded, tree(step))
 
-    def _count(self) -> list[str]:
-        self.renew()
 
-        def work() -> None:
-            effects = Effects(str(self.store))
-            self.operation(self.store)
-            self._told.with_suffix(".json").write_text(json.dumps(effects.names))
-
-        assert in_child(work, self._told) == (0, "")
-        return list(json.loads(self._told.with_suffix(".json").read_text()))
-
-    def at_every_effect(self, check: Callable[[int], None], *names: str) -> None:
-        """Call check with the number of each effect, and fail with all that it found."""
-        assert len(self.effects) >= 6
-        found = []
-        for at, name in enumerate(self.effects):
-            try:
-                if name in names or not names:
-                    check(at)
-            except Exception as error:
-                found.append(f"effect {at}, {name}: {type(error).__name__}: {error}")
-        assert not found, f"{len(found)} of {len(self.effects)}:\n" + "\n".join(found)
+def assert_all(checks: Iterable[tuple[object, Callable[[], None]]]) -> None:
+    """Carry out all checks, and fail with all that they found."""
+    count, found = 0, []
+    for name, check in checks:
+        count += 1
+        try:
+            check()
+        except Exception as error:
+            found.append(f"{name}: {type(error).__name__}: {error}")
+    assert not found, f"{len(found)} of {count}:\n" + "\n".join(found)
+    assert count >= 6
 
 
-def test_killed_before_every_effect(case: Case) -> None:
-    def check(at: int) -> None:
-        case.kill(Fault(at, kill="before"))
+def test_killed_at_every_kill_point(case: Case) -> None:
+    """Before the first effect, after each, and within each write."""
+
+    def check(point: KillPoint) -> None:
+        case.kill(point)
         case.check()
 
-    case.at_every_effect(check)
-
-
-def test_killed_within_every_write(case: Case) -> None:
-    def check(at: int) -> None:
-        case.kill(Fault(at, kill="within"))
-        case.check()
-
-    case.at_every_effect(check, "write", "writev", "pwrite")
+    assert_all((p, partial(check, p)) for p in killing.kill_points(case.effects))
 
 
 # One error that passes, and one that stays: what would be cleaned up cannot be, either.
@@ -177,17 +168,19 @@ ERRORS = [(FULL, True), (BROKEN, False)] + [(FULL, False), (BROKEN, True)] * IS_
 def test_an_error_at_every_effect(case: Case, number: int, lasting: bool) -> None:
     """It is told as what it is, nothing is lost, and the same process can go on afterwards."""
     expected = {FULL: errors.NoSpace, BROKEN: errors.StoreUnavailable}[number]
-    case.at_every_effect(lambda at: case.strike(Fault(at, error=number, lasting=lasting), expected))
+    strikes = [Strike(at, error=number, lasting=lasting) for at in range(len(case.effects))]
+    assert_all((strike, partial(case.strike, strike, expected)) for strike in strikes)
 
 
 def test_effects_are_of_all_kinds(tmp_path: Path) -> None:
     """The tests above would pass if nothing were counted."""
-    effects = Effects(str(tmp_path))
-    try:
+    real = os.open
+
+    def work() -> None:
         save(tmp_path / "store", 1)
         save(tmp_path / "store", 2)
         holdfast.Store(tmp_path / "store").prune(RUN, keep.last(1))
-    finally:
-        effects.close()
-    assert {"open", "mkdir", "writev", "fsync", "rename", "link", "unlink"} <= set(effects.names)
-    assert os.open is effects._real["open"]
+
+    effects = killing.observe(work, tmp_path / "store").effects
+    assert {"open", "mkdir", "writev", "fsync", "rename", "link", "unlink"} <= set(effects)
+    assert os.open is real

@@ -26,6 +26,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, pins, tags
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -149,6 +150,8 @@ class RunWriter:
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
+            # Before the pin goes: a sweep that sees neither would take the packs for debris.
+            wait_until_seen(self.store, self._keys.commit(record.seq))
         finally:
             self._unpin(job)
         self._base = Base(

@@ -48,7 +48,7 @@ def open_store(location: Location, *, create: bool) -> ObjectStore:
         _make(store)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
-            raise
+            raise _may_be_anything(store) from error
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
         if create:
@@ -104,6 +104,15 @@ def _explain_absence(store: ObjectStore) -> None:
             path=store.location,
         )
     raise NotFound(f"There is no store at {store.location!r}.", path=store.location)
+
+
+def _may_be_anything(store: ObjectStore) -> ManifestDamaged:
+    return ManifestDamaged(
+        f"{store.location!r} has a damaged marker ({MARKER_KEY}) and no runs, so that it may be no "
+        "store at all. Nothing was changed. If nobody else needs that file, delete it and save "
+        "again.",
+        record=MARKER_KEY,
+    )
 
 
 def check(store: ObjectStore) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from holdfast.errors import ChunkMissing
 from holdfast.format.names import RunKeys, last_component
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 
 
@@ -25,10 +26,12 @@ class Pin:
 
 
 def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
-    """Announce a save."""
+    """Announce a save; all see it when this returns."""
     data = json.dumps({"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}).encode()
     # A pin need not outlive its writer, so no power cut either.
-    store.put_hint(RunKeys(run).pin(pin.checkpoint_id), data)
+    key = RunKeys(run).pin(pin.checkpoint_id)
+    store.put_hint(key, data)
+    wait_until_seen(store, key)
 
 
 def delete_pin(store: ObjectStore, run: str, checkpoint_id: str) -> None:

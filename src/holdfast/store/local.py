@@ -138,6 +138,10 @@ class LocalStore:
         try:
             direct.write_all(fd, [memoryview(data)])
             os.fsync(fd)
+        except BaseException:
+            # Nobody else can have made it: what is torn by an error need not stay.
+            _forget(final)
+            raise
         finally:
             os.close(fd)
         self._sync_folders({os.path.dirname(final)})
