@@ -1,11 +1,12 @@
-"""A fault before, within and after every effect that a save or a removal has on the store."""
+"""A fault before, within and after every effect that an operation has on the store."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -47,12 +48,35 @@ def tags_and_prunes(store: Path) -> None:
     opened.untag(RUN, "named")
 
 
+def copies_in(store: Path) -> None:
+    source = store.parent / "source"
+    if not source.exists():
+        save(source, 4)
+    holdfast.Store(source).copy(f"{RUN}@4", store)
+
+
+def repairs(store: Path) -> None:
+    """Put right a pack, a manifest and a commit record that are damaged, from a copy."""
+    report = holdfast.Store(store).repair([store.parent / "pristine"])
+    assert report.ok, report
+
+
+def damage(store: Path) -> None:
+    for kind in ("packs", "parts", "commits"):
+        path = min((store / "runs" / RUN / kind).iterdir())
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 1
+        path.write_bytes(data)
+
+
 OPERATIONS: dict[str, tuple[Sequence[int], Operation, set[int]]] = {
     # name: steps that are there before, what is done, steps that it may remove
     "first": ((), lambda store: save(store, 3), set()),
     "save": ((1, 2), lambda store: save(store, 3, tag="three"), set()),
     "remove": ((1, 2), lambda store: holdfast.Store(store).remove(f"{RUN}@2"), {2}),
     "retention": ((0, 1, 2), tags_and_prunes, {0}),
+    "copy": ((1, 2), copies_in, set()),
+    "repair": ((1, 2), repairs, set()),
 }
 
 
@@ -63,28 +87,54 @@ def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.chunks.write.PUBLISH_EVERY", 1)
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill leaves there what it leaves on a disk."""
+    if not os.path.isdir("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="holdfast-test-", dir="/dev/shm") as made:
+        yield Path(made)
+
+
 @pytest.fixture(params=OPERATIONS)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-    return Case(tmp_path, *OPERATIONS[request.param])
+def case(request: pytest.FixtureRequest, folder: Path) -> Case:
+    return Case(folder, request.param, *OPERATIONS[request.param])
 
 
 class Case:
     """An operation on a store, and what must hold after it was struck by a fault."""
 
     def __init__(
-        self, folder: Path, before: Sequence[int], operation: Operation, removes: set[int]
+        self,
+        folder: Path,
+        name: str,
+        before: Sequence[int],
+        operation: Operation,
+        removes: set[int],
     ) -> None:
         self._folder = folder
         self._pristine = folder / "pristine"
         self._told = folder / "told.txt"
         self.store = folder / "store"
         self._before = before
+        self._is_repair = name == "repair"
+        # These are a save and a few replacements: `make faults` looks at all of it.
+        self._stride = 3 if name in ("copy", "repair") and not IS_FULL else 1
         self._operation = operation
         self._removes = removes
         for step in before:
             save(self._pristine, step)
         self.renew()
         self.effects = killing.observe(self.work, self.store).effects
+
+    @property
+    def points(self) -> Sequence[KillPoint]:
+        return killing.kill_points(self.effects)[:: self._stride]
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        return range(0, len(self.effects), self._stride)
 
     def work(self) -> None:
         self._operation(self.store)
@@ -93,6 +143,8 @@ class Case:
         shutil.rmtree(self.store, ignore_errors=True)
         if self._before:
             shutil.copytree(self._pristine, self.store)
+        if self._is_repair:
+            damage(self.store)
 
     def kill(self, point: KillPoint) -> None:
         """Do the operation in a process that is killed in it."""
@@ -120,6 +172,9 @@ class Case:
 
     def check(self) -> None:
         """All that is committed is good, all that was is there, and the store is usable."""
+        if self._is_repair:
+            # One that was stopped harms nothing, so that the next one can end it.
+            repairs(self.store)
         if self._before:
             assert_verified(self.store)
             self.check_contents()
@@ -157,7 +212,7 @@ def test_killed_at_every_kill_point(case: Case) -> None:
         case.kill(point)
         case.check()
 
-    assert_all((p, partial(check, p)) for p in killing.kill_points(case.effects))
+    assert_all((p, partial(check, p)) for p in case.points)
 
 
 # One error that passes, and one that stays: what would be cleaned up cannot be, either.
@@ -168,7 +223,7 @@ ERRORS = [(FULL, True), (BROKEN, False)] + [(FULL, False), (BROKEN, True)] * IS_
 def test_an_error_at_every_effect(case: Case, number: int, lasting: bool) -> None:
     """It is told as what it is, nothing is lost, and the same process can go on afterwards."""
     expected = {FULL: errors.NoSpace, BROKEN: errors.StoreUnavailable}[number]
-    strikes = [Strike(at, error=number, lasting=lasting) for at in range(len(case.effects))]
+    strikes = [Strike(at, error=number, lasting=lasting) for at in case.numbers]
     assert_all((strike, partial(case.strike, strike, expected)) for strike in strikes)
 
 

@@ -3,7 +3,7 @@
 An effect is a call that changes something below the folder: it makes, writes, syncs, renames,
 links or removes. Effects are counted over all threads of a process, and over all processes that
 share a log. ``strace`` does the same to the system calls themselves, but counts for each thread
-alone; this is a hundred times faster.
+alone; this is a hundred times faster. Linux only, as it asks ``/proc`` what a descriptor is of.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Effects:
     """
 
     def __init__(self, folder: str, log: EffectLog, strike: Strike | None = None) -> None:
-        self._folder = os.path.realpath(folder)
+        # As callers write it, and as the system does.
+        self._folders = {os.path.abspath(folder), os.path.realpath(folder)}
         self._log, self._strike = log, strike
         self._lock = threading.RLock()
         log.join()
@@ -155,8 +156,8 @@ class Effects:
                 continue
 
     def _by_path(self, path: Any, *_: Any) -> bool:
-        where = str(os.path.abspath(os.fspath(path)))
-        return where == self._folder or where.startswith(self._folder + os.sep)
+        where = os.path.abspath(os.fspath(path))
+        return any(where == folder or where.startswith(folder + os.sep) for folder in self._folders)
 
     def _by_fd(self, fd: int, *_: Any) -> bool:
         return self._by_path(os.readlink(f"/proc/self/fd/{fd}"))
