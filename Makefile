@@ -31,8 +31,8 @@ check: setup  ## what CI checks besides the tests
 bench: setup  ## speed here beside the physical limits and the peers
 	$(BIN)/holdfast bench
 
-faults: setup  ## the long version of the crash and damage tests
-	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash
+faults: setup  ## the long version of the crash, damage and property tests
+	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/property
 
 proto: setup  ## regenerate the descriptor of the manifest
 	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto

@@ -2,7 +2,7 @@
 
 Never lose training progress, always know what each checkpoint is, trust what you load, pay almost
 nothing for it. ``Checkpointer`` is for a training run, ``save`` and ``load`` for one checkpoint,
-``Store`` for what is there.
+``Store`` for what is there. ``holdfast.testing`` has what tests need.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors
+    from holdfast import data, errors, testing
     from holdfast.checkpointer import Checkpointer
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
@@ -41,7 +41,7 @@ _HOMES = {
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
 }
-_MODULES = ("data", "errors")
+_MODULES = ("data", "errors", "testing")
 
 __all__ = [
     "CheckpointInfo",
@@ -60,6 +60,7 @@ __all__ = [
     "on",
     "register_codec",
     "save",
+    "testing",
 ]
 
 

@@ -28,14 +28,15 @@ from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
-from holdfast.records.marker import Location, open_store
-from holdfast.repository import Store, as_path
+from holdfast.records.marker import Location
+from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.root import check_root
+from holdfast.store.recipe import recipe_of
 
 _log = logging.getLogger("holdfast")
 
@@ -48,7 +49,8 @@ class Checkpointer:
     """Saves and restores the state of one training run.
 
     Args:
-        location: Folder of the store, made if it is not there; or a ``Store``.
+        location: Folder of the store, made if it is not there; a ``Store``, or an ``ObjectStore``
+            that has a recipe.
         state: The objects that make up the run, by name: modules, optimizers, anything with
             ``state_dict``/``load_state_dict``, arrays, containers, plain values.
         run: Name of the run.
@@ -98,7 +100,7 @@ class Checkpointer:
         self._state = state
         self._rng, self._only, self._skip = rng, only, skip
         self._backpressure = backpressure
-        self._store = open_store(as_path(location), create=True)
+        self._store = Store(location).open(create=True)
         self._schedule = Schedule(save, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._lifetime = Lifetime()
@@ -110,7 +112,7 @@ class Checkpointer:
             with uninterrupted():
                 self._signals = SignalWatch(self._schedule.signals)
                 self._saver = Saver(
-                    self._store.location,
+                    recipe_of(self._store),
                     run,
                     keep=format_keep(keep) if keep is not None else [],
                     in_flight=in_flight,

@@ -17,8 +17,8 @@ from holdfast.errors import UsageError
 from holdfast.format.names import check_run, check_tag
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
-from holdfast.records.marker import Location, open_store
-from holdfast.repository import Store, as_path
+from holdfast.records.marker import Location
+from holdfast.repository import Store
 from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
@@ -45,7 +45,8 @@ def save(
     """Save a state as one checkpoint; it is durable when this returns.
 
     Args:
-        location: Folder of the store, made if it is not there; or a ``Store``.
+        location: Folder of the store, made if it is not there; a ``Store``, or an
+            ``ObjectStore``.
         tree: A dict of arrays, plain values, containers, and objects with ``state_dict``.
         run: Name of the run that it belongs to.
         step: Name of the checkpoint in the run, 0 or more.
@@ -75,7 +76,7 @@ def save(
         state[rng_state.ROOT_KEY] = rng_state.capture()
     flat = flatten(state, only=only, skip=skip)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-    store = open_store(as_path(location), create=True)
+    store = Store(location).open(create=True)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
         writer = RunWriter(store, run)
@@ -117,7 +118,7 @@ def load(
     a warning that names them.
 
     Args:
-        location: Folder of the store, or a ``Store``.
+        location: Folder of the store, a ``Store``, or an ``ObjectStore``.
         ref: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]`` or ``RUN@TAG``.
         into: A dict of objects to load into, by the names that they were saved under; what is
             not in it is not loaded. Not given: a new tree is returned.
@@ -141,7 +142,7 @@ def load(
     if verify not in ("fast", "full"):
         raise UsageError(f"verify={verify!r} is neither 'fast' nor 'full'.")
     frameworks.activate()
-    store = open_store(as_path(location), create=False)
+    store = Store(location).open(create=False)
     wanted = Wanted(into, only=only, skip=skip, strict=strict, rng=rng, full=verify == "full")
     outcome = restore_ref(store, ref, wanted)
     return outcome.value if into is None else restored_of(outcome)

@@ -1,4 +1,4 @@
-"""``Store``: a folder of runs, to look at, check, name, copy and prune."""
+"""``Store``: a place of runs, to look at, check, name, copy and prune."""
 
 from __future__ import annotations
 
@@ -23,20 +23,42 @@ from holdfast.store.contract import ObjectStore
 
 
 class Store:
-    """A store that stands in a folder.
+    """A store, mostly in a folder.
 
     Args:
-        location: The folder. It is made by the first save; until then there is nothing in it.
+        location: The folder, or an ``ObjectStore``. It is made by the first save; until then
+            there is nothing in it.
+
+    Attributes:
+        path: The folder, or whatever else its location is.
     """
 
     def __init__(self, location: Location | Store) -> None:
-        self.path = os.path.abspath(check_location(as_path(location)))
+        place = location._place if isinstance(location, Store) else check_location(location)
+        self._place: str | ObjectStore
+        if isinstance(place, ObjectStore):
+            self._place, self.path = place, place.location
+        else:
+            self._place = self.path = os.path.abspath(place)
 
     def __repr__(self) -> str:
         return f"Store({self.path!r})"
 
     def __fspath__(self) -> str:
+        if isinstance(self._place, ObjectStore):
+            raise UsageError(f"{self!r} was made of an ObjectStore; it is no path.")
         return self.path
+
+    def open(self, *, create: bool) -> ObjectStore:
+        """Return its objects, for the engine.
+
+        Args:
+            create: Make the store if it is not there.
+
+        Raises:
+            NotFound: It is not there.
+        """
+        return open_store(self._place, create=create)
 
     def runs(self) -> list[str]:
         """Return the names of the runs, sorted."""
@@ -114,9 +136,9 @@ class Store:
         """Copy a checkpoint into the run of the same name in another store, checked on the way."""
         source = self._open()
         resolve(source, ref)  # Before a store is made for it.
-        target = open_store(as_path(other_store), create=True)
+        target = Store(other_store).open(create=True)
         if os.path.realpath(target.location) == os.path.realpath(source.location):
-            raise UsageError("Both stores are the same folder; there is nothing to copy.")
+            raise UsageError("Both stores are the same place; there is nothing to copy.")
         saved = read_ref(source, ref, lambda record: copy_checkpoint(source, record, target))
         return info_of(saved.record)
 
@@ -140,7 +162,7 @@ class Store:
         if isinstance(sources, str | os.PathLike | Store):
             raise UsageError(f"sources= takes a list of stores, not {sources!r} alone.")
         store = self._open()
-        others = [open_store(as_path(source), create=False) for source in sources]
+        others = [Store(source).open(create=False) for source in sources]
         return repair(store, others, dry_run=dry_run, progress=progress)
 
     def doctor(self) -> DoctorReport:
@@ -148,9 +170,4 @@ class Store:
         return examine(self._open())
 
     def _open(self) -> ObjectStore:
-        return open_store(self.path, create=False)
-
-
-def as_path(location: Location | Store) -> Location:
-    """Return the path of a location, or of a ``Store``."""
-    return location.path if isinstance(location, Store) else location
+        return self.open(create=False)

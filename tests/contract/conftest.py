@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
-from holdfast.store.memory import MemoryStore
+from holdfast.testing import FaultyStore, MemoryStore, plan_of
 
 
 def _local(folder: Path) -> ObjectStore:
@@ -20,7 +20,11 @@ def _memory(folder: Path) -> ObjectStore:
     return MemoryStore()
 
 
-@pytest.fixture(params=[_local, _memory], ids=["local", "memory"])
+def _faultless(folder: Path) -> ObjectStore:
+    return FaultyStore(MemoryStore(), plan_of())
+
+
+@pytest.fixture(params=[_local, _memory, _faultless], ids=["local", "memory", "faultless"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     make: Callable[[Path], ObjectStore] = request.param
     return make(tmp_path)

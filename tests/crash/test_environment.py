@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import pytest
 from crash_running import Script, assert_verified, debris, kill, wait_gone
-from effects import in_child
 
 import holdfast
 from holdfast import Checkpointer, errors, every, keep
 from holdfast.format import commit as commit_format
 from holdfast.format import envelope
 from holdfast.records import marker
+from holdfast.testing.children import in_child
 
 RUN = "run"
 

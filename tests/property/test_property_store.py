@@ -1,342 +1,317 @@
-"""A store against a model of it: whatever saves, names, removals and copies come in whatever order,
-every checkpoint that is listed loads exactly, and nothing else is kept.
+"""A store against a model of it: whatever saves, names, removals, copies, crashes, damage, repairs
+and other writers come in whatever order, every checkpoint that is listed loads exactly, none is
+listed that was not saved, and nothing else is kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from damaging import Harm, do_harm, harmable, harms
+from elsewhere import Elsewhere
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
+from saving import opened, save
 from state_checks import assert_same
+from store_machine import StoreMachine
+from store_values import (
+    RUNS,
+    Content,
+    Saved,
+    contents,
+    losses,
+    moments,
+    numbers,
+    picks,
+    policies,
+    runs,
+    steps,
+    tag_names,
+    tags,
+    tree_of,
+)
 
 import holdfast
-from holdfast.engine import job as jobs
-from holdfast.engine.new_job import encode_plan
-from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
-from holdfast.errors import NotFound, RunBusy
-from holdfast.format.names import RunKeys
-from holdfast.history.sweep import find_garbage
-from holdfast.plan.layout import plan_layout
-from holdfast.policy import KeepPolicy, keep
-from holdfast.records import pins
-from holdfast.records.marker import open_store
-from holdfast.state.flatten import flatten
-from holdfast.store.local import LocalStore
+from holdfast.errors import EnvironmentTrouble, HoldfastError, NotFound, RunBusy
+from holdfast.policy import KeepPolicy
+from holdfast.testing import killing
+from holdfast.testing.effects import Moment
+from holdfast.testing.killing import KillPoint
 
-SIZES = {"large": 400_000, "medium": 70_000, "small": 300}
-RUNS = ("r", "a/b")
-
-Content = dict[str, int]
+IS_FULL = os.environ.get("HOLDFAST_FAULTS") == "full"
+alone = precondition(lambda self: self.writer is None)
 
 
-def tree_of(content: Content) -> dict[str, Any]:
-    """A state in which equal seeds mean equal bytes, each leaf in a chunk of its own."""
-    return {
-        name: np.random.default_rng(seed).integers(0, 256, SIZES[name], np.uint8)
-        for name, seed in content.items()
-    } | {"seeds": dict(content)}
+class UnrulyMachine(StoreMachine):
+    """Processes that are killed, disks that damage, machines that know nothing of each other."""
 
+    # --- crashes: SIGKILL of a real process at any of its effects ---
 
-@dataclasses.dataclass
-class Saved:
-    """What the model knows of a checkpoint."""
+    def killed(self, work: Callable[[], object], number: int, when: Moment) -> None:
+        ended = killing.run_killed(work, self.folder, KillPoint(number, "", when))
+        assert ended.status in (0, -9), ended.output
 
-    id: str
-    step: int
-    content: Content
-    loss: float
-
-
-# Few seeds, so that much is shared.
-contents = st.fixed_dictionaries(
-    {"large": st.integers(0, 1)}, optional={"medium": st.integers(0, 1), "small": st.integers(0, 2)}
-)
-runs = st.sampled_from(RUNS)
-steps = st.integers(0, 6)
-losses = st.sampled_from([0.5, 0.25, -1.0, math.nan, math.inf])
-policies = st.sampled_from(
-    [keep.last(1), keep.last(3), keep.best("loss"), keep.every(steps=3), keep.tagged(), keep.all()]
-)
-tag_names = st.sampled_from(["best", "v1", "a/b"]).map(lambda n: f"t {n}")
-picks = st.integers(0, 99)
-
-
-class StoreMachine(RuleBasedStateMachine):
-    """Saves by processes that come and go, and by one that stays; removals at any time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        base = "/dev/shm" if Path("/dev/shm").is_dir() else None
-        self.folder = Path(tempfile.mkdtemp(prefix="holdfast-test-", dir=base))
-        self.store = holdfast.Store(self.folder / "store")
-        self.other = holdfast.Store(self.folder / "other")
-        self.model: dict[str, list[Saved]] = {run: [] for run in RUNS}
-        self.tags: dict[str, dict[str, str]] = {run: {} for run in RUNS}
-        self.copies: dict[str, list[Saved]] = {run: [] for run in RUNS}
-        self.writer: RunWriter | None = None
-        self.debris: set[str] = set()
-
-    def teardown(self) -> None:
-        try:
-            if self.any_run():
-                self.check_everything()
-                assert self.store.verify().ok
-        finally:
-            if self.writer is not None:
-                self.writer.close()
-            shutil.rmtree(self.folder)
-
-    def any_run(self) -> bool:
-        return Path(self.store.path, "holdfast.json").exists()
-
-    def local(self) -> LocalStore:
-        return LocalStore(self.store.path)
-
-    # --- saving ---
-
-    @rule(run=runs, step=steps, content=contents, loss=losses, tag=st.none() | tag_names)
-    def save(self, run: str, step: int, content: Content, loss: float, tag: str | None) -> None:
-        """By the process that stays, where it holds the run, else by one that comes and goes."""
-        if self.writer is not None and self.writer.run == run:
-            self.save_by_writer(step, content, loss, lambda: None, tag)
-            return
-        info = holdfast.save(
-            self.store,
-            tree_of(content),
-            run=run,
-            step=step,
-            metrics={"loss": loss},
-            tag=tag,
-            rng=False,
-        )
-        self.debris.discard(run)
-        self.note(run, info.id, step, content, loss, tag)
-
-    def save_by_writer(
+    @alone
+    @rule(
+        run=runs,
+        step=steps,
+        content=contents,
+        loss=losses,
+        tag=tags,
+        number=numbers,
+        when=moments,
+    )
+    def crash_in_a_save(
         self,
+        run: str,
         step: int,
         content: Content,
         loss: float,
-        meanwhile: Callable[[], None],
-        tag: str | None = None,
+        tag: str | None,
+        number: int,
+        when: Moment,
     ) -> None:
-        assert self.writer is not None
-        run = self.writer.run
-        flat = flatten(tree_of(content))
-        layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-        fill, checkpoint_id = leaf_filler(flat.leaves, layout), jobs.new_id()
-        waiting = [meanwhile]
+        def work() -> None:
+            metrics = {"loss": loss}
+            tree = tree_of(content)
+            holdfast.save(self.store, tree, run=run, step=step, metrics=metrics, tag=tag, rng=False)
 
-        def fill_and_meddle(chunk: int, view: memoryview) -> None:
-            while waiting:
-                waiting.pop()()
-            fill(chunk, view)
-
-        job = jobs.SaveJob(
-            id=checkpoint_id,
-            step=step,
-            layout=layout,
-            plan=encode_plan(flat, layout, run, step, checkpoint_id),
-            state_bytes=flat.nbytes,
-            n_leaves=flat.n_leaves,
-            metrics={"loss": loss},
-            tag=tag,
-        )
-        # One thread, so that the meddling comes when the first chunk is asked for.
-        self.writer.save(job, StreamSource(layout, fill_and_meddle))
-        self.note(run, checkpoint_id, step, content, loss, tag)
-
-    def note(
-        self, run: str, id_: str, step: int, content: Content, loss: float, tag: str | None
-    ) -> None:
-        self.model[run].append(Saved(id_, step, content, loss))
-        if tag is not None:
-            self.tags[run][tag] = id_
-
-    @precondition(lambda self: self.writer is None)
-    @rule(run=runs)
-    def open_writer(self, run: str) -> None:
-        self.writer = RunWriter(open_store(self.store.path, create=True), run, threads=1)
-        self.writer.open(os.getpid())
-        self.debris.discard(run)
-
-    @precondition(lambda self: self.writer is not None)
-    @rule()
-    def close_writer(self) -> None:
-        assert self.writer is not None
-        self.writer.close()
-        self.writer = None
-
-    @precondition(lambda self: self.writer is not None)
-    @rule(content=contents)
-    def a_second_writer_is_refused(self, content: Content) -> None:
-        assert self.writer is not None
-        with pytest.raises(RunBusy):
-            holdfast.save(self.store, tree_of(content), run=self.writer.run, step=1)
-
-    @precondition(lambda self: self.writer is not None and self.model[self.writer.run])
-    @rule(step=steps, content=contents, loss=losses, picked=st.lists(picks, max_size=5))
-    def remove_in_the_middle_of_a_save(
-        self, step: int, content: Content, loss: float, picked: list[int]
-    ) -> None:
-        """Remove checkpoints, the one that the save builds on among them, while it is under way."""
-        assert self.writer is not None
-        run = self.writer.run
-
-        def meanwhile() -> None:
-            for pick in [-1, *picked]:
-                if self.model[run]:
-                    self.remove_one(run, pick)
-
-        self.save_by_writer(step, content, loss, meanwhile)
-        assert_same(holdfast.load(self.store, f"{run}@latest"), tree_of(content))
-        # What the save was building on was spared; the next that opens the run sweeps it.
+        self.killed(work, number, when)
+        for info in self.new_ones(self.store, run, self.model):
+            assert info.step == step
+            has_tag = tag is not None and tag in info.tags
+            self.note(run, info.id, step, content, loss, tag if has_tag else None)
         self.debris.add(run)
 
-    @precondition(lambda self: self.any_run())
-    @rule(run=runs)
-    def a_writer_dies(self, run: str) -> None:
-        """Packs, a part and a pin without a commit."""
-        if self.writer is not None and self.writer.run == run:
-            return
-        keys, id_ = RunKeys(run), jobs.new_id()
-        base = [p.key for s in self.model[run][-1:] for p in [_part_of(self.local(), run, s.id)]]
-        pins.put_pin(self.local(), run, pins.Pin(id_, tuple(base)))
-        self.local().put(keys.pack(id_, 0), bytes(4096))
-        self.local().put(keys.part(id_, 0), b"part")
-        self.debris.add(run)
-
-    # --- naming and removing ---
-
-    def pick(self, run: str, number: int) -> Saved:
-        """One of the checkpoints that a step names: the newest save of it."""
-        step = self.model[run][number % len(self.model[run])].step
-        return [s for s in self.model[run] if s.step == step][-1]
-
-    @rule(run=runs, number=picks, name=tag_names)
-    def tag(self, run: str, number: int, name: str) -> None:
-        if self.model[run]:
-            saved = self.pick(run, number)
-            self.store.tag(f"{run}@{saved.step}", name)
-            self.tags[run][name] = saved.id
-
-    @rule(run=runs, name=tag_names)
-    def untag(self, run: str, name: str) -> None:
-        if name in self.tags[run]:
-            self.store.untag(run, name)
-            del self.tags[run][name]
-        else:
-            with pytest.raises(NotFound):
-                self.store.untag(run, name)
-
-    @rule(run=runs, number=picks)
-    def remove(self, run: str, number: int) -> None:
-        if self.model[run]:
-            self.remove_one(run, number)
-
-    def remove_one(self, run: str, number: int) -> None:
-        saved = self.pick(run, number)
-        self.store.remove(f"{run}@{saved.step}")
-        self.forget(run, {saved.id})
-
-    def forget(self, run: str, ids: set[str]) -> None:
-        self.model[run] = [s for s in self.model[run] if s.id not in ids]
-        self.tags[run] = {name: i for name, i in self.tags[run].items() if i not in ids}
-
-    @rule(run=runs, policy=policies)
-    def prune(self, run: str, policy: KeepPolicy) -> None:
+    @alone
+    @rule(run=runs, number=picks, at=numbers, when=moments)
+    def crash_in_a_copy(self, run: str, number: int, at: int, when: Moment) -> None:
         if not self.model[run]:
             return
-        report = self.store.prune(run, policy)
-        gone = {info.id for info, _ in report.removed}
-        assert self.model[run][-1].id not in gone
-        assert not gone & set(self.tags[run].values())
-        assert {i.id for i, _ in report.kept} | gone == {s.id for s in self.model[run]}
-        self.forget(run, gone)
-
-    # --- copying ---
-
-    @rule(run=runs, number=picks)
-    def copy(self, run: str, number: int) -> None:
-        if self.model[run]:
-            saved = self.pick(run, number)
-            info = self.store.copy(f"{run}@{saved.step}", self.other)
+        saved = self.pick(run, number)
+        self.killed(lambda: self.store.copy(f"{run}@{saved.step}", self.other), at, when)
+        for info in self.new_ones(self.other, run, self.copies):
             self.copies[run].append(dataclasses.replace(saved, id=info.id))
 
-    @rule(run=runs)
-    def empty_the_other_store(self, run: str) -> None:
-        if self.copies[run]:
-            self.other.remove(f"{run}@{self.copies[run][-1].step}")
-            self.copies[run].pop()
+    def new_ones(
+        self, store: holdfast.Store, run: str, model: dict[str, list[Saved]]
+    ) -> list[holdfast.CheckpointInfo]:
+        """What a process that was killed has left: its checkpoint, or nothing."""
+        known = {saved.id for saved in model[run]}
+        try:
+            found = [info for info in store.log(run) if info.id not in known]
+        except NotFound:
+            found = []
+        assert len(found) <= 1
+        return found
 
-    # --- what must hold ---
-
-    @rule()
-    def check_everything(self) -> None:
-        """Every checkpoint loads exactly, by step and by tag, in both stores."""
-        for store, model in ((self.store, self.model), (self.other, self.copies)):
-            for run in RUNS:
-                newest = {saved.step: saved for saved in model[run]}
-                for step, saved in newest.items():
-                    found = holdfast.load(store, f"{run}@{step}", verify="full")
-                    assert_same(found, tree_of(saved.content))
-        for run in RUNS:
-            for name, id_ in self.tags[run].items():
-                [saved] = [s for s in self.model[run] if s.id == id_]
-                assert_same(holdfast.load(self.store, f"{run}@{name}"), tree_of(saved.content))
-
-    @invariant()
-    def the_log_is_the_model(self) -> None:
-        for store, model in ((self.store, self.model), (self.other, self.copies)):
-            for run in RUNS:
-                try:
-                    listed = store.log(run)
-                except NotFound:
-                    listed = []
-                assert [(i.id, i.step) for i in listed] == [(s.id, s.step) for s in model[run]]
-
-    @invariant()
-    def refs_name_what_they_should(self) -> None:
-        for run in RUNS:
-            if not self.model[run]:
-                continue
-            assert self.store.info(f"{run}@latest").id == self.model[run][-1].id
-            finite = [s for s in self.model[run] if math.isfinite(s.loss)]
-            if finite:
-                lowest = min(finite, key=lambda s: s.loss)
-                highest = max(finite, key=lambda s: s.loss)
-                assert self.store.info(f"{run}@best:loss").id == lowest.id
-                assert self.store.info(f"{run}@best:loss:max").id == highest.id
-            else:
-                with pytest.raises(NotFound):
-                    self.store.info(f"{run}@best:loss")
-
-    @invariant()
-    def nothing_is_kept_that_nobody_needs(self) -> None:
-        if not self.any_run():
+    @alone
+    @rule(run=runs, policy=policies, at=numbers, when=moments)
+    def crash_in_a_prune(self, run: str, policy: KeepPolicy, at: int, when: Moment) -> None:
+        if not self.model[run]:
             return
-        for run in set(RUNS) - self.debris:
-            assert find_garbage(self.local(), run) == []
+        planned = {info.id for info, _ in self.store.prune(run, policy, dry_run=True).removed}
+        self.killed(lambda: self.store.prune(run, policy), at, when)
+        gone = self.gone(run)
+        assert gone <= planned
+        self.forget(run, gone)
+        self.debris.add(run)
+
+    @alone
+    @rule(run=runs, number=picks, at=numbers, when=moments)
+    def crash_in_a_removal(self, run: str, number: int, at: int, when: Moment) -> None:
+        if not self.model[run]:
+            return
+        saved = self.pick(run, number)
+        self.killed(lambda: self.store.remove(f"{run}@{saved.step}"), at, when)
+        gone = self.gone(run)
+        assert gone <= {saved.id}
+        self.forget(run, gone)
+        # Its tags go before it does.
+        there = (
+            {tag for info in self.store.log(run) for tag in info.tags} if self.model[run] else set()
+        )
+        lost = set(self.tags[run]) - there
+        assert all(self.tags[run].pop(name) == saved.id for name in lost)
+        self.debris.add(run)
+
+    def gone(self, run: str) -> set[str]:
+        """The checkpoints of the model that are not listed any more."""
+        return {saved.id for saved in self.model[run]} - {info.id for info in self.store.log(run)}
+
+    @alone
+    @rule(run=runs, number=picks, name=tag_names, at=numbers, when=moments)
+    def crash_in_a_tag(self, run: str, number: int, name: str, at: int, when: Moment) -> None:
+        if not self.model[run]:
+            return
+        saved = self.pick(run, number)
+        self.killed(lambda: self.store.tag(f"{run}@{saved.step}", name), at, when)
+        with suppress(NotFound):
+            named = self.store.info(f"{run}@{name}").id
+            assert named in (saved.id, self.tags[run].get(name))
+            self.tags[run][name] = named
+
+    @rule(run=runs)
+    def resume(self, run: str) -> None:
+        """The newest checkpoint comes back, into what stands."""
+        if not self.model[run]:
+            with pytest.raises(NotFound):
+                holdfast.load(self.store, f"{run}@latest")
+            return
+        newest = self.model[run][-1]
+        into = {
+            name: np.zeros_like(value) if isinstance(value, np.ndarray) else value
+            for name, value in tree_of(newest.content).items()
+        }
+        restored = holdfast.load(self.store, f"{run}@latest", into=into)
+        assert restored.info.id == newest.id
+        assert_same(into, tree_of(newest.content))
+
+    # --- damage and repair ---
+
+    @alone
+    @precondition(lambda self: self.any_run())
+    @rule(
+        number=picks,
+        harm=harms,
+        where=st.floats(0, 1),
+        at=numbers,
+        when=moments,
+    )
+    def damage_and_repair(
+        self, number: int, harm: Harm, where: float, at: int, when: Moment
+    ) -> None:
+        """Damage is told, repaired by a process that is killed, then by one that is not."""
+        store, backup = self.folder / "store", self.folder / "backup"
+        files = harmable(store, harm)
+        if not files:
+            return
+        shutil.copytree(store, backup)
+        do_harm(files[number % len(files)], harm, where)
+        self.check_that_damage_is_told()
+        self.killed(lambda: self.store.repair([backup]), at, when)
+        report = self.store.repair([backup])
+        assert report.ok, report
+        self.check_everything()
+        shutil.rmtree(backup)
+
+    def check_that_damage_is_told(self) -> None:
+        is_whole = True
+        for run in RUNS:
+            for saved in {saved.step: saved for saved in self.model[run]}.values():
+                try:
+                    found = holdfast.load(self.store, f"{run}@{saved.step}", verify="full")
+                except HoldfastError:
+                    is_whole = False
+                    continue
+                candidates = [s for s in self.model[run] if s.step == saved.step]
+                assert any(is_same(found, tree_of(s.content)) for s in candidates)
+        assert is_whole or not self.store.verify().ok
+
+    # --- others at work at the same time ---
+
+    @alone
+    @rule(
+        run=runs,
+        step=steps,
+        content=contents,
+        loss=losses,
+        at=st.integers(0, 12),
+        what=st.sampled_from(["remove", "prune", "tag", "copy", "verify"]),
+        number=picks,
+        policy=policies,
+        name=tag_names,
+    )
+    def others_act_at_an_effect_of_a_save(
+        self,
+        run: str,
+        step: int,
+        content: Content,
+        loss: float,
+        at: int,
+        what: str,
+        number: int,
+        policy: KeepPolicy,
+        name: str,
+    ) -> None:
+        actions: dict[str, Callable[[], object]] = {
+            "remove": lambda: self.remove(run, number),
+            "tag": lambda: self.tag(run, number, name),
+            "copy": lambda: self.copy(run, number),
+            "verify": lambda: self.store.verify().ok,
+        }
+
+        def meanwhile() -> None:
+            if what == "prune":
+                self.prune_beside_a_save(run, policy)
+            elif self.model[run] and self.pick(run, number).step != step:
+                # Of the same step it would be the new one, once that is committed.
+                assert actions[what]() in (None, True)
+
+        store = Elsewhere(self.store.open(create=True), at, meanwhile, locks=True)
+        writer = opened(store, run)
+        try:
+            saved = save(writer, tree_of(content), step, metrics={"loss": loss})
+        finally:
+            writer.close()
+        self.note(run, saved.record.id, step, content, loss, None)
+        self.debris.add(run)
+
+    def prune_beside_a_save(self, run: str, policy: KeepPolicy) -> None:
+        """Once its commit is there, the checkpoint of the save is the newest, and stays."""
+        if self.model[run]:
+            report = self.store.prune(run, policy)
+            self.forget(run, {info.id for info, _ in report.removed})
+
+    @alone
+    @rule(
+        run=runs,
+        step=steps,
+        first=contents,
+        second=contents,
+        at=st.integers(0, 12),
+        saves=st.booleans(),
+    )
+    def another_machine_takes_a_run_over(
+        self, run: str, step: int, first: Content, second: Content, at: int, saves: bool
+    ) -> None:
+        """Locks do not reach it. Who is told to have saved has saved, who is not has not."""
+
+        def meanwhile() -> None:
+            writer = opened(Elsewhere(self.local(), -1, lambda: None, locks=False), run)
+            with suppress(RunBusy):
+                if saves:
+                    done = save(writer, tree_of(second), step, metrics={"loss": 0.0})
+                    self.note(run, done.record.id, step, second, 0.0, None)
+
+        store = Elsewhere(self.store.open(create=True), at, meanwhile, locks=False)
+        before = len(self.model[run])
+        with suppress(EnvironmentTrouble):
+            done = save(opened(store, run), tree_of(first), step, metrics={"loss": 1.0})
+            # It may have had the lower number.
+            self.model[run].insert(before, Saved(done.record.id, step, first, 1.0))
+            if len(self.model[run]) > before + 1:
+                seqs = {info.id: info.seq for info in self.store.log(run)}
+                self.model[run].sort(key=lambda saved: seqs[saved.id])
+        self.debris.add(run)
 
 
-def _part_of(store: LocalStore, run: str, checkpoint_id: str) -> Any:
-    from holdfast.records import commits
+def is_same(found: object, expected: object) -> bool:
+    try:
+        assert_same(found, expected)
+    except AssertionError:
+        return False
+    return True
 
-    record = next(c for c in commits.good_commits(store, run) if c.id == checkpoint_id)
-    return record.parts[0]
 
-
-TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestStore = UnrulyMachine.TestCase
+TestStore.settings = settings(
+    max_examples=400 if IS_FULL else 30, stateful_step_count=30, deadline=None
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from holdfast.errors import ChunkDamaged, InvalidName, NotFound, RunBusy, UsageE
 from holdfast.format.names import RunKeys
 from holdfast.records import commits
 from holdfast.store.local import LocalStore
+from holdfast.testing import MemoryStore
 
 
 def state(step: int) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def test_a_damaged_checkpoint_is_not_copied(store: holdfast.Store, tmp_path: Pat
 def test_a_store_is_not_copied_into_itself(store: holdfast.Store, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(store.path)
     for other in (store, store.path, tmp_path / "link"):
-        with pytest.raises(UsageError, match="same folder"):
+        with pytest.raises(UsageError, match="same place"):
             store.copy("my run@1", other)
     assert len(store.log("my run")) == 3
 
@@ -169,3 +171,35 @@ def test_a_run_that_is_being_written_is_not_copied_into(
         ckpt.save(1).wait()
         with pytest.raises(RunBusy):
             store.copy("my run@1", tmp_path / "other")
+
+
+# --- stores that are objects ---
+
+
+def test_a_store_may_be_any_object_store() -> None:
+    inner, other = MemoryStore(), MemoryStore()
+    info = holdfast.save(inner, {"a": np.arange(5)}, run="r", step=1, rng=False)
+    store = holdfast.Store(holdfast.Store(inner))
+    assert (store.path, store.runs()) == (inner.location, ["r"])
+    assert store.info("r@latest") == info
+    store.tag("r@1", "kept")
+    store.copy("r@kept", other)
+    np.testing.assert_equal(holdfast.load(other, "r@1"), {"a": np.arange(5)})
+    assert store.repair([other]).ok
+    with pytest.raises(UsageError, match="the same place"):
+        store.copy("r@1", inner)
+    with pytest.raises(NotFound, match="no store at 'memory:"):
+        holdfast.load(MemoryStore(), "r@1")
+
+
+def test_an_object_store_is_no_path_and_not_for_other_processes() -> None:
+    store = holdfast.Store(MemoryStore())
+    with pytest.raises(UsageError, match="no path"):
+        os.fspath(store)
+    with pytest.raises(UsageError, match="cannot be opened by another process"):
+        holdfast.Checkpointer(store, {"a": np.arange(5)}, run="r")
+
+
+def test_what_is_no_store_at_all_is_refused() -> None:
+    with pytest.raises(UsageError, match="a path or an ObjectStore, not a dict"):
+        holdfast.Store({})  # type: ignore[arg-type]

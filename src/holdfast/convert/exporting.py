@@ -19,8 +19,8 @@ from holdfast.convert.streaming import ArrayWriter, WrittenSpan, write_at
 from holdfast.errors import IncompleteWrite
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
-from holdfast.records.marker import Location, open_store
-from holdfast.repository import Store, as_path
+from holdfast.records.marker import Location
+from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
 
@@ -91,7 +91,7 @@ def export(
     """
     rules = [parse_rename(text) for text in rename]
     wanted = format_named(format)
-    store = open_store(as_path(location), create=False)
+    store = Store(location).open(create=False)
 
     def run(record: CommitRecord) -> ExportReport:
         selection = select(store, record, root=root, only=only, skip=skip, rename=rules)

@@ -24,6 +24,7 @@ from holdfast.engine.heartbeat import Heartbeat
 from holdfast.errors import HoldfastError, PersisterDied
 from holdfast.format import commit as commit_format
 from holdfast.history.info import info_of
+from holdfast.store.recipe import Recipe, to_message
 
 _log = logging.getLogger("holdfast")
 
@@ -47,9 +48,9 @@ class PendingSave:
 class PersisterClient:
     """Hands jobs to a persister process and resolves their handles."""
 
-    def __init__(self, location: str, run: str, keep: Sequence[str], nice: int) -> None:
+    def __init__(self, store: Recipe, run: str, keep: Sequence[str], nice: int) -> None:
         self.heartbeat = Heartbeat.create()
-        self._location = location
+        self._store = store
         self._run = run
         self._keep = list(keep)
         self._nice = nice
@@ -165,7 +166,7 @@ class PersisterClient:
         self.generation += 1
         opening = {
             "do": "open",
-            "location": self._location,
+            "store": to_message(self._store),
             "run": self._run,
             "keep": self._keep,
             "trainer_pid": os.getpid(),

@@ -34,6 +34,7 @@ from holdfast.errors import HoldfastError, SaveFailed
 from holdfast.format import commit as commit_format
 from holdfast.history.retention import apply_retention, united
 from holdfast.records.marker import open_store
+from holdfast.store.recipe import reopen
 
 _log = logging.getLogger("holdfast")
 
@@ -130,7 +131,8 @@ class Persister:
         self._keep = message["keep"]
         # As the trainer says: it may have died before we looked who our parent is.
         self._trainer_pid = message["trainer_pid"]
-        writer = RunWriter(open_store(message["location"], create=True), message["run"])
+        store = open_store(reopen(message["store"]), create=True)
+        writer = RunWriter(store, message["run"])
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
         self._tell({"say": "ready"})

@@ -27,6 +27,7 @@ from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, pins, tags
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -151,6 +152,9 @@ class RunWriter:
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
+            # Before the pin goes: a sweep that sees neither would take the packs for debris.
+            wait_until_seen(self.store, self._keys.commit(record.seq))
+            self._require_pin(record)
         finally:
             self._unpin(job)
         self._base = Base(
@@ -232,6 +236,23 @@ class RunWriter:
             f"Another process committed a checkpoint to the run {self.run!r} meanwhile (number "
             f"{record.seq}). Step {record.step} was not saved by this one; the other's checkpoints "
             "are intact. Give one of the two runs another name.",
+            run=self.run,
+            step=record.step,
+        )
+
+    def _require_pin(self, record: CommitRecord) -> None:
+        """Take a commit back if another writer has thought us dead, and may have swept its packs.
+
+        Between processes of one machine the lock keeps that from happening.
+        """
+        # After the commit is visible, not before: see records.pins.
+        if pins.is_pinned(self.store, self.run, record.id):
+            return
+        self.store.delete([self._keys.commit(record.seq)])
+        raise RunBusy(
+            f"Another process took over the run {self.run!r} while step {record.step} was being "
+            "saved by this one. That step was not saved; the other's checkpoints, and those that "
+            "were committed before, are intact. Give one of the two runs another name.",
             run=self.run,
             step=record.step,
         )

@@ -22,6 +22,7 @@ from holdfast.plan.layout import Layout, align, plan_layout
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
 from holdfast.state.paths import Patterns
+from holdfast.store.recipe import Recipe
 
 _log = logging.getLogger("holdfast")
 _ARENA_STEP = 1 << 20
@@ -31,7 +32,7 @@ class Saver:
     """Takes snapshots and hands them on. Holds the loop for the copy, and for a free arena.
 
     Args:
-        location: Of the store.
+        store: How the persister opens the store.
         run: Name of the run.
         keep: Policies of retention, as text.
         in_flight: How many snapshots may be under way.
@@ -41,7 +42,7 @@ class Saver:
 
     def __init__(
         self,
-        location: str,
+        store: Recipe,
         run: str,
         *,
         keep: list[str],
@@ -50,7 +51,7 @@ class Saver:
         zero_stall: bool = False,
     ) -> None:
         self._run = run
-        self.client = PersisterClient(location, run, keep, nice)
+        self.client = PersisterClient(store, run, keep, nice)
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
         self._incarnation = jobs.new_id()

@@ -26,24 +26,20 @@ _log = logging.getLogger("holdfast")
 FORMAT = 1
 PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
 
-Location = str | os.PathLike[str]
+Location = str | os.PathLike[str] | ObjectStore
 
 
-def open_store(location: Location, *, create: bool) -> LocalStore:
+def open_store(location: Location, *, create: bool) -> ObjectStore:
     """Open the store at a location, making it first if asked to.
+
+    Where the location is an ``ObjectStore`` already, only its marker is looked at, or made.
 
     Raises:
         NotFound: There is no store, and ``create`` is False.
         StoreTooNew: A newer version of holdfast made it.
         StoreUnavailable: The location is a file, or may not be read or written.
     """
-    check_location(location)
-    store = LocalStore(location)
-    if os.path.exists(store.location) and not os.path.isdir(store.location):
-        raise StoreUnavailable(
-            f"{store.location!r} is a file; a store is a folder. Nothing was changed.",
-            path=store.location,
-        )
+    store = objects_at(location)
     try:
         check(store)
     except ChunkMissing:
@@ -52,7 +48,7 @@ def open_store(location: Location, *, create: bool) -> LocalStore:
         _make(store)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
-            raise
+            raise _may_be_anything(store) from error
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
         if create:
@@ -62,10 +58,33 @@ def open_store(location: Location, *, create: bool) -> LocalStore:
     return store
 
 
+def objects_at(location: Location) -> ObjectStore:
+    """Return what holds the objects at a location, whether or not there are any.
+
+    Raises:
+        UsageError: It is no location.
+        StoreUnavailable: It is a file.
+    """
+    place = check_location(location)
+    if isinstance(place, ObjectStore):
+        return place
+    store = LocalStore(place)
+    if os.path.exists(store.location) and not os.path.isdir(store.location):
+        raise StoreUnavailable(
+            f"{store.location!r} is a file; a store is a folder. Nothing was changed.",
+            path=store.location,
+        )
+    return store
+
+
 def check_location(location: object) -> Location:
     """Return location if it can be a store's, else raise UsageError."""
+    if isinstance(location, ObjectStore):
+        return location
     if not isinstance(location, str | os.PathLike):
-        raise UsageError(f"A store's location is a path, not a {type(location).__name__}.")
+        raise UsageError(
+            f"A store's location is a path or an ObjectStore, not a {type(location).__name__}."
+        )
     if isinstance(location, str) and "://" in location:
         raise UsageError(
             f"{location!r} is a URL; this version of holdfast keeps stores in folders only."
@@ -75,15 +94,25 @@ def check_location(location: object) -> Location:
     return location
 
 
-def _explain_absence(store: LocalStore) -> None:
-    if not os.path.isdir(store.location):
-        raise NotFound(f"There is no store at {store.location!r}.", path=store.location)
-    if not store.folders(RUNS_PREFIX):
+def _explain_absence(store: ObjectStore) -> None:
+    # The runs are what counts; the marker can be written again by the next save.
+    if store.folders(RUNS_PREFIX):
+        return
+    if isinstance(store, LocalStore) and os.path.isdir(store.location):
         raise NotFound(
             f"{store.location!r} is a folder but no holdfast store: it has no {MARKER_KEY}.",
             path=store.location,
         )
-    # The runs are what counts; the marker can be written again by the next save.
+    raise NotFound(f"There is no store at {store.location!r}.", path=store.location)
+
+
+def _may_be_anything(store: ObjectStore) -> ManifestDamaged:
+    return ManifestDamaged(
+        f"{store.location!r} has a damaged marker ({MARKER_KEY}) and no runs, so that it may be no "
+        "store at all. Nothing was changed. If nobody else needs that file, delete it and save "
+        "again.",
+        record=MARKER_KEY,
+    )
 
 
 def check(store: ObjectStore) -> None:

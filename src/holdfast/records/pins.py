@@ -4,6 +4,11 @@ A save first puts its pin, then looks whether its parent is still listed. Who re
 unlists, then looks at the pins. Whichever order the two come in, one sees the other: either the
 save finds its parent gone and does not build on it, or the sweep finds the pin and spares what
 the parent had.
+
+Who begins to write a run takes the pins away that are there, since their writers must be dead,
+and then looks at the commits. A writer that was not dead looks for its pin after its commit:
+either the pin is still there, and whoever takes it away sees the commit, or it takes the commit
+back.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from dataclasses import dataclass
 
 from holdfast.errors import ChunkMissing
 from holdfast.format.names import RunKeys, last_component
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 
 
@@ -25,10 +31,17 @@ class Pin:
 
 
 def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
-    """Announce a save."""
+    """Announce a save; all see it when this returns."""
     data = json.dumps({"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}).encode()
     # A pin need not outlive its writer, so no power cut either.
-    store.put_hint(RunKeys(run).pin(pin.checkpoint_id), data)
+    key = RunKeys(run).pin(pin.checkpoint_id)
+    store.put_hint(key, data)
+    wait_until_seen(store, key)
+
+
+def is_pinned(store: ObjectStore, run: str, checkpoint_id: str) -> bool:
+    """Say whether the pin of a save is still there."""
+    return store.exists(RunKeys(run).pin(checkpoint_id))
 
 
 def delete_pin(store: ObjectStore, run: str, checkpoint_id: str) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records.processes import is_alive
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectInfo, ObjectStore
 
 # A removal takes moments. One that is older was left behind, on whatever machine.
@@ -41,6 +42,7 @@ def announced(store: ObjectStore, run: str, checkpoint_ids: Sequence[str]) -> It
             for key in keys:
                 # A removal need not outlive its process, so no power cut either.
                 store.put_hint(key, who)
+                wait_until_seen(store, key)
         yield
     finally:
         _ours.difference_update(keys)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from holdfast.errors import DataError
 from holdfast.format import envelope
 from holdfast.format.names import RunKeys, check_tag, last_component
+from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 
 PAYLOAD_TYPE = "application/vnd.holdfast.tag+json"
@@ -24,7 +25,9 @@ class Tag:
 def put_tag(store: ObjectStore, run: str, name: str, checkpoint_id: str) -> None:
     """Let a tag name a checkpoint; one that named another moves, in one step."""
     payload = {"run": run, "tag": check_tag(name), "id": checkpoint_id}
-    store.put(RunKeys(run).tag(name), envelope.wrap(PAYLOAD_TYPE, payload))
+    key = RunKeys(run).tag(name)
+    store.put(key, envelope.wrap(PAYLOAD_TYPE, payload))
+    wait_until_seen(store, key)
 
 
 def delete_tag(store: ObjectStore, run: str, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -81,8 +81,12 @@ class StoreLock(Protocol):
         ...
 
 
+@runtime_checkable
 class ObjectStore(Protocol):
-    """A place that holds objects. All methods may be called from several threads at once."""
+    """A place that holds objects. All methods may be called from several threads at once.
+
+    ``location`` says in words where it is; two stores of one location hold the same objects.
+    """
 
     location: str
 

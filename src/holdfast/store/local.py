@@ -22,6 +22,7 @@ from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailabl
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
 
 DIR_MODE, FILE_MODE = 0o700, 0o600
@@ -48,6 +49,9 @@ class LocalStore:
         self.location = os.path.abspath(os.fspath(root))
         self._synced: set[str] = set()
         self._lock = threading.Lock()
+
+    def recipe(self) -> Recipe:
+        return Recipe("holdfast.store.local:LocalStore", {"root": self.location})
 
     # --- writing ---
 
@@ -134,6 +138,10 @@ class LocalStore:
         try:
             direct.write_all(fd, [memoryview(data)])
             os.fsync(fd)
+        except BaseException:
+            # Nobody else can have made it: what is torn by an error need not stay.
+            _forget(final)
+            raise
         finally:
             os.close(fd)
         self._sync_folders({os.path.dirname(final)})

@@ -17,7 +17,7 @@ from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, RestoreIn
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
-from holdfast.store.memory import BytesReader, MemoryStore
+from holdfast.testing.memory import BytesReader, MemoryStore
 
 
 def content(n: int, seed: int) -> bytes:

@@ -12,7 +12,7 @@ from holdfast.chunks.undo import Undo
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
-from holdfast.store.memory import MemoryStore
+from holdfast.testing.memory import MemoryStore
 
 SIZES = [1, 4095, 4096, 256 << 10, (256 << 10) + 1, 3 << 20]
 

@@ -16,7 +16,7 @@ from holdfast.format.digests import check, digest
 from holdfast.plan import packs
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.store.contract import Buffer, Staged
-from holdfast.store.memory import MemoryStore
+from holdfast.testing.memory import MemoryStore
 
 
 def layout_of(lengths: Sequence[int]) -> Layout:

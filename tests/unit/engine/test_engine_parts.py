@@ -195,7 +195,7 @@ def test_errors_keep_their_class_across_processes() -> None:
         if cls.__module__ == "holdfast.errors":
             found = error_of_kind(cls.kind, "text", {"step": 3})
             assert type(found) is cls and str(found) == "text"
-    assert type(error_of_kind("unheard-of", "text")) is SaveFailed
+    assert type(error_of_kind("unheard-of", "text", {})) is SaveFailed
 
 
 def test_a_ledger_tells_each_error_once() -> None:

@@ -108,8 +108,10 @@ def test_a_damaged_marker_is_told_and_written_anew(
 def test_a_folder_with_a_damaged_marker_and_no_runs_may_be_anything(tmp_path: Path) -> None:
     (tmp_path / MARKER_KEY).write_text("{}")
     for create in (True, False):
-        with pytest.raises(ManifestDamaged):
+        with pytest.raises(ManifestDamaged, match="delete it and save again"):
             marker.open_store(tmp_path, create=create)
+    (tmp_path / MARKER_KEY).unlink()
+    marker.open_store(tmp_path, create=True)
 
 
 # --- commits ---

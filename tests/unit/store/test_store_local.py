@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,3 +359,24 @@ def test_new_objects_without_hard_links(store: LocalStore, monkeypatch: pytest.M
     assert store.get("runs/a") == b"first"
     assert files_below(Path(store.location)) == ["runs/a"]
     assert stat.S_IMODE(Path(store.location, "runs/a").stat().st_mode) == 0o600
+
+
+def test_an_error_without_hard_links_leaves_no_torn_object(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def fsync(fd: int, real: Any = os.fsync) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        if synced[-1].endswith("runs/a"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd)
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(NoSpace):
+        store.put_new("runs/a", b"first")
+    assert files_below(Path(store.location)) == []

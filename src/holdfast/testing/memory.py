@@ -1,7 +1,8 @@
-"""A store in the memory of this process: the contract and nothing else, for tests and trials."""
+"""A store in the memory of this process: the contract and nothing else."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from typing import final
 
 from holdfast.errors import ChunkDamaged, ChunkMissing, UsageError
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
+
+_counter = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,21 @@ class StagedBytes(Staged):
 class MemoryStore:
     """Objects in a dict, as durable as the process. Each store is one of its own."""
 
-    def __init__(self, location: str = "memory:") -> None:
-        self.location = location
+    def __init__(self) -> None:
+        self.location = f"memory:{next(_counter)}"
         self._objects: dict[str, tuple[bytes, float]] = {}
         self._locks: dict[str, MemoryLockState] = {}
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
+    def clone(self) -> MemoryStore:
+        """Return a new store with the objects that this one has now."""
+        other = MemoryStore()
+        with self._lock:
+            other._objects = dict(self._objects)
+        return other
 
     def create(self) -> None:
         """Do nothing: it is there."""

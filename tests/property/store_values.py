@@ -1,0 +1,52 @@
+"""What the model of a store is made of, and the strategies that everything is drawn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from holdfast.policy import keep
+
+SIZES = {"large": 400_000, "medium": 70_000, "small": 300}
+RUNS = ("r", "a/b")
+
+Content = dict[str, int]
+
+
+def tree_of(content: Content) -> dict[str, Any]:
+    """A state in which equal seeds mean equal bytes, each leaf in a chunk of its own."""
+    return {
+        name: np.random.default_rng(seed).integers(0, 256, SIZES[name], np.uint8)
+        for name, seed in content.items()
+    } | {"seeds": dict(content)}
+
+
+@dataclasses.dataclass
+class Saved:
+    """What the model knows of a checkpoint."""
+
+    id: str
+    step: int
+    content: Content
+    loss: float
+
+
+# Few seeds, so that much is shared.
+contents = st.fixed_dictionaries(
+    {"large": st.integers(0, 1)}, optional={"medium": st.integers(0, 1), "small": st.integers(0, 2)}
+)
+runs = st.sampled_from(RUNS)
+steps = st.integers(0, 6)
+losses = st.sampled_from([0.5, 0.25, -1.0, math.nan, math.inf])
+policies = st.sampled_from(
+    [keep.last(1), keep.last(3), keep.best("loss"), keep.every(steps=3), keep.tagged(), keep.all()]
+)
+tag_names = st.sampled_from(["best", "v1", "a/b"]).map(lambda n: f"t {n}")
+picks = st.integers(0, 99)
+tags = st.none() | tag_names
+numbers = st.integers(0, 60)
+moments = st.sampled_from(["before", "within", "after"])
