@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, testing
+    from holdfast import data, errors, foreign, testing
     from holdfast.checkpointer import Checkpointer
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
@@ -41,7 +41,7 @@ _HOMES = {
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
 }
-_MODULES = ("data", "errors", "testing")
+_MODULES = ("data", "errors", "foreign", "testing")
 
 __all__ = [
     "CheckpointInfo",
@@ -55,6 +55,7 @@ __all__ = [
     "data",
     "errors",
     "every",
+    "foreign",
     "keep",
     "load",
     "on",

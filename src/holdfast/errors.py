@@ -68,6 +68,12 @@ class StoreTooNew(DataError):
     kind = "store-too-new"
 
 
+class LinkInStore(DataError):
+    """A symbolic link is where a store has an object or a folder; none is followed."""
+
+    kind = "link-in-store"
+
+
 class RestoreIncomplete(DataError):
     """An object of the state refused its values after others had taken theirs."""
 
@@ -78,6 +84,12 @@ class PickleMalformed(DataError):
     """A pickle that ends too soon, or makes no sense; ``program`` is what it does until there."""
 
     kind = "pickle-malformed"
+
+
+class ForeignRefused(DataError):
+    """Someone's file asks for more than arrays and plain values; nothing of it was run or kept."""
+
+    kind = "foreign-refused"
 
 
 class ForeignDamaged(DataError):

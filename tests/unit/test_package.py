@@ -13,8 +13,8 @@ from holdfast.errors import HoldfastError, Mismatch
 
 NAMES = {
     *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
-    *("__version__", "data", "errors", "every", "keep", "load", "on", "register_codec", "save"),
-    "testing",
+    *("__version__", "data", "errors", "every", "foreign", "keep", "load", "on"),
+    *("register_codec", "save", "testing"),
 }
 
 

@@ -95,6 +95,14 @@ class Window(io.RawIOBase):
         """Return the place in the window."""
         return self._at
 
+    def read(self, nbytes: int = -1) -> bytes:
+        """Return what follows, up to so many bytes; room is made for what there is only."""
+        left = max(0, self._end - self._begin - self._at)
+        self._file.seek(self._begin + self._at)
+        data = self._file.read(left if nbytes < 0 else min(nbytes, left))
+        self._at += len(data)
+        return data
+
     def readinto(self, into: bytearray) -> int:  # type: ignore[override]
         """Fill into with what follows; return how many bytes there were."""
         self._file.seek(self._begin + self._at)

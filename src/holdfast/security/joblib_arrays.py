@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from math import prod
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from holdfast.errors import PickleMalformed
+from holdfast.security.numpy_types import array_shape, numpy_dtype
 from holdfast.security.pickle_machine import Call, Global, Items, Program, follow
+from holdfast.security.pickle_opcodes import MOST_BYTES, Bulk
 
+WRAPPER = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
 _DEPTH = 20
-_WRAPPER = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
 
 
-def skip_array(built: object, file: BinaryIO, program: Program) -> None:
+def skip_array(built: object, file: BinaryIO, program: Program, depth: int = 0) -> None:
     """Move a file on past the bytes of an array, if what was built announces one.
 
-    An array of objects is another pickle; it becomes part of the program.
+    Where they are is noted in what the array would be filled with: a ``Bulk``, or what an array of
+    objects holds, which is another pickle, and becomes part of the program.
 
     Raises:
         ValueError: What is announced makes no sense.
     """
-    if not isinstance(built, Call) or built.function != _WRAPPER or built.state is None:
+    if not isinstance(built, Call) or built.function != WRAPPER or built.state is None:
         return
-    state = dict(_pairs(built.state))
-    dtype = _dtype(state.get("dtype"))
-    if dtype.hasobject or _has_objects(state.get("dtype")):
-        inner = follow(file, skip_array)
-        program.imports += inner.imports
-        program.calls += inner.calls
+    shape, dtype = described(built)
+    if dtype.hasobject:
+        if depth > _DEPTH:
+            raise ValueError("arrays of objects that are too deep")
+        built.filled.append(_follow_inner(file, program, depth + 1))
         return
-    shape = state.get("shape")
-    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError("an array without a shape")
-    if state.get("numpy_array_alignment_bytes"):
+    if _state(built).get("numpy_array_alignment_bytes"):
         padding = file.read(1)
         file.seek(file.tell() + (padding[0] if padding else 0))
-    nbytes = dtype.itemsize
-    for n in shape:
-        nbytes *= n
-    file.seek(file.tell() + nbytes)
+    begin, nbytes = file.tell(), prod(shape) * dtype.itemsize
+    if nbytes > MOST_BYTES:
+        raise ValueError("an array larger than any file")
+    file.seek(begin + nbytes)
+    built.filled.append(Bulk(begin, nbytes))
 
 
-def _has_objects(value: object, depth: int = 0) -> bool:
-    """Say whether the description of a type, however deep, has one of objects in it."""
-    if depth > _DEPTH:
-        raise ValueError("a type that is too deep")
-    if isinstance(value, Call):
-        is_object = bool(value.args) and isinstance(value.args[0], str) and "O" in value.args[0]
-        return is_object or _has_objects(value.state, depth + 1)
-    if isinstance(value, Items):
-        return any(_has_objects(item, depth + 1) for pair in value.pairs for item in pair)
-    if isinstance(value, list | tuple):
-        return any(_has_objects(item, depth + 1) for item in value)
-    return False
+def _follow_inner(file: BinaryIO, program: Program, depth: int) -> object:
+    malformed = ""
+    try:
+        inner = follow(file, lambda b, f, p: skip_array(b, f, p, depth))
+    except PickleMalformed as error:
+        inner, malformed = cast(Program, error.facts["program"]), error.message
+    # What it does until it breaks off is told, too.
+    program.imports += inner.imports
+    program.calls += inner.calls
+    if malformed:
+        raise ValueError(f"in an array of objects: {malformed}")
+    return inner.result
 
 
-def _pairs(state: object) -> list[tuple[object, object]]:
-    if not isinstance(state, Items):
+def described(wrapper: Call) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of the array that a wrapper announces, or raise ValueError."""
+    state = _state(wrapper)
+    return array_shape(state.get("shape")), numpy_dtype(state.get("dtype"))
+
+
+def is_fortran(wrapper: Call) -> bool:
+    """Say whether an array's bytes are in the order of columns."""
+    return _state(wrapper).get("order") == "F"
+
+
+def _state(wrapper: Call) -> dict[str, object]:
+    if not isinstance(wrapper.state, Items):
         raise ValueError("an array without a description")
-    return [(key, value) for key, value in state.pairs if isinstance(key, str)]
-
-
-def _dtype(value: object) -> np.dtype[np.generic]:
-    if not isinstance(value, Call) or not value.args or not isinstance(value.args[0], str):
-        raise ValueError("an array without a type")
-    return np.dtype(value.args[0])
+    return {key: value for key, value in wrapper.state.pairs if isinstance(key, str)}

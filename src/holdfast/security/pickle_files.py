@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import numpy as np
-
 from holdfast.errors import PickleMalformed, StoreUnavailable
 from holdfast.security.archives import Window, decompressed, zip_windows
+from holdfast.security.array_headers import read_header
 from holdfast.security.joblib_arrays import skip_array
 from holdfast.security.pickle_machine import Program, follow
 from holdfast.security.pickle_verdicts import Finding, Level, judge, level_of
@@ -31,6 +30,7 @@ NOTHING = "no format that is known"
 _HEADER_BYTES = 100 << 20
 # What an archive may hold that somebody would take out and load.
 _LOADED = (".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npz", ".zip", ".gz", ".bz2", ".xz", ".tar")
+_NAMED = (*_LOADED, ".pkl", ".pickle", ".npy", ".distcp", ".metadata", ".safetensors")
 _DEPTH = 4
 
 
@@ -83,6 +83,11 @@ def scan_file(path: Path) -> FileScan:
     except OSError as error:
         raise StoreUnavailable(f"{str(path)!r} cannot be read: {error}.", path=str(path)) from error
     return FileScan(str(path), kind, tuple(pickles))
+
+
+def is_named_like_one(name: str) -> bool:
+    """Say whether somebody would take a file of that name for a checkpoint."""
+    return name.lower().endswith(_NAMED)
 
 
 def _scan(file: BinaryIO, size: int, depth: int = 0) -> tuple[str, list[PickleScan]]:
@@ -210,15 +215,8 @@ def _nested(data: io.BytesIO, name: str, depth: int) -> Iterator[PickleScan]:
 def _array(file: BinaryIO, name: str) -> list[PickleScan]:
     """Return the pickle of an array of objects; other arrays have none."""
     try:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read is None:
-            return [PickleScan(name, (), f"It is an array file of version {version}.")]
-        _, _, dtype = read(file)
-    except (ValueError, TypeError, SyntaxError) as error:
+        _, _, dtype = read_header(file)
+    except ValueError as error:
         return [PickleScan(name, (), f"It is no array file: {error}.")]
     return _plain(file, name) if dtype.hasobject else []
 

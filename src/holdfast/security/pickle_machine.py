@@ -7,12 +7,12 @@ Nothing is imported, nothing is called; memory is bounded by the length of the p
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from holdfast.errors import PickleMalformed
+from holdfast.security.pickle_opcodes import opcodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,19 @@ class Call:
             ``change`` where attributes would be changed of something that was not made here.
         function: What would be called, filled or changed; a ``Global``, or what a call gave.
         args: With what.
+        named: With what by name, if anything.
         state: What ``__setstate__`` or ``__dict__`` of the result would be given, if anything.
+        filled: Items that would be put into the result by its own methods.
         position: Where in the file, in bytes.
     """
 
     how: str
     function: object
-    args: list[object]
+    args: Sequence[object]
     position: int
+    named: object = None
     state: object = None
+    filled: list[object] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,16 @@ class Items:
     pairs: list[tuple[object, object]] = field(default_factory=list)
 
 
+class Members(list[object]):
+    """A set in the making, whose members need not be hashable here."""
+
+
+class FrozenMembers(tuple[object, ...]):
+    """A frozen set."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Program:
     """What a pickle would have done, in order.
@@ -68,63 +82,54 @@ class Program:
         result: What it would give, with stand-ins.
         imports: What it would import, with positions in bytes.
         calls: What it would call.
+        asked: What it would ask its loader for.
         end: Position behind it.
     """
 
     result: object = None
     imports: list[tuple[Global, int]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    asked: list[Persistent] = field(default_factory=list)
     end: int = 0
 
 
 # Called after every BUILD with what was built; may move the file on, past bytes between opcodes.
 AfterBuild = Callable[[object, BinaryIO, Program], None]
 
-_READ_BYTES = 1 << 20
+# More steps than any checkpoint has; each makes an object of some dozens of bytes at most.
+MOST_STEPS = 50_000_000
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _IGNORED = {"PROTO", "FRAME", "READONLY_BUFFER"}
 
 
-def follow(file: BinaryIO, after_build: AfterBuild | None = None) -> Program:
+def follow(
+    file: BinaryIO, after_build: AfterBuild | None = None, *, most_steps: int = MOST_STEPS
+) -> Program:
     """Follow the pickle that begins where the file is.
+
+    Args:
+        file: Open for reading; sought forwards only.
+        after_build: Called after every BUILD.
+        most_steps: A pickle of more opcodes is not followed to its end.
 
     Raises:
         PickleMalformed: It is no whole pickle.
     """
     machine = _Machine(file, after_build)
     try:
-        for name, argument, position in _opcodes(_Careful(file)):
-            if machine.step(name, argument, position):
+        for count, opcode in enumerate(opcodes(file)):
+            if count == most_steps:
+                raise ValueError(f"it has more than {most_steps} steps")
+            if machine.step(opcode.name, opcode.argument, opcode.position):
                 machine.program.end = file.tell()
                 return machine.program
-    except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         raise PickleMalformed(
             f"The pickle is malformed: {reason}.", program=machine.program
         ) from None
     raise PickleMalformed("The pickle ends before its end.", program=machine.program)
-
-
-class _Careful:
-    """A file that does not make room for what is only announced."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.tell, self.readline, self._read = file.tell, file.readline, file.read
-
-    def read(self, nbytes: int) -> bytes:
-        if nbytes <= _READ_BYTES:
-            return self._read(nbytes)
-        pieces = []
-        while nbytes > 0 and (piece := self._read(min(nbytes, _READ_BYTES))):
-            pieces.append(piece)
-            nbytes -= len(piece)
-        return b"".join(pieces)
-
-
-def _opcodes(file: _Careful) -> Iterator[tuple[str, object, int]]:
-    for opcode, argument, position in pickletools.genops(cast(BinaryIO, file)):
-        yield opcode.name, argument, position or 0
 
 
 class _Machine:
@@ -160,11 +165,13 @@ class _Machine:
         elif name.startswith("EXT"):
             self._import("copyreg", f"extension {argument}", position)
         elif name == "PERSID":
-            self._stack.append(Persistent(argument))
+            self._ask(argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name])
-        elif name in ("EMPTY_LIST", "EMPTY_SET"):
+        elif name == "EMPTY_LIST":
             self._stack.append([])
+        elif name == "EMPTY_SET":
+            self._stack.append(Members())
         elif name == "EMPTY_TUPLE":
             self._stack.append(())
         elif name == "EMPTY_DICT":
@@ -192,10 +199,15 @@ class _Machine:
         self._memo[len(self._memo)] = self._stack[-1]
 
     def _on_next_buffer(self, position: int) -> None:
-        self._stack.append(Persistent("buffer"))
+        self._ask("buffer")
 
     def _on_binpersid(self, position: int) -> None:
-        self._stack.append(Persistent(self._stack.pop()))
+        self._ask(self._stack.pop())
+
+    def _ask(self, key: object) -> None:
+        found = Persistent(key)
+        self.program.asked.append(found)
+        self._stack.append(found)
 
     # --- containers ---
 
@@ -215,7 +227,7 @@ class _Machine:
         self._stack.append(self._pop_mark())
 
     def _on_frozenset(self, position: int) -> None:
-        self._stack.append(tuple(self._pop_mark()))
+        self._stack.append(FrozenMembers(self._pop_mark()))
 
     def _on_dict(self, position: int) -> None:
         self._stack.append(Items(_pairs(self._pop_mark())))
@@ -242,14 +254,19 @@ class _Machine:
             target.extend(items)
         else:
             # Methods of the object would be called: extend, append, add.
-            self.program.calls.append(Call("fill", target, items, position))
+            self._fill(target, items, position)
 
     def _update(self, items: list[object], position: int) -> None:
         target = self._stack[-1]
         if isinstance(target, Items):
             target.pairs.extend(_pairs(items))
         else:
-            self.program.calls.append(Call("fill", target, items, position))
+            self._fill(target, _pairs(items), position)
+
+    def _fill(self, target: object, items: Sequence[object], position: int) -> None:
+        if isinstance(target, Call):
+            target.filled.extend(items)
+        self.program.calls.append(Call("fill", target, items, position))
 
     # --- imports and calls ---
 
@@ -260,14 +277,14 @@ class _Machine:
 
     def _on_reduce(self, position: int) -> None:
         function, arguments = self._pop(2)
-        self._call(function, _as_list(arguments), position)
+        self._call(function, _as_arguments(arguments), position)
 
     def _on_newobj(self, position: int) -> None:
         self._on_reduce(position)
 
     def _on_newobj_ex(self, position: int) -> None:
         function, arguments, named = self._pop(3)
-        self._call(function, [*_as_list(arguments), named], position)
+        self._call(function, _as_arguments(arguments), position).named = named
 
     def _on_obj(self, position: int) -> None:
         function, *arguments = self._pop_mark()
@@ -289,10 +306,11 @@ class _Machine:
         self.program.imports.append((found, position))
         self._stack.append(found)
 
-    def _call(self, function: object, arguments: list[object], position: int) -> None:
+    def _call(self, function: object, arguments: Sequence[object], position: int) -> Call:
         call = Call("call", function, arguments, position)
         self.program.calls.append(call)
         self._stack.append(call)
+        return call
 
     # --- helpers ---
 
@@ -320,9 +338,10 @@ def _pairs(items: list[object]) -> list[tuple[object, object]]:
     return list(zip(items[::2], items[1::2], strict=True))
 
 
-def _as_list(arguments: object) -> list[object]:
-    # What is no tuple comes from elsewhere: the call would fail, or hide what it is given.
-    return list(arguments) if isinstance(arguments, tuple) else [arguments]
+def _as_arguments(arguments: object) -> Sequence[object]:
+    # Not copied, since any number of calls may be given the same. What is no tuple comes from
+    # elsewhere: the call would fail, or hide what it is given.
+    return arguments if isinstance(arguments, tuple) else (arguments,)
 
 
 def _as_int(argument: object) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol
 
 from holdfast.security.pickle_machine import Call, Global, Items, Persistent, Program
@@ -20,12 +21,12 @@ _SAFE_NAMES: dict[str, frozenset[str]] = {
     for module, names in {
         "builtins": "set frozenset complex bytearray bytes int float bool str list dict tuple "
         "slice range object",
-        "__builtin__": "set frozenset complex bytearray int float bool str list dict tuple slice "
-        "long unicode xrange object",
+        "__builtin__": "set frozenset complex bytearray bytes int float bool str list dict tuple "
+        "slice long unicode xrange object",
         "collections": "OrderedDict defaultdict deque Counter",
         "_codecs": "encode",
         "datetime": "datetime date time timedelta timezone",
-        "zoneinfo": "ZoneInfo._unpickle",
+        "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
         "decimal": "Decimal",
         "fractions": "Fraction",
         "uuid": "UUID SafeUUID",
@@ -130,8 +131,12 @@ _KNOWN_BAD: tuple[tuple[str, str], ...] = (
     (r"copyreg\.extension .*", "calls what a registry of extensions has"),
 )
 _BAD = [(re.compile(pattern), words) for pattern, words in _KNOWN_BAD]
+_GETATTR = (Global("builtins", "getattr"), Global("__builtin__", "getattr"))
+_ZONE = (Global("zoneinfo", "ZoneInfo"), "_unpickle")
+_MOST_FINDINGS = 1000
 _SHOWN_CHARS = 200
 _SHOWN_DEPTH = 4
+_SHOWN_BITS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +150,18 @@ class Finding:
 
 def judge(program: Program) -> list[Finding]:
     """Return what a program would do besides building arrays and plain values, worst first."""
-    findings = [*_judge_calls(program.calls)]
     told = {id(call.function) for call in program.calls if isinstance(call.function, Global)}
-    findings += [
+    imports = (
         finding
         for found, position in program.imports
         if id(found) not in told and (finding := _judge_import(found, position)) is not None
-    ]
-    return sorted(findings, key=lambda f: (f.level != "dangerous", f.position))
+    )
+    kept: dict[Level, list[Finding]] = {"dangerous": [], "unknown": []}
+    for finding in chain(_judge_calls(program.calls), imports):
+        # Nobody reads more, and a program of millions of calls would take the memory of them all.
+        if len(kept[finding.level]) < _MOST_FINDINGS:
+            kept[finding.level].append(finding)
+    return [f for found in kept.values() for f in sorted(found, key=lambda f: f.position)]
 
 
 class Judged(Protocol):
@@ -180,24 +189,38 @@ def is_safe(found: Global) -> bool:
     return bool(_NUMPY_CORE.fullmatch(found.module)) and found.name in _NUMPY_BUILDERS
 
 
+def called(function: object) -> object:
+    """Return what is called, a class's own method by its whole name.
+
+    Python pickles one by ``getattr``, with which anything else can be reached as well.
+    """
+    if isinstance(function, Call) and function.function in _GETATTR and function.how == "call":
+        is_zone = function.named is None and tuple(function.args) == _ZONE
+        return Global("zoneinfo", "ZoneInfo._unpickle") if is_zone else function
+    return function
+
+
 def _judge_calls(calls: Sequence[Call]) -> Iterator[Finding]:
     for call in calls:
+        if isinstance(called(call), Global):
+            continue
+        function = called(call.function)
         if call.how == "change":
-            what = f"changes attributes of {_text(call.function)}"
+            what = f"changes attributes of {shown(call.function)}"
             yield Finding("dangerous", what, call.position)
-        elif isinstance(call.function, Global):
-            if is_safe(call.function):
+        elif isinstance(function, Global):
+            if is_safe(function):
                 continue
-            level, words = _words(call.function)
-            yield Finding(level, f"{words}: {_text(call)}", call.position)
+            level, words = _words(function)
+            yield Finding(level, f"{words}: {shown(call)}", call.position)
         elif isinstance(call.function, Persistent):
             # As whole modules in PyTorch's old files: the class was imported for it.
-            yield Finding("unknown", f"calls {_text(call.function.key)}", call.position)
+            yield Finding("unknown", f"calls {shown(call.function.key)}", call.position)
         elif call.how == "call":
-            what = f"calls what another call gave: {_text(call)}"
+            what = f"calls what another call gave: {shown(call)}"
             yield Finding("dangerous", what, call.position)
         elif not (isinstance(call.function, Call) and _is_safe_call(call.function)):
-            yield Finding("unknown", f"puts items into {_text(call.function)}", call.position)
+            yield Finding("unknown", f"puts items into {shown(call.function)}", call.position)
 
 
 def _is_safe_call(call: Call) -> bool:
@@ -221,7 +244,7 @@ def _words(found: Global) -> tuple[Level, str]:
     return "unknown", "imports code of a package and calls it"
 
 
-def _text(value: object, depth: int = 0) -> str:
+def shown(value: object, depth: int = 0) -> str:
     """Return a value as people write it in Python, cut where it is long or deep."""
     text = _full_text(value, depth) if depth < _SHOWN_DEPTH else "…"
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
@@ -231,18 +254,22 @@ def _full_text(value: object, depth: int) -> str:
     if isinstance(value, Global):
         return str(value)
     if isinstance(value, Call):
-        arguments = ", ".join(_text(argument, depth + 1) for argument in value.args[:4])
-        return f"{_text(value.function, depth + 1)}({arguments})"
+        given = value.args[:4] if value.named is None else (*value.args[:3], value.named)
+        arguments = ", ".join(shown(argument, depth + 1) for argument in given)
+        return f"{shown(value.function, depth + 1)}({arguments})"
     if isinstance(value, Persistent):
         return "…"
     if isinstance(value, Items):
         inside = ", ".join(
-            f"{_text(k, depth + 1)}: {_text(v, depth + 1)}" for k, v in value.pairs[:4]
+            f"{shown(k, depth + 1)}: {shown(v, depth + 1)}" for k, v in value.pairs[:4]
         )
         return f"{{{inside}}}"
     if isinstance(value, list | tuple):
-        inside = ", ".join(_text(item, depth + 1) for item in value[:4])
+        inside = ", ".join(shown(item, depth + 1) for item in value[:4])
         return f"[{inside}]" if isinstance(value, list) else f"({inside})"
     if isinstance(value, str | bytes | bytearray):
         return repr(value[:_SHOWN_CHARS])
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        # Python refuses to write longer ones.
+        return f"<an integer of {value.bit_length()} bits>"
     return repr(value)[:_SHOWN_CHARS]

@@ -1,0 +1,68 @@
+"""What was read of a foreign file: a tree of arrays and plain values."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from holdfast.foreign.arrays import ForeignArray
+from holdfast.foreign.build import Replaced
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTree:
+    """A foreign file as arrays and plain values.
+
+    Attributes:
+        path: The file or folder.
+        kind: Its format, in words.
+        root: The tree: dicts, lists, tuples, sets and plain values, with a ``ForeignArray`` for
+            each array or tensor.
+        replaced: What became another kind of value than its maker had.
+    """
+
+    path: str
+    kind: str
+    root: object
+    replaced: tuple[Replaced, ...] = ()
+
+    def arrays(self) -> Iterator[tuple[str, ForeignArray]]:
+        """Yield the arrays with their places in the tree, in order."""
+        yield from _arrays(self.root, "")
+
+    def numpy(self) -> object:
+        """Return the tree with every array in memory, tied ones once."""
+        known: dict[int, object] = {}
+
+        def in_memory(array: ForeignArray) -> object:
+            if id(array) not in known:
+                known[id(array)] = array.numpy()
+            return known[id(array)]
+
+        return replaced_arrays(self.root, in_memory)
+
+
+def _arrays(value: object, path: str) -> Iterator[tuple[str, ForeignArray]]:
+    if isinstance(value, ForeignArray):
+        yield path, value
+        return
+    pairs = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list | tuple):
+        pairs = enumerate(value)  # type: ignore[assignment]
+    for key, inner in pairs:
+        yield from _arrays(inner, f"{path}/{key}" if path else str(key))
+
+
+def replaced_arrays(value: object, make: Callable[[ForeignArray], object]) -> object:
+    """Return a tree with something else in the place of each array."""
+    if isinstance(value, ForeignArray):
+        return make(value)
+    if isinstance(value, dict):
+        pairs = ((key, replaced_arrays(inner, make)) for key, inner in value.items())
+        return OrderedDict(pairs) if isinstance(value, OrderedDict) else dict(pairs)
+    if isinstance(value, list):
+        return [replaced_arrays(inner, make) for inner in value]
+    if isinstance(value, tuple):
+        return tuple(replaced_arrays(inner, make) for inner in value)
+    return value
