@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +33,7 @@ def scan(
         typer.Argument(
             metavar="FILE...",
             help="Checkpoints of others: .pth, .pt, .ckpt, .bin, .pkl, .joblib, .npy, .npz, "
-            ".distcp, .metadata, compressed or not.",
+            ".distcp, .metadata, compressed or not; or folders of them.",
             show_default=False,
         ),
     ],
@@ -40,20 +42,58 @@ def scan(
     """Say what loading a pickle would have done; nothing of it is run.
 
     The exit status is 0 if all files are safe and 1 if one is not: what is not on the list of what
-    builds arrays and plain values counts as not safe.
+    builds arrays and plain values counts as not safe. In a folder, files that are of no format that
+    is known, and do not have the name of one, are passed over.
     """
-    from holdfast.security.pickle_files import scan_file
-
     for path in files:
-        if not path.is_file():
+        if not path.is_file() and not path.is_dir():
             raise NotFound(f"There is no file {str(path)!r}. Nothing was scanned.", path=str(path))
-    found = [scan_file(path) for path in files]
+    found: list[FileScan] = []
+    passed_over: list[str] = []
+    for item, is_passed_over in _scanned(files):
+        if is_passed_over:
+            passed_over.append(item.path)
+        else:
+            found.append(item)
+            if not as_json:
+                _show(item)
     if as_json:
-        output.result_json({"files": [_as_json(item) for item in found]})
-    else:
-        for item in found:
-            _show(item)
+        scans = [_as_json(item) for item in found]
+        output.result_json({"files": scans, "passed_over": passed_over})
+    elif any(path.is_dir() for path in files):
+        _summarise(found, passed_over)
     return 0 if all(item.level == "safe" for item in found) else DataError.exit_code
+
+
+def _scanned(paths: list[Path]) -> Iterator[tuple[FileScan, bool]]:
+    """Yield what was found in each file, and whether it only happens to be in a folder."""
+    from holdfast.security.pickle_files import NOTHING, is_named_like_one, scan_file
+
+    for path in paths:
+        for file in _files_in(path) if path.is_dir() else [path]:
+            found = scan_file(file)
+            yield found, file != path and found.kind == NOTHING and not is_named_like_one(file.name)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder, sorted; what links to a file counts, what links to a folder not.
+
+    A link to a folder may lead round in a circle.
+    """
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _files_in(entry)
+        elif entry.is_file():
+            yield entry
+
+
+def _summarise(found: list[FileScan], passed_over: list[str]) -> None:
+    counts = Counter[str](item.level for item in found)
+    told = [f"{counts[level]} {level}" for level in _STYLES if counts[level]]
+    if passed_over:
+        told.append(f"{len(passed_over)} passed over, of no format that is known")
+    output.say(f"{plural(len(found) + len(passed_over), 'file')}: {', '.join(told) or 'nothing'}")
 
 
 def _show(found: FileScan) -> None:
