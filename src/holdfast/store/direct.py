@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from holdfast.store.links import READ_FLAGS
+
 O_DIRECT = getattr(os, "O_DIRECT", 0)
 BLOCK = 4096
 _IOV_MAX = 1024
@@ -26,7 +28,7 @@ def open_for_writing(path: str, mode: int, *, direct: bool) -> int:
 
 def open_for_reading(path: str, *, direct: bool) -> int:
     """Open a file and return its descriptor, for direct I/O if asked and possible."""
-    return _open(path, os.O_RDONLY | os.O_CLOEXEC, 0, direct)
+    return _open(path, READ_FLAGS, 0, direct)
 
 
 def _open(path: str, flags: int, mode: int, direct: bool) -> int:

@@ -22,6 +22,7 @@ from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailabl
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.links import link_in_store, read_whole, refuse_links
 from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
 
@@ -151,7 +152,7 @@ class LocalStore:
         with _translated("write", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(path, flags, FILE_MODE)
             try:
                 os.write(fd, data)
@@ -162,7 +163,8 @@ class LocalStore:
         with _translated("lock", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
-            return FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            return FileLock(os.open(path, flags, FILE_MODE))
 
     def delete_hint(self, key: str) -> None:
         with _translated("delete", key), suppress(FileNotFoundError):
@@ -181,8 +183,8 @@ class LocalStore:
     # --- reading ---
 
     def get(self, key: str) -> bytes:
-        with _translated("read", key), open(self.path(key), "rb") as file:
-            return file.read()
+        with _translated("read", key):
+            return read_whole(self.path(key), key)
 
     def open(self, key: str) -> FileReader:
         with _translated("read", key):
@@ -206,9 +208,9 @@ class LocalStore:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(entry.path, f"{prefix}{entry.name}/")
-            elif entry.is_file() and not entry.name.startswith(TEMPORARY):
+            elif _is_object(entry):
                 try:
-                    found = entry.stat()
+                    found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
                 yield ObjectInfo(prefix + entry.name, found.st_size, found.st_mtime)
@@ -234,16 +236,21 @@ class LocalStore:
             return shutil.disk_usage(self.location).free
 
     def path(self, key: str) -> str:
-        """Return the file of a key; keys that would leave the store are refused."""
-        parts = key.split("/")
-        if any(part in ("", ".", "..") for part in parts) or "\0" in key:
-            raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
+        """Return the file of a key; keys that would leave the store are refused.
+
+        Raises:
+            LinkInStore: A folder on the way is a symbolic link.
+        """
+        parts = _parts(key)
+        refuse_links(self.location, parts[:-1])
         return os.path.join(self.location, *parts)
 
     # --- folders ---
 
     def _folder(self, prefix: str) -> str:
-        return self.path(prefix.rstrip("/")) if prefix else self.location
+        parts = _parts(prefix.rstrip("/")) if prefix else []
+        refuse_links(self.location, parts)
+        return os.path.join(self.location, *parts)
 
     def _open_temporary(self, key: str, *, large: bool) -> tuple[int, str, str]:
         final = self.path(key)
@@ -332,6 +339,21 @@ def _sync_folder(folder: str) -> None:
         os.close(fd)
 
 
+def _parts(key: str) -> Sequence[str]:
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in key:
+        raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
+    return parts
+
+
+def _is_object(entry: os.DirEntry[str]) -> bool:
+    # A link counts, so that it is found, and told when it is read: what is only passed over, a
+    # sweep would take for nothing.
+    return entry.is_symlink() or (
+        entry.is_file(follow_symlinks=False) and not entry.name.startswith(TEMPORARY)
+    )
+
+
 def _forget(temporary: str) -> None:
     with suppress(OSError):
         os.unlink(temporary)
@@ -358,6 +380,8 @@ def _translated(action: str, name: str) -> Iterator[None]:
     except EOFError as error:
         raise ChunkDamaged(f"The object {name!r} is cut short: {error}.", key=name) from error
     except OSError as error:
+        if error.errno == errno.ELOOP and error.filename:
+            raise link_in_store(str(error.filename)) from error
         if error.errno in _FULL:
             raise NoSpace(
                 f"Could not {action} {name!r}: {error.strerror}. Checkpoints committed before are "
