@@ -66,12 +66,14 @@ class Box:
 class ForeignArray:
     """An array or tensor of a foreign file. ``dtype`` is a name of ``holdfast.format.dtypes``.
 
-    It has one box, or several that make it up where it was saved in shards.
+    It has one box, or several that make it up where it was saved in shards. ``framework`` is whose
+    array it was: ``numpy`` or ``torch``.
     """
 
     dtype: str
     shape: tuple[int, ...]
     boxes: tuple[Box, ...]
+    framework: str = "numpy"
 
     @property
     def nbytes(self) -> int:
@@ -83,21 +85,40 @@ class ForeignArray:
         """Numbers of the storages that it looks at; tied tensors have the same."""
         return frozenset(box.view.storage for box in self.boxes)
 
+    def read(self, offset: int, into: memoryview) -> None:
+        """Fill memory with the elements' bytes from an offset on, dense in C order, little-endian.
+
+        An array that lies in the file otherwise is brought together in memory for each call.
+
+        Raises:
+            ForeignDamaged: The file is shorter than it was.
+        """
+        view = self.boxes[0].view
+        if self._is_as_wanted:
+            view.source.read(into, view.offset + offset)
+        else:
+            whole = self._gathered().reshape(-1).view(np.uint8).data
+            into[:] = whole[offset : offset + into.nbytes]
+
+    @property
+    def _is_as_wanted(self) -> bool:
+        view = self.boxes[0].view
+        return len(self.boxes) == 1 and view.is_dense and not view.big_endian
+
     def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[memoryview]:
         """Yield the elements' bytes, dense in C order and little-endian, piece by piece.
 
         An array that lies in the file as it is wanted takes the memory of a piece; any other is
         brought together in memory first.
         """
-        view = self.boxes[0].view
-        if len(self.boxes) > 1 or not view.is_dense or view.big_endian:
+        if not self._is_as_wanted:
             whole = self._gathered().reshape(-1).view(np.uint8).data
             for begin in range(0, whole.nbytes, piece_bytes):
                 yield whole[begin : begin + piece_bytes]
             return
         for begin in range(0, self.nbytes, piece_bytes):
             piece = memoryview(bytearray(min(piece_bytes, self.nbytes - begin)))
-            view.source.read(piece, view.offset + begin)
+            self.read(begin, piece)
             yield piece
 
     def numpy(self) -> np.ndarray[Any, np.dtype[Any]]:

@@ -77,7 +77,7 @@ class _Folder:
         dtype, shape = _dtype(tensor.get("properties")), sizes(tensor.get("size"))
         boxes = [box for chunk in chunks for box in self._boxes(name, chunk, dtype)]
         _check_boxes(shape, boxes)
-        return ForeignArray(dtype, shape, tuple(boxes))
+        return ForeignArray(dtype, shape, tuple(boxes), "torch")
 
     def _boxes(self, name: str, chunk: object, dtype: str) -> Iterator[Box]:
         record = _record(chunk, "ChunkStorageMetadata")

@@ -89,7 +89,7 @@ def _view(
     begin = as_int(offset) * itemsize
     view = View(found.source, found.offset + begin, shape, strides, found.number, found.big_endian)
     _check_bounds(found, begin, view.span_elems() * itemsize)
-    return builder.array(ForeignArray(name, shape, (Box((0,) * len(shape), view),)))
+    return builder.array(ForeignArray(name, shape, (Box((0,) * len(shape), view),), "torch"))
 
 
 def _check_bounds(storage: Storage, begin: int, nbytes: int) -> None:

@@ -116,7 +116,7 @@ def _tensor(
     )
     if first < 0 or begin + view.span_elems() * dtypes.itemsize(name) > storage.nbytes:
         raise ValueError("a tensor reaches behind its storage")
-    return ForeignArray(name, shape, (Box((0,) * len(shape), view),))
+    return ForeignArray(name, shape, (Box((0,) * len(shape), view),), "torch")
 
 
 def _count(session: Session, file: BinaryIO) -> int:

@@ -85,7 +85,7 @@ class _Encoder:
     def _array(self, array: ForeignArray) -> int:
         if id(array) not in self._array_at:
             boxes = [[list(box.at), self._view(box.view)] for box in array.boxes]
-            self.arrays.append([array.dtype, list(array.shape), boxes])
+            self.arrays.append([array.dtype, list(array.shape), boxes, array.framework])
             self._array_at[id(array)] = len(self.arrays) - 1
         return self._array_at[id(array)]
 
@@ -125,9 +125,12 @@ def _source(item: list[Any]) -> Source:
 
 
 def _array(item: list[Any], sources: list[Source]) -> ForeignArray:
-    dtype, shape, boxes = item
+    dtype, shape, boxes, framework = item
     return ForeignArray(
-        dtype, tuple(shape), tuple(Box(tuple(at), _view(view, sources)) for at, view in boxes)
+        dtype,
+        tuple(shape),
+        tuple(Box(tuple(at), _view(view, sources)) for at, view in boxes),
+        framework,
     )
 
 

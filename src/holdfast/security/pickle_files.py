@@ -32,6 +32,7 @@ _HEADER_BYTES = 100 << 20
 _LOADED = (".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npz", ".zip", ".gz", ".bz2", ".xz", ".tar")
 _NAMED = (*_LOADED, ".pkl", ".pickle", ".npy", ".distcp", ".metadata", ".safetensors")
 _DEPTH = 4
+_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,14 @@ def _by_magic(file: BinaryIO, head: bytes, size: int) -> tuple[str, list[PickleS
 
 
 def _tar(file: BinaryIO) -> Iterator[PickleScan]:
-    with tarfile.open(fileobj=file) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield from _plain(cast(BinaryIO, content), member.name)
+    try:
+        with tarfile.open(fileobj=file) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    yield from _plain(cast(BinaryIO, content), member.name)
+    except (tarfile.TarError, ValueError, OverflowError, *_UNPACKING) as error:
+        yield PickleScan("archive", (), f"It cannot be read to its end: {error}.")
 
 
 def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
@@ -150,7 +154,7 @@ def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
             data += piece
             if len(data) > limit:
                 return [PickleScan("stream", (), "It unpacks to far more than its size: a bomb.")]
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except _UNPACKING as error:
         return [PickleScan("stream", (), f"It cannot be unpacked: {error}.")]
     return _plain(io.BytesIO(data), "stream")
 
@@ -189,7 +193,7 @@ def _zip(archive: zipfile.ZipFile, depth: int) -> Iterator[PickleScan]:
             with archive.open(entry) as content:
                 # Whole, since the array files in it are sought in.
                 data = io.BytesIO(content.read())
-        except (RuntimeError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        except (RuntimeError, ValueError, zipfile.BadZipFile, *_UNPACKING) as error:
             yield PickleScan(name, (), f"It cannot be unpacked: {error}.")
             continue
         if name.endswith(".npy"):

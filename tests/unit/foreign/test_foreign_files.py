@@ -142,6 +142,10 @@ def test_arrays_are_read_when_they_are_asked_for() -> None:
     pieces = list(arrays["w"].pieces(1 << 20))
     assert [len(piece) for piece in pieces] == [1 << 20] * 8
     assert b"".join(pieces) == bits(torch.arange(1 << 20))[2]
+    for array in arrays.values():
+        part = bytearray(8)
+        array.read(8, memoryview(part))
+        assert part == array.numpy().tobytes()[8:16] and array.framework == "torch"
     assert b"".join(arrays["t"].pieces(8)) == bits(torch.arange(6.0).view(2, 3).T)[2]
     Path("x.pt").write_bytes(Path("x.pt").read_bytes()[:3000])
     with pytest.raises(ForeignDamaged, match="ends before"):
