@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults proto vectors format clean
+.PHONY: setup demo test check bench faults simulate proto vectors format clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,9 @@ bench: setup  ## speed here beside the physical limits and the peers
 
 faults: setup  ## the long version of the crash, damage and property tests
 	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/property
+
+simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
+	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py
 
 proto: setup  ## regenerate the descriptor of the manifest
 	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto
