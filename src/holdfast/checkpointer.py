@@ -172,9 +172,8 @@ class Checkpointer:
     def rollback(self, ref: str | int, *, only: Patterns = None, skip: Patterns = None) -> Restored:
         """Go back to a checkpoint in the middle of training; go on from it, at ``next_step``.
 
-        It is ``restore`` with a ref. The checkpoints in between stay; what is saved from now on has
-        the one gone back to as its parent. ``skip=["optimizer/**", "@rng"]`` goes back with the
-        rest alone.
+        It is ``restore`` with a ref. The checkpoints in between stay; what is saved now has the one
+        gone back to as its parent. ``skip=["optimizer/**", "@rng"]`` goes back with the rest alone.
 
         Raises:
             NotFound: There is no such checkpoint.
