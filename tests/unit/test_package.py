@@ -15,6 +15,7 @@ NAMES = {
     *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
     *("__version__", "data", "errors", "every", "keep", "load", "on", "register_codec", "save"),
     "testing",
+    "watch",
 }
 
 
