@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults fuzz proto vectors format clean
+.PHONY: setup demo test check bench faults fuzz simulate proto vectors format clean
 
 setup: $(STAMP)
 
@@ -39,6 +39,9 @@ FUZZ_SECONDS ?= 30
 
 fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks longer
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
+	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py
 
 proto: setup  ## regenerate the descriptor of the manifest
 	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto

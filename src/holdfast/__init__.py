@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.engine.ledger import SaveTimes
     from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.oneshot import load, save
-    from holdfast.policy import every, keep, on
+    from holdfast.policy import every, keep, on, watch
     from holdfast.repository import Store
     from holdfast.restored import Restored
     from holdfast.state.codecs import register_codec
@@ -40,6 +40,7 @@ _HOMES = {
     "on": "holdfast.policy",
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
+    "watch": "holdfast.policy",
 }
 _MODULES = ("data", "errors", "foreign", "testing")
 
@@ -62,6 +63,7 @@ __all__ = [
     "register_codec",
     "save",
     "testing",
+    "watch",
 ]
 
 

@@ -25,9 +25,11 @@ from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
-from holdfast.errors import HoldfastError, RestoreIncomplete, SnapshotTorn
+from holdfast.engine.watching import Watcher
+from holdfast.errors import HoldfastError, NotFound, RestoreIncomplete, SnapshotTorn
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
+from holdfast.policy.watch import WatchPolicy
 from holdfast.records.marker import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
@@ -56,6 +58,7 @@ class Checkpointer:
         run: Name of the run.
         save: When ``step`` saves; combine policies with ``|``. None: only ``save`` does.
         keep: Which checkpoints stay; the newest and tagged ones always do. None: all.
+        watch: What to warn of, as ``watch.overfitting("loss", "val_loss")``; combine with ``|``.
         rng: Save and restore the random number generators of every library in play.
         on_error: What a failed background save does: ``raise`` at the next call, or ``warn``.
         only: Glob patterns on leaf paths; only leaves that match are saved and restored.
@@ -81,6 +84,7 @@ class Checkpointer:
         run: str,
         save: SavePolicy | None = None,
         keep: KeepPolicy | None = None,
+        watch: WatchPolicy | None = None,
         rng: bool = True,
         on_error: OnError = "raise",
         only: Patterns = None,
@@ -93,7 +97,7 @@ class Checkpointer:
         check_root(state)
         check_run(run)
         selector(only, skip)
-        check_choices(save, keep, on_error, backpressure, in_flight, nice)
+        check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
         self.run = run
         self.next_step = 0
         self._ledger = Ledger(on_error)
@@ -102,6 +106,7 @@ class Checkpointer:
         self._backpressure = backpressure
         self._store = Store(location).open(create=True)
         self._schedule = Schedule(save, self._store, run)
+        self._watcher = Watcher(watch, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._lifetime = Lifetime()
         self._beginning = Beginning(self._store, run)
@@ -162,14 +167,31 @@ class Checkpointer:
             RunBusy: Another live process is writing the run.
         """
         with self._turn:
-            return self._restore_in_turn(ref, strict, only, skip)
+            return self._restore("restored", ref, strict, only, skip)
 
-    def _restore_in_turn(
-        self, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
+    def rollback(self, ref: str | int, *, only: Patterns = None, skip: Patterns = None) -> Restored:
+        """Go back to a checkpoint in the middle of training; go on from it, at ``next_step``.
+
+        It is ``restore`` with a ref. The checkpoints in between stay; what is saved now has the one
+        gone back to as its parent. ``skip=["optimizer/**", "@rng"]`` goes back with the rest alone.
+
+        Raises:
+            NotFound: There is no such checkpoint.
+            DataError, Mismatch: It is damaged or does not fit; nothing was changed.
+        """
+        with self._turn:
+            restored = self._restore("rolled-back", ref, True, only, skip)
+        if restored is None:
+            raise NotFound(f"Run {self.run!r} has no checkpoint to go back to.", run=self.run)
+        return restored
+
+    def _restore(
+        self, event: str, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
     ) -> Restored | None:
         self._lifetime.require_open()
         self._saver.client.wait_ready()
         self._saver.wait()
+        came_from = self._ledger.newest()
         frameworks.activate()
         wanted = Wanted(
             self._state,
@@ -193,15 +215,10 @@ class Checkpointer:
         self._schedule.restart(outcome.record.step)
         self._ledger.restart(outcome.record.id)
         self._last_step.forget()
+        self._watcher.restart()
         restored = restored_of(outcome)
-        journal.record(
-            self._store,
-            self.run,
-            "restored",
-            step=restored.step,
-            ref=restored.ref,
-            stepped_over=restored.stepped_over,
-        )
+        facts = {"ref": restored.ref, "stepped_over": restored.stepped_over, "from_id": came_from}
+        journal.record(self._store, self.run, event, step=restored.step, **facts)
         return restored
 
     # --- saving ---
@@ -246,11 +263,11 @@ class Checkpointer:
         handle = None
         if reasons:
             try:
-                handle = self._save(
-                    step, metrics, ", ".join(reasons), tag=None, must=bool(came), started_s=now_s
-                )
+                why = ", ".join(reasons)
+                handle = self._save(step, metrics, why, must=bool(came), started_s=now_s)
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
+        self._watcher.look(step, metrics)
         if (leaving := self._signals.leaving(came)) is not None:
             if handle is not None:
                 handle.wait()
@@ -278,7 +295,7 @@ class Checkpointer:
         if tag is not None:
             check_tag(tag)
         self._ledger.tell_errors()
-        handle = self._save(step, metrics, "save()", tag=tag, must=True, started_s=None)
+        handle = self._save(step, metrics, "save()", tag=tag)
         assert handle is not None
         return handle
 
@@ -349,9 +366,9 @@ class Checkpointer:
         metrics: Mapping[str, Any] | None,
         reason: str,
         *,
-        tag: str | None,
-        must: bool,
-        started_s: float | None,
+        tag: str | None = None,
+        must: bool = True,
+        started_s: float | None = None,
         boundary: Boundary | None = None,
     ) -> SaveHandle | None:
         started_s = time.monotonic() if started_s is None else started_s
@@ -390,10 +407,10 @@ class Checkpointer:
         return tree
 
     def _prepare(self, patience_s: float = 0.0) -> Exception | None:
-        """Have memory for snapshots ready before the first is due.
+        """Have memory for snapshots ready before the first is due; return why it cannot be saved.
 
-        Done when the run begins, and at the end of its first step: by then all of the state is
-        there, the optimizer's too. Returns why it could not be saved, or None.
+        Done when the run begins, and at the end of its first step: by then the optimizer's state
+        is there too.
         """
         frameworks.activate()
         return self._saver.prepare(
@@ -402,12 +419,7 @@ class Checkpointer:
 
     def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
         """Save at the last whole step, if there is one that the state is still at."""
-        if self._lifetime.half_restored is not None:
-            return
-        self._last_step.save(
-            error,
-            came,
-            lambda boundary, reason: self._save(
-                boundary.step, None, reason, tag=None, must=True, started_s=None, boundary=boundary
-            ),
-        )
+        if self._lifetime.half_restored is None:
+            self._last_step.save(
+                error, came, lambda at, why: self._save(at.step, None, why, boundary=at)
+            )

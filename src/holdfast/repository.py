@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from holdfast.engine.repair import RepairReport, repair
 from holdfast.engine.transfer import copy_checkpoint
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import DataError, NotFound, UsageError
+from holdfast.format.commit import CommitRecord
+from holdfast.history.curves import curves
+from holdfast.history.diff.compare import diff
+from holdfast.history.diff.report import DiffReport
 from holdfast.history.health import DoctorReport, examine
 from holdfast.history.info import CheckpointInfo, LeafInfo, info_of
 from holdfast.history.leaves import leaves
@@ -15,10 +20,13 @@ from holdfast.history.log import log, require_run
 from holdfast.history.refs import read_ref, resolve
 from holdfast.history.retention import PruneReport, apply_retention, remove
 from holdfast.history.tagging import give_tag
+from holdfast.history.unpack import unpack
 from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
+from holdfast.policy.curve import Curve
 from holdfast.records import commits, tags
 from holdfast.records.marker import Location, check_location, open_store
+from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
 
 
@@ -98,6 +106,37 @@ class Store:
         """
         return verify(self._open(), ref, progress)
 
+    def diff(
+        self,
+        a: str,
+        b: str,
+        *,
+        other: Location | Store | None = None,
+        only: Patterns = None,
+        skip: Patterns = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> DiffReport:
+        """Compare two checkpoints, of different runs or stores too, tensor by tensor.
+
+        What is equal is known from digests and not read; of the rest a few chunks are in memory
+        at a time.
+
+        Args:
+            a: Ref of the checkpoint to compare with.
+            b: Ref of the checkpoint that is compared.
+            other: The store that b is in; None: this one.
+            only: Glob patterns on leaf paths; only leaves that match are compared.
+            skip: Glob patterns on leaf paths; leaves that match are not compared.
+            progress: Called with the bytes done and the bytes to do; from several threads.
+
+        Raises:
+            NotFound: A ref names no checkpoint.
+            DataError: One of them is damaged; the message names the leaf.
+        """
+        mine = self._open()
+        theirs = mine if other is None else Store(other).open(create=False)
+        return diff((mine, theirs), (a, b), only=only, skip=skip, progress=progress)
+
     def tag(self, ref: str, name: str) -> None:
         """Give a checkpoint a name; a tag that named another moves."""
         give_tag(self._open(), ref, name)
@@ -141,6 +180,57 @@ class Store:
             raise UsageError("Both stores are the same place; there is nothing to copy.")
         saved = read_ref(source, ref, lambda record: copy_checkpoint(source, record, target))
         return info_of(saved.record)
+
+    def curves(self, run: str) -> dict[str, Curve]:
+        """Return the metrics of a run, by name, as curves over its steps.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return curves(self._open(), run)
+
+    def unpack(self, info: CheckpointInfo, folder: str | os.PathLike[str]) -> None:
+        """Write a checkpoint into a folder as ``arrays.npz`` and ``checkpoint.json``.
+
+        Types that NumPy does not know are widened, exactly: bfloat16 to float32, say.
+
+        Raises:
+            NotFound: It was removed.
+            DataError: It is damaged.
+        """
+        store = self._open()
+        try:
+            record = commits.read_commit(store, info.run, info.seq)
+            unpack(store, record, Path(folder))
+        except DataError as error:
+            if commits.is_listed(store, info.run, info.seq, info.id):
+                raise
+            raise NotFound(f"{info.ref} is not there any more.", ref=info.ref) from error
+
+    def rollback(self, ref: str) -> CheckpointInfo:
+        """Make an older checkpoint the newest of its run again: the next start goes on from it.
+
+        It is committed once more; nothing is removed, and what is stored already is not written
+        again where the newest checkpoint has it too.
+
+        Raises:
+            UsageError: It is the newest already.
+            RunBusy: The run is being written; its own process has ``Checkpointer.rollback``.
+            DataError: It is damaged; nothing was committed.
+        """
+        store = self._open()
+
+        def again(record: CommitRecord) -> CheckpointInfo:
+            newest = resolve(store, f"{record.run}@latest")
+            if newest.id == record.id:
+                raise UsageError(
+                    f"{record.run}@{record.step} is the newest of its run already; the next start "
+                    "goes on from it. Nothing was changed.",
+                    ref=ref,
+                )
+            return info_of(copy_checkpoint(store, record, store, "rolled back to").record)
+
+        return read_ref(store, ref, again)
 
     def repair(
         self,

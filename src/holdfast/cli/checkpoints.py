@@ -11,8 +11,10 @@ from holdfast.cli import output
 from holdfast.cli.numbers import higher_is_better, metric_text
 
 if TYPE_CHECKING:
-    from holdfast.history.info import CheckpointInfo
+    from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.repository import Store
+
+_VALUE_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,16 @@ def bests_text(found: Sequence[Best]) -> str:
         f"{best.metric} {up if best.highest else down}{metric_text(best.value)} @{best.step}"
         for best in found
     )
+
+
+def value_text(leaf: LeafInfo) -> str:
+    """Return what a leaf holds, on one line; nothing for an array of its own."""
+    if leaf.alias_of is not None:
+        return f"same as {leaf.alias_of}"
+    if leaf.value is None:
+        return "None" if leaf.kind == "none" else ""
+    text = repr(leaf.value)
+    return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 
 def _value_json(best: Best | None) -> dict[str, object] | None:

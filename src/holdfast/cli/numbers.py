@@ -13,6 +13,11 @@ _HIGHER_IS_BETTER = re.compile(
     r"|rouge|iou|dice|psnr|ssim|r2|top1|top5|mfu|throughput)($|[^a-z0-9])"
 )
 
+_LOWER_IS_BETTER = re.compile(
+    r"(^|[^a-z0-9])(loss|err|error|nll|ppl|perplexity|bpb|bpc|mse|rmse|mae|mape|wer|cer|fid|kl)"
+    r"($|[^a-z0-9])"
+)
+
 
 def bytes_text(count: int) -> str:
     """Return a size in decimal units with three significant digits.
@@ -72,6 +77,15 @@ def higher_is_better(metric: str) -> bool:
     (True, False, False)
     """
     return _HIGHER_IS_BETTER.search(metric.lower().replace("_", " ")) is not None
+
+
+def lower_is_better(metric: str) -> bool:
+    """Guess from a metric's name whether its best value is the lowest.
+
+    >>> lower_is_better("val_loss"), lower_is_better("lr"), lower_is_better("accuracy")
+    (True, False, False)
+    """
+    return _LOWER_IS_BETTER.search(metric.lower().replace("_", " ")) is not None
 
 
 def _three_digits(value: float) -> str:

@@ -20,7 +20,6 @@ EXAMPLE = "holdfast --store ckpts show gpt2-small@latest --filter 'model/**'"
 _NOT_CHECKED = "The stored bytes were not read here; 'holdfast verify' checks every one of them."
 # On a terminal, a table longer than this pushes the summary out of sight.
 _SHOWN_ON_TERMINAL = 60
-_VALUE_CHARACTERS = 60
 
 
 def show(
@@ -119,16 +118,7 @@ def _show_leaves(leaves: Sequence[LeafInfo], limit: int, pattern: str | None) ->
 def _leaf_row(leaf: LeafInfo) -> list[str]:
     shape = "" if leaf.shape is None else "×".join(map(str, leaf.shape)) or "scalar"
     size = bytes_text(leaf.nbytes) if leaf.dtype is not None and leaf.alias_of is None else ""
-    return [leaf.path, leaf.dtype or leaf.kind, shape, size, _value_text(leaf)]
-
-
-def _value_text(leaf: LeafInfo) -> str:
-    if leaf.alias_of is not None:
-        return f"same as {leaf.alias_of}"
-    if leaf.value is None:
-        return ""
-    text = repr(leaf.value)
-    return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
+    return [leaf.path, leaf.dtype or leaf.kind, shape, size, checkpoints.value_text(leaf)]
 
 
 def _show_environment(environment: Mapping[str, object]) -> None:

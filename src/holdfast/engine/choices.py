@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from holdfast.errors import UsageError
 from holdfast.policy import KeepPolicy, SavePolicy
+from holdfast.policy.watch import WatchPolicy
 
 
 def check_choices(
-    save: object, keep: object, on_error: str, backpressure: str, in_flight: int, nice: int
+    save: object,
+    keep: object,
+    watch: object,
+    on_error: str,
+    backpressure: str,
+    in_flight: int,
+    nice: int,
 ) -> None:
     """Refuse arguments that are not possible.
 
@@ -18,6 +25,8 @@ def check_choices(
         raise UsageError(f"save= takes a policy such as every(steps=500), not {save!r}.")
     if keep is not None and not isinstance(keep, KeepPolicy):
         raise UsageError(f"keep= takes a policy such as keep.last(3), not {keep!r}.")
+    if watch is not None and not isinstance(watch, WatchPolicy):
+        raise UsageError(f"watch= takes a watch such as watch.divergence('loss'), not {watch!r}.")
     if on_error not in ("raise", "warn"):
         raise UsageError(f"on_error={on_error!r} is neither 'raise' nor 'warn'.")
     if backpressure not in ("wait", "skip"):

@@ -46,6 +46,8 @@ class Ledger:
 
     def restart(self, checkpoint_id: str) -> None:
         """Let a checkpoint that was restored be the newest."""
+        # Those that have ended before it must not come to be newer than it.
+        self._settle()
         self._newest = checkpoint_id
 
     def times(self) -> list[SaveTimes]:

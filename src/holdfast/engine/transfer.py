@@ -17,8 +17,12 @@ from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
 
 
-def copy_checkpoint(source: ObjectStore, record: CommitRecord, target: ObjectStore) -> Saved:
-    """Copy a checkpoint into the run of the same name in another store.
+def copy_checkpoint(
+    source: ObjectStore, record: CommitRecord, target: ObjectStore, reason: str = "copied from"
+) -> Saved:
+    """Copy a checkpoint into the run of the same name in another store; or in its own, as newest.
+
+    Chunks that the newest checkpoint there has are referred to, not written again.
 
     Raises:
         DataError: The checkpoint is damaged; nothing was committed.
@@ -49,7 +53,7 @@ def copy_checkpoint(source: ObjectStore, record: CommitRecord, target: ObjectSto
         state_bytes=record.state_bytes,
         n_leaves=record.n_leaves,
         metrics=record.metrics,
-        reason=f"copied from {ref}",
+        reason=f"{reason} {ref}",
         parent=record.id,
         environment=record.environment,
         incarnation=jobs.new_id(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.errors import UnknownType
 from holdfast.format.commit import CommitRecord
+from holdfast.format.part import Part
 from holdfast.format.tree import NodeKind
 from holdfast.history.info import LeafInfo
 from holdfast.records import commits
@@ -21,22 +22,26 @@ _NAMES = {
 
 def leaves(store: ObjectStore, record: CommitRecord) -> list[LeafInfo]:
     """Return the leaves of a checkpoint in tree order; no chunk is read."""
-    found: list[LeafInfo] = []
-    for ref in record.parts:
-        part = commits.read_part(store, record, ref)
-        root = decode_tree(
-            part.tree, len(part.arrays), what=f"the manifest of {record.run}@{record.step}"
-        )
-        first: dict[int, str] = {}
-        for node in root.leaves():
-            if node.row < 0:
-                found.append(LeafInfo(node.path, _kind(node), value=_value(node)))
-                continue
-            row = part.arrays[node.row]
-            owner = first.setdefault(node.row, node.path)
-            alias = owner if node.kind == NodeKind.ALIAS else None
-            nbytes = 0 if alias else row.nbytes
-            found.append(LeafInfo(node.path, "array", row.dtype, row.shape, nbytes, None, alias))
+    name = f"{record.run}@{record.step}"
+    parts = [commits.read_part(store, record, ref) for ref in record.parts]
+    return [info for part in parts for info, _ in part_leaves(part, name)]
+
+
+def part_leaves(part: Part, ref: str) -> list[tuple[LeafInfo, int]]:
+    """Return the leaves of a part in tree order, each with the row of its array, else -1."""
+    root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    found: list[tuple[LeafInfo, int]] = []
+    first: dict[int, str] = {}
+    for node in root.leaves():
+        if node.row < 0:
+            found.append((LeafInfo(node.path, _kind(node), value=_value(node)), -1))
+            continue
+        row = part.arrays[node.row]
+        owner = first.setdefault(node.row, node.path)
+        alias = owner if node.kind == NodeKind.ALIAS else None
+        nbytes = 0 if alias else row.nbytes
+        leaf = LeafInfo(node.path, "array", row.dtype, row.shape, nbytes, None, alias)
+        found.append((leaf, node.row))
     return found
 
 

@@ -4,6 +4,7 @@ Nothing here does I/O or reads a clock: the time is handed in with a ``Moment``.
 frozen value; several combine with ``|`` and the result holds where any of them does.
 """
 
+from holdfast.policy import watch
 from holdfast.policy.keep import (
     Candidate,
     KeepBest,
@@ -33,4 +34,5 @@ __all__ = [
     "parse_keep",
     "plan_retention",
     "updated_best",
+    "watch",
 ]

@@ -10,7 +10,10 @@ import pytest
 from cli_running import holdfast, on_terminal
 
 ESCAPE = "\x1b"
-COMMANDS = ("demo", "log", "show", "verify", "tag", "rm", "prune", "bench", "doctor")
+COMMANDS = (
+    *("demo", "log", "show", "diff", "plot", "bisect", "verify", "tag", "rm", "rollback", "prune"),
+    *("bench", "doctor"),
+)
 
 
 @pytest.mark.parametrize("arguments", [["log", "gpt"], ["show", "gpt@latest"], ["verify"]])

@@ -225,6 +225,16 @@ def test_a_ledger_may_only_warn(caplog: pytest.LogCaptureFixture) -> None:
     assert [r.getMessage() for r in caplog.records] == ["The save of step 7 failed: full"]
 
 
+def test_what_ended_before_a_restore_is_no_newer_than_what_was_restored() -> None:
+    ledger = Ledger("raise")
+    handle = SaveHandle(5, "before")
+    ledger.add(handle)
+    handle.succeed(info(5), 0)
+    ledger.restart("restored")
+    assert ledger.newest() == "restored"
+    assert [t.step for t in ledger.times()] == [5]
+
+
 def test_a_ledger_knows_the_newest() -> None:
     ledger = Ledger("raise")
     assert ledger.newest() is None

@@ -1,0 +1,99 @@
+"""A watch at work: metrics read as they come, findings told with the way back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.engine import journal
+from holdfast.errors import HoldfastError
+from holdfast.format.commit import CommitRecord
+from holdfast.policy.checks import Mode
+from holdfast.policy.finding import Finding
+from holdfast.policy.watch import Tracker, WatchPolicy
+from holdfast.records import commits
+from holdfast.state.numbers import clean_metrics
+from holdfast.store.contract import ObjectStore
+
+_log = logging.getLogger("holdfast")
+
+
+class Watcher:
+    """Hands each step's metrics to the trackers of a watch, and says what they find.
+
+    Args:
+        policy: What to watch for; None: nothing.
+        store: Where the run's checkpoints are.
+        run: Its name.
+    """
+
+    def __init__(self, policy: WatchPolicy | None, store: ObjectStore, run: str) -> None:
+        self._policy = policy
+        self._store, self._run = store, run
+        self._trackers: list[Tracker] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was seen: the state is another now."""
+        self._trackers = self._policy.start() if self._policy is not None else []
+
+    def look(self, step: int, metrics: Mapping[str, Any] | None) -> None:
+        """Look at the metrics of a step that is done; warns of what is found."""
+        if not self._trackers or not metrics:
+            return
+        wanted = [(tracker, tracker.due(metrics)) for tracker in self._trackers]
+        # Only what a tracker looks at: reading a metric may mean waiting for a device.
+        values = clean_metrics({name: metrics[name] for _, names in wanted for name in names})
+        for tracker, names in wanted:
+            found = tracker.take(step, {name: values[name] for name in names})
+            if found is not None:
+                self._tell(found)
+
+    def _tell(self, found: Finding) -> None:
+        journal.record(
+            self._store,
+            self._run,
+            found.kind,
+            step=found.told_step,
+            metric=found.metric,
+            since_step=found.since_step,
+        )
+        _log.warning("%s: %s. %s", found.kind.capitalize(), found.text, self._way_back(found))
+
+    def _way_back(self, found: Finding) -> str:
+        assert self._policy is not None
+        try:
+            records = commits.good_commits(self._store, self._run)
+        except HoldfastError as error:
+            return f"Which checkpoint is best cannot be told: {error}"
+        if found.kind == "divergence":
+            return self._to_step(records, found.since_step)
+        for metric, mode in self._policy.goal:
+            if metric == found.metric:
+                return self._to_best(records, metric, mode)
+        raise AssertionError("a finding's metric is one of its policy's")
+
+    def _to_best(self, records: Sequence[CommitRecord], metric: str, mode: Mode) -> str:
+        sign = 1 if mode == "min" else -1
+        ranked = [r for r in records if math.isfinite(r.metrics.get(metric, math.nan))]
+        if not ranked:
+            return f"No checkpoint has {metric}: give metrics= with each save to go back by it."
+        best = min(ranked, key=lambda r: (sign * r.metrics[metric], r.seq))
+        name = f"best:{metric}" if mode == "min" else f"best:{metric}:max"
+        return self._advice(records, best, name)
+
+    def _to_step(self, records: Sequence[CommitRecord], step: int) -> str:
+        before = [record for record in records if record.step <= step]
+        if not before:
+            return "There is no checkpoint from before it."
+        return self._advice(records, before[-1], str(before[-1].step))
+
+    def _advice(self, records: Sequence[CommitRecord], to: CommitRecord, name: str) -> str:
+        back = sum(record.seq > to.seq for record in records)
+        which = "best" if name.startswith("best:") else "the last one before it"
+        return (
+            f"{which.capitalize()} is {self._run}@{to.step}, {back} checkpoint(s) back: "
+            f"'holdfast rollback {self._run}@{name}' or ckpt.rollback({name!r}) brings it back."
+        )

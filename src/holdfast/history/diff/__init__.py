@@ -1,0 +1,1 @@
+"""What differs between two checkpoints: pure comparison, and a reader that brings it the bytes."""

@@ -1,0 +1,134 @@
+"""Two checkpoints compared: trees from manifests, unchanged arrays by digest, the rest read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from holdfast.format.commit import CommitRecord
+from holdfast.history.diff.plan import is_unchanged
+from holdfast.history.diff.read import Measured, Progress, Side, measure_pairs
+from holdfast.history.diff.report import DiffReport, LeafChange, TensorChange, side_by_side
+from holdfast.history.diff.trees import Leaf, Pair, TreeDiff, diff_trees
+from holdfast.history.info import info_of
+from holdfast.history.leaves import part_leaves
+from holdfast.history.refs import read_ref
+from holdfast.records import commits
+from holdfast.state.paths import Patterns, selector
+from holdfast.state.rng import ROOT_KEY
+from holdfast.store.contract import ObjectStore
+
+_GENERATORS = f"{ROOT_KEY}/"
+# Long texts and byte strings are stored as arrays of bytes.
+_NO_NUMBERS = ("bytes", "str")
+
+
+def diff(
+    stores: tuple[ObjectStore, ObjectStore],
+    refs: tuple[str, str],
+    *,
+    only: Patterns = None,
+    skip: Patterns = None,
+    progress: Progress | None = None,
+) -> DiffReport:
+    """Compare what two refs name, each in its store, the earlier one first.
+
+    Raises:
+        NotFound: A ref names no checkpoint.
+        DataError: One of them is damaged; the message says which, and which leaf.
+    """
+    chosen = selector(only, skip)
+
+    def with_first(first: CommitRecord) -> DiffReport:
+        before = _open(stores[0], first)
+        return read_ref(
+            stores[1],
+            refs[1],
+            lambda second: _compare(before, _open(stores[1], second), chosen, progress),
+        )
+
+    return read_ref(stores[0], refs[0], with_first)
+
+
+def _open(store: ObjectStore, record: CommitRecord) -> Side:
+    return Side(store, record, commits.read_only_part(store, record))
+
+
+def _compare(
+    before: Side, after: Side, chosen: Callable[[str], bool] | None, progress: Progress | None
+) -> DiffReport:
+    trees = diff_trees(_leaves(before), _leaves(after), chosen)
+    tensors, measured = _tensors(before, after, trees.arrays, progress)
+    return DiffReport(
+        before=info_of(before.record),
+        after=info_of(after.record),
+        added=tuple(leaf for leaf in trees.added if not _of_generator(leaf.path)),
+        removed=tuple(leaf for leaf in trees.removed if not _of_generator(leaf.path)),
+        reshaped=_changes(trees.reshaped),
+        recast=_changes(trees.recast),
+        values=_changes(trees.values),
+        tensors=tuple(t for t in tensors if not _of_generator(t.path)),
+        generators=_generators(trees, tensors),
+        metrics=side_by_side(before.record.metrics, after.record.metrics),
+        environment=side_by_side(before.record.environment, after.record.environment),
+        read_bytes=measured.read_bytes,
+        total_bytes=before.record.state_bytes + after.record.state_bytes,
+    )
+
+
+def _leaves(side: Side) -> list[Leaf]:
+    return [Leaf(info, row) for info, row in part_leaves(side.part, side.ref)]
+
+
+def _tensors(
+    before: Side, after: Side, pairs: Sequence[Pair], progress: Progress | None
+) -> tuple[list[TensorChange], Measured]:
+    first: dict[tuple[int, int], Pair] = {}
+    for pair in pairs:
+        first.setdefault((pair.before.row, pair.after.row), pair)
+    chunks = before.part.chunks, after.part.chunks
+    to_read = {
+        rows: pair
+        for rows, pair in first.items()
+        if not is_unchanged((before.part.arrays[rows[0]], after.part.arrays[rows[1]]), chunks)
+    }
+    measured = measure_pairs(
+        before, after, list(to_read.values()), lambda p: _bits_only(after, p), progress
+    )
+    moved = dict(zip(to_read, measured.movements, strict=True))
+    tensors = []
+    for pair in pairs:
+        rows = pair.before.row, pair.after.row
+        info, owner = pair.after.info, first[rows]
+        tensors.append(
+            TensorChange(
+                pair.path,
+                info.dtype or "",
+                info.shape or (),
+                after.part.arrays[pair.after.row].nbytes,
+                moved.get(rows),
+                None if owner is pair else owner.path,
+            )
+        )
+    return tensors, measured
+
+
+def _bits_only(side: Side, pair: Pair) -> bool:
+    return _of_generator(pair.path) or side.part.arrays[pair.after.row].framework in _NO_NUMBERS
+
+
+def _changes(pairs: Sequence[Pair]) -> tuple[LeafChange, ...]:
+    return tuple(
+        LeafChange(p.path, p.before.info, p.after.info) for p in pairs if not _of_generator(p.path)
+    )
+
+
+def _of_generator(path: str) -> bool:
+    return path.startswith(_GENERATORS)
+
+
+def _generators(trees: TreeDiff, tensors: Sequence[TensorChange]) -> tuple[str, ...]:
+    """Return the libraries of which any leaf of their random number generators differs."""
+    changed = [leaf.path for leaf in (*trees.added, *trees.removed)]
+    changed += [pair.path for pair in (*trees.reshaped, *trees.recast, *trees.values)]
+    changed += [tensor.path for tensor in tensors if tensor.is_changed]
+    return tuple(dict.fromkeys(path.split("/")[1] for path in changed if _of_generator(path)))

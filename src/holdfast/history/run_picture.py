@@ -1,0 +1,95 @@
+"""What a plot of a run shows: curves, checkpoints on them, where something began to go wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import NotFound
+from holdfast.history.info import CheckpointInfo
+from holdfast.policy.checks import Mode
+from holdfast.policy.curve import Curve
+from holdfast.policy.divergence import find_divergence
+from holdfast.policy.finding import Finding
+from holdfast.policy.metric_pairs import metric_pairs
+from holdfast.policy.overfitting import find_overfitting
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Curves that share an axis.
+
+    Attributes:
+        title: What they are of.
+        curves: The curves by name; a training metric before its validation metric.
+        best: Step and value of the best point of the last curve, if there is such.
+        findings: What goes wrong there.
+    """
+
+    title: str
+    curves: Mapping[str, Curve]
+    best: tuple[int, float] | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPicture:
+    """A run's metrics in panels, and the steps of its checkpoints."""
+
+    run: str
+    panels: tuple[Panel, ...]
+    checkpoint_steps: tuple[int, ...]
+
+
+def picture_of(
+    run: str,
+    curves: Mapping[str, Curve],
+    log: Sequence[CheckpointInfo],
+    metrics: Sequence[str],
+    mode_of: Callable[[str], Mode | None],
+) -> RunPicture:
+    """Return what to show of a run.
+
+    Args:
+        run: Its name.
+        curves: Its metrics.
+        log: Its checkpoints.
+        metrics: Those to show; none means all. With one of a pair the other is shown, too.
+        mode_of: Says which way a metric is better; of one that has none, only the curve is shown.
+
+    Raises:
+        NotFound: The run has no metric of such a name, or none at all.
+    """
+    known = ", ".join(curves) or "none"
+    for name in metrics or [""]:
+        if (name and name not in curves) or not curves:
+            which = f"metric {name!r}" if name else "metrics: give metrics= with its saves"
+            raise NotFound(f"Run {run!r} has no {which}. Metrics there: {known}.", metric=name)
+    pairs = {name: pair for pair in metric_pairs(curves) for name in pair}
+    wanted = dict.fromkeys(pairs.get(name, (name,)) for name in metrics or curves)
+    panels = tuple(_panel({name: curves[name] for name in names}, mode_of) for names in wanted)
+    return RunPicture(run, panels, tuple(sorted({info.step for info in log})))
+
+
+def _panel(curves: Mapping[str, Curve], mode_of: Callable[[str], Mode | None]) -> Panel:
+    modes = {name: mode for name in curves if (mode := mode_of(name)) is not None}
+    last = list(curves)[-1]
+    findings = [find_divergence(curves[name], name, mode=mode) for name, mode in modes.items()]
+    if len(modes) == 2:
+        (train, train_mode), (validation, mode) = modes.items()
+        findings.append(
+            find_overfitting(
+                curves[train], curves[validation], validation, mode=mode, train_mode=train_mode
+            )
+        )
+    best = _best(curves[last], modes[last]) if last in modes else None
+    told = tuple(finding for finding in findings if finding is not None)
+    return Panel(" and ".join(curves), curves, best, told)
+
+
+def _best(curve: Curve, mode: Mode) -> tuple[int, float] | None:
+    sign = 1 if mode == "min" else -1
+    points = zip(curve.steps, curve.values, strict=True)
+    finite = [(step, value) for step, value in points if math.isfinite(value)]
+    return min(finite, key=lambda point: sign * point[1], default=None)

@@ -1,0 +1,1 @@
+"""Pictures in files, drawn by matplotlib, which is imported only when one is asked for."""

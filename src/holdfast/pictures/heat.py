@@ -1,0 +1,164 @@
+"""How far tensors moved, as heat maps: between two checkpoints, and over a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast.history.diff.report import DiffReport
+from holdfast.history.layers import LayersOverTime
+from holdfast.pictures.files import COLOURS, picture
+
+# More rows could not be read; those that moved most are shown.
+_MOST_ROWS = 80
+_MOST_WORDS = 240
+_ROW_IN = 0.24
+_NORMS_IN = 3.5
+_STYLES = ("-", "--", ":")
+_FINE_ROW = 12
+
+
+def draw_diff(report: DiffReport, path: str) -> None:
+    """Draw the relative movement of each tensor: a row for each layer, a column for each name.
+
+    The last component of a path (``weight``, ``exp_avg``) is the column, what is before it the row.
+    """
+    moved: dict[str, dict[str, float]] = {}
+    for tensor in report.tensors:
+        if tensor.same_as is None:
+            row, column = _split(tensor.path)
+            known = tensor.movement is not None
+            moved.setdefault(row, {})[column] = tensor.movement.relative if known else 0.0  # type: ignore[union-attr]
+    rows, left_out = _most_moved(moved)
+    columns = list(dict.fromkeys(name for row in rows for name in moved[row]))
+    cells = [[moved[row].get(column, math.nan) for column in columns] for row in rows]
+    title = f"{report.before.ref} to {report.after.ref}: relative movement"
+    _draw(path, title + _left_out_text(left_out), rows, columns, cells, turn=False)
+
+
+def draw_layers(shown: LayersOverTime, path: str) -> None:
+    """Draw the movement of each layer from checkpoint to checkpoint, and its norm beside it."""
+    moved = {
+        layer.prefix: dict(zip(map(str, shown.steps), layer.moved, strict=True))
+        for layer in shown.layers
+    }
+    rows, left_out = _most_moved(moved)
+    columns = [str(step) for step in shown.steps[1:]]
+    cells = [[moved[row][column] for column in columns] for row in rows]
+    title = f"{shown.run}: relative movement since the checkpoint before"
+    norms = {layer.prefix: layer.norms for layer in shown.layers}
+    width, height = _size(rows, columns)
+    with picture(path, max(8.0, width), height + _NORMS_IN) as figure:
+        heat, lines = figure.subplots(2, 1, height_ratios=(height, _NORMS_IN))
+        figure.suptitle(title + _left_out_text(left_out), fontsize="medium")
+        _draw_heat(figure, heat, rows, columns, cells, turn=True)
+        _draw_norms(lines, {row: norms[row] for row in rows}, shown.steps)
+
+
+def _draw_norms(axes: Any, norms: Mapping[str, Sequence[float]], steps: Sequence[int]) -> None:
+    """Draw each norm as its multiple of the first, so that all of them show how they changed."""
+    for i, (row, values) in enumerate(norms.items()):
+        style = _STYLES[i // len(COLOURS) % len(_STYLES)]
+        grown = [value / values[0] if values[0] else math.nan for value in values]
+        # Of more lines than this a legend cannot tell one from another.
+        label = row if i < len(COLOURS) * len(_STYLES) else None
+        axes.plot(steps, grown, style, color=COLOURS[i % len(COLOURS)], marker=".", label=label)
+    axes.set_ylabel("norm / first norm")
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.25)
+    if norms:
+        axes.legend(fontsize="x-small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _draw(
+    path: str,
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Sequence[Sequence[float]],
+    *,
+    turn: bool,
+) -> None:
+    with picture(path, *_size(rows, columns)) as figure:
+        axes = figure.subplots()
+        figure.suptitle(title, fontsize="medium")
+        _draw_heat(figure, axes, rows, columns, cells, turn=turn)
+
+
+def _draw_heat(
+    figure: Any,
+    axes: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Sequence[Sequence[float]],
+    *,
+    turn: bool,
+) -> None:
+    from matplotlib import colormaps
+    from matplotlib.colors import LogNorm
+
+    if not rows or not columns:
+        axes.text(0.5, 0.5, "no tensors to compare", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    finite = [value for row in cells for value in row if 0 < value < math.inf]
+    low, high = (min(finite), max(finite)) if finite else (1e-3, 1.0)
+    colours = colormaps["viridis"].with_extremes(bad="0.92", under="white", over="red")
+    # What did not move is white, and no tensor at all is grey.
+    shown = [[low / 1e3 if value == 0 else value for value in row] for row in cells]
+    norm = LogNorm(low, high if high > low else low * 10)
+    image = axes.pcolormesh(shown, cmap=colours, norm=norm, edgecolors="white", linewidth=0.5)
+    axes.invert_yaxis()
+    _label(axes, rows, columns, turn)
+    if len(rows) * len(columns) <= _MOST_WORDS and len(columns) <= _FINE_ROW:
+        _write_cells(axes, cells, norm)
+    figure.colorbar(image, ax=axes, label="‖y − x‖ / ‖x‖", shrink=min(1.0, 8 / max(8, len(rows))))
+
+
+def _label(axes: Any, rows: Sequence[str], columns: Sequence[str], turn: bool) -> None:
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], rows, fontsize="x-small")
+    every = max(1, len(columns) // 20)
+    places = list(range(0, len(columns), every))
+    axes.set_xticks(
+        [i + 0.5 for i in places],
+        [columns[i] for i in places],
+        fontsize="x-small",
+        rotation=45 if turn or len(columns) > 4 else 0,
+    )
+
+
+def _write_cells(axes: Any, cells: Sequence[Sequence[float]], norm: Any) -> None:
+    for y, row in enumerate(cells):
+        for x, value in enumerate(row):
+            if math.isnan(value):
+                continue
+            dark = 0 < value < math.inf and norm(value) < 0.6
+            text = "0" if value == 0 else f"{value:.2g}"
+            colour = "white" if dark or value == math.inf else "black"
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
+
+
+def _split(path: str) -> tuple[str, str]:
+    end = max(path.rfind("/"), path.rfind("."))
+    return (path[:end], path[end + 1 :]) if end > 0 else (path, "value")
+
+
+def _most_moved(moved: dict[str, dict[str, float]]) -> tuple[list[str], int]:
+    """Return the rows to show, in tree order, and how many are not shown."""
+
+    def most(row: str) -> float:
+        return max((v for v in moved[row].values() if not math.isnan(v)), default=-1.0)
+
+    chosen = set(sorted(moved, key=most, reverse=True)[:_MOST_ROWS])
+    return [row for row in moved if row in chosen], len(moved) - len(chosen)
+
+
+def _left_out_text(count: int) -> str:
+    return f"\n({count} rows that moved less are left out)" if count else ""
+
+
+def _size(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
+    labels_in = 0.075 * max(map(len, rows), default=0)
+    width = min(24.0, max(6.5, labels_in + 0.62 * min(len(columns), 20) + 2.2))
+    return width, max(2.5, _ROW_IN * len(rows) + 1.6)

@@ -1,0 +1,54 @@
+"""The metrics of a run as a picture: curves, checkpoints, the best, where it began to go wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from holdfast.history.run_picture import Panel, RunPicture
+from holdfast.pictures.files import COLOURS, picture
+
+_PANEL_HEIGHT_IN = 3.0
+
+
+def draw_run(shown: RunPicture, path: str) -> None:
+    """Draw the metrics of a run into a .png or .svg file."""
+    height = _PANEL_HEIGHT_IN * len(shown.panels) + 0.6
+    with picture(path, 9.0, height) as figure:
+        all_axes = figure.subplots(len(shown.panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, panel in zip(all_axes, shown.panels, strict=True):
+            _draw_panel(axes, panel, shown)
+        all_axes[-1].set_xlabel("step")
+        figure.suptitle(shown.run)
+
+
+def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
+    saved = set(shown.checkpoint_steps)
+    for (name, curve), colour in zip(panel.curves.items(), COLOURS, strict=False):
+        axes.plot(curve.steps, curve.values, color=colour, linewidth=1.4, label=name)
+        at = [i for i, step in enumerate(curve.steps) if step in saved]
+        axes.plot(
+            [curve.steps[i] for i in at],
+            [curve.values[i] for i in at],
+            "o",
+            color=colour,
+            markersize=4,
+        )
+    axes.plot([], [], "o", color="0.4", markersize=4, label="checkpoint")
+    if panel.best is not None:
+        axes.plot(*panel.best, "*", color="black", markersize=11, label=f"best, @{panel.best[0]}")
+    for finding in panel.findings:
+        style = "--" if finding.kind == "overfitting" else ":"
+        word = "over-fitting" if finding.kind == "overfitting" else "divergence"
+        label = f"{word} since @{finding.since_step}"
+        axes.axvline(finding.since_step, color="0.3", linestyle=style, label=label)
+        axes.axvspan(finding.since_step, _last_step(panel), color="0.5", alpha=0.12, linewidth=0)
+    axes.set_ylabel(panel.title)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    if not any(math.isfinite(v) for curve in panel.curves.values() for v in curve.values):
+        axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center")
+
+
+def _last_step(panel: Panel) -> int:
+    return max(curve.steps[-1] for curve in panel.curves.values())

@@ -1,0 +1,72 @@
+"""A metric over the steps of a run, and what is robustly known of its noise. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+# The median of |x| is 0.6745 σ where x is normally distributed.
+_SIGMA_OF_MEDIAN = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Steps, rising, and the value of a metric at each."""
+
+    steps: Sequence[int]
+    values: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def curve_of(points: Iterable[tuple[int, float]]) -> Curve:
+    """Return the curve of points in the order in which they were logged.
+
+    Where training went back to an earlier step, what it did again counts: a point takes away all
+    before it that are at its step or later.
+
+    >>> curve_of([(1, 5.0), (2, 4.0), (3, 9.0), (2, 3.5)])
+    Curve(steps=[1, 2], values=[5.0, 3.5])
+    """
+    steps: list[int] = []
+    values: list[float] = []
+    for step, value in points:
+        while steps and steps[-1] >= step:
+            steps.pop()
+            values.pop()
+        steps.append(step)
+        values.append(value)
+    return Curve(steps, values)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are finite, NaN where none is.
+
+    >>> mean([1.0, float("nan"), 2.0])
+    1.5
+    """
+    found = [value for value in values if math.isfinite(value)]
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def noise(values: Sequence[float]) -> float:
+    """Return the standard deviation of the noise on a slowly changing curve.
+
+    From second differences, which no straight slope is in: their variance is 6 σ² where the noise
+    of the points is independent. By the median of their size, so that some outliers do not count.
+
+    >>> noise([1.0, 2.0, 3.0, 4.0])
+    0.0
+    """
+    bends = [a - 2 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    if not bends:
+        return 0.0
+    return _SIGMA_OF_MEDIAN * median(abs(bend) for bend in bends) / math.sqrt(6)
+
+
+def spread(values: Sequence[float], around: float) -> float:
+    """Return the standard deviation of values around a point, by the median of the distances."""
+    return _SIGMA_OF_MEDIAN * median(abs(value - around) for value in values)
