@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, foreign, testing
+    from holdfast import data, errors, foreign, signing, testing, trust
     from holdfast.checkpointer import Checkpointer
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
@@ -41,7 +41,7 @@ _HOMES = {
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
 }
-_MODULES = ("data", "errors", "foreign", "testing")
+_MODULES = ("data", "errors", "foreign", "signing", "testing", "trust")
 
 __all__ = [
     "CheckpointInfo",
@@ -61,7 +61,9 @@ __all__ = [
     "on",
     "register_codec",
     "save",
+    "signing",
     "testing",
+    "trust",
 ]
 
 

@@ -14,11 +14,19 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.records import commits
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.contract import ObjectStore
 
 
-def copy_checkpoint(source: ObjectStore, record: CommitRecord, target: ObjectStore) -> Saved:
+def copy_checkpoint(
+    source: ObjectStore,
+    record: CommitRecord,
+    target: ObjectStore,
+    authenticity: Authenticity = NOBODY,
+) -> Saved:
     """Copy a checkpoint into the run of the same name in another store.
+
+    The copy is a checkpoint of its own: it is signed by who signs there, not as the original is.
 
     Raises:
         DataError: The checkpoint is damaged; nothing was committed.
@@ -54,7 +62,7 @@ def copy_checkpoint(source: ObjectStore, record: CommitRecord, target: ObjectSto
         environment=record.environment,
         incarnation=jobs.new_id(),
     )
-    writer = RunWriter(target, record.run)
+    writer = RunWriter(target, record.run, authenticity=authenticity)
     writer.open(os.getpid())
     try:
         return writer.save(job, StreamSource(layout, fill))

@@ -2,7 +2,7 @@
 
 An object is written under a temporary name beside its final one, synced, then renamed; a folder
 is synced after the rename, and its parent after the folder was made. Everything is private to
-its owner (0700 and 0600).
+its owner (0700 and 0600), or shared with a group (``modes``).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
 from holdfast.store.links import link_in_store, read_whole, refuse_links
+from holdfast.store.modes import Share, modes_of
 from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
 
-DIR_MODE, FILE_MODE = 0o700, 0o600
 TEMPORARY = ".tmp-"
 # Below this, the page cache is faster than the set-up of direct I/O.
 DIRECT_BYTES = 1 << 20
@@ -46,13 +46,14 @@ class StagedFile(Staged):
 class LocalStore:
     """The store in a folder of a local or mounted file system."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], share: Share = "private") -> None:
         self.location = os.path.abspath(os.fspath(root))
+        self.modes = modes_of(share)
         self._synced: set[str] = set()
         self._lock = threading.Lock()
 
     def recipe(self) -> Recipe:
-        return Recipe("holdfast.store.local:LocalStore", {"root": self.location})
+        return Recipe("holdfast.store.local:LocalStore", {"root": self.location, "share": self.modes.share})
 
     # --- writing ---
 
@@ -133,10 +134,12 @@ class LocalStore:
     def _put_exclusively(self, final: str, data: Buffer) -> bool:
         # Without hard links a crash can leave a torn object; commits carry a digest that tells.
         try:
-            fd = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            fd = os.open(final, flags, self.modes.file)
         except FileExistsError:
             return False
         try:
+            self.modes.fit_file(fd)
             direct.write_all(fd, [memoryview(data)])
             os.fsync(fd)
         except BaseException:
@@ -153,8 +156,9 @@ class LocalStore:
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            fd = os.open(path, flags, FILE_MODE)
+            fd = os.open(path, flags, self.modes.file)
             try:
+                self.modes.fit_file(fd)
                 os.write(fd, data)
             finally:
                 os.close(fd)
@@ -164,7 +168,9 @@ class LocalStore:
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            return FileLock(os.open(path, flags, FILE_MODE))
+            fd = os.open(path, flags, self.modes.file)
+            self.modes.fit_file(fd)
+            return FileLock(fd)
 
     def delete_hint(self, key: str) -> None:
         with _translated("delete", key), suppress(FileNotFoundError):
@@ -257,7 +263,9 @@ class LocalStore:
         folder, name = os.path.split(final)
         temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{next(_counter)}-{name}"[:250])
         self._make_folder(folder)
-        return direct.open_for_writing(temporary, FILE_MODE, direct=large), temporary, final
+        fd = direct.open_for_writing(temporary, self.modes.file, direct=large)
+        self.modes.fit_file(fd)
+        return fd, temporary, final
 
     def _make_folder(self, folder: str) -> None:
         if folder in self._synced:
@@ -266,9 +274,11 @@ class LocalStore:
         if not os.path.isdir(folder):
             self._make_folder(parent)
             with suppress(FileExistsError):
-                os.mkdir(folder, DIR_MODE)
+                os.mkdir(folder, self.modes.folder)
             if not os.path.isdir(folder):
                 raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", folder)
+        if folder == self.location or folder.startswith(f"{self.location}/"):
+            self.modes.fit_folder(folder)
         # Also where the folder was there: who made it may have died before it was durable.
         if parent != folder and os.access(parent, os.R_OK):
             _sync_folder(parent)
