@@ -39,7 +39,7 @@ def head_problem(run: str, records: Sequence[CommitRecord], head: Link) -> str |
     """
     newest = records[-1].seq if records else 0
     if newest < head.seq:
-        have = f"its newest is commit {newest}" if records else "it has no commit"
+        have = f"its newest is commit {newest}" if records else "it has none that is trusted"
         return f"Run {run!r} was set back: {have}, but commit {head.seq} was there before."
     for record in records:
         if record.seq == head.seq and record.link != head:
@@ -68,7 +68,8 @@ def require_head(
     if problem is not None:
         raise RolledBack(
             f"{problem} Nothing was used of it, nothing was changed. Bring back a newer copy of "
-            "the store. If the run is as you want it, note its head anew: 'holdfast trust pin'.",
+            "the store. If the run is as you want it, note its head anew: 'holdfast trust pin "
+            "--force'.",
             run=run,
             head=head.seq,
         )

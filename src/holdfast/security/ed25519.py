@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.errors import BadKeyFile
+from holdfast.security import pem as pem_keys
 
 ALGORITHM = "ed25519"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _RAW = serialization.Encoding.Raw
-_PEM = serialization.Encoding.PEM
 
 
 @final
@@ -45,15 +45,7 @@ class LocalKey:
         Raises:
             BadKeyFile: It is none, or the passphrase is not the right one.
         """
-        secret = passphrase.encode() if passphrase else None
-        try:
-            found = serialization.load_pem_private_key(pem, secret)
-        except TypeError as error:
-            wanted = "is encrypted: a passphrase is needed" if secret is None else "has none"
-            raise BadKeyFile(f"{what} {wanted}. Nothing was signed.", file=what) from error
-        except (ValueError, UnsupportedAlgorithm) as error:
-            why = "no key in PEM (PKCS#8)" if secret is None else "no key, or not its passphrase"
-            raise BadKeyFile(f"{what}: {why}. Nothing was signed.", file=what) from error
+        found = pem_keys.load_private(pem, passphrase, what=what)
         if not isinstance(found, Ed25519PrivateKey):
             raise BadKeyFile(
                 f"{what} is a {type(found).__name__}; checkpoints are signed with Ed25519 keys. "
@@ -80,10 +72,7 @@ class LocalKey:
 
     def to_pem(self, passphrase: str | None = None) -> bytes:
         """Return the key as PKCS#8 PEM, encrypted where there is a passphrase."""
-        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-        if passphrase:
-            encryption = serialization.BestAvailableEncryption(passphrase.encode())
-        return self._private.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, encryption)
+        return pem_keys.private_to_pem(self._private, passphrase)
 
 
 def key_id(public_key: bytes) -> str:
@@ -109,7 +98,7 @@ def is_good(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 def public_to_pem(public_key: bytes) -> bytes:
     """Return a public key as PEM (SubjectPublicKeyInfo)."""
-    return _public(public_key).public_bytes(_PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem_keys.public_to_pem(_public(public_key))
 
 
 def public_from_pem(pem: bytes, *, what: str) -> bytes:
@@ -118,11 +107,7 @@ def public_from_pem(pem: bytes, *, what: str) -> bytes:
     Raises:
         BadKeyFile: It is none.
     """
-    try:
-        found = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        hint = " It is a private key: give the public one." if b"PRIVATE KEY" in pem else ""
-        raise BadKeyFile(f"{what} is no public key in PEM.{hint}", file=what) from error
+    found = pem_keys.load_public(pem, what=what)
     if not isinstance(found, Ed25519PublicKey):
         raise BadKeyFile(f"{what} is a {type(found).__name__}, not an Ed25519 key.", file=what)
     return found.public_bytes(_RAW, serialization.PublicFormat.Raw)

@@ -62,6 +62,16 @@ def key_file(
     return LocalKey.from_pem(read_private(name, BadKeyFile), passphrase, what=f"{name!r}")
 
 
+def is_encrypted(path: str | os.PathLike[str]) -> bool:
+    """Say whether a private key file wants a passphrase.
+
+    Raises:
+        NotFound: There is no such file.
+        BadKeyFile: Others may read it.
+    """
+    return b"ENCRYPTED" in read_private(os.fspath(path), BadKeyFile)
+
+
 def read_passphrase(path: str | os.PathLike[str]) -> str:
     """Return the passphrase in a private file.
 
