@@ -27,7 +27,9 @@ def read_private(path: str, refusal: Refusal) -> bytes:
     Raises:
         NotFound: There is no such file.
     """
-    return _read(path, _OTHERS_MAY_READ, "read or change it", f"chmod 600 {_quoted(path)}", refusal)
+    return _read(
+        path, _OTHERS_MAY_READ, "read or change it", f"chmod 600 {shlex.quote(path)}", refusal
+    )
 
 
 def read_authentic(path: str, refusal: Refusal) -> bytes:
@@ -46,10 +48,10 @@ def read_authentic(path: str, refusal: Refusal) -> bytes:
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise refusal(
                 f"Everybody may put another file in the place of {path!r}: its folder has mode "
-                f"{stat.S_IMODE(mode):04o}. It was not used. Run: chmod o-w {_quoted(folder)}",
+                f"{stat.S_IMODE(mode):04o}. It was not used. Run: chmod o-w {shlex.quote(folder)}",
                 path=path,
             )
-    return _read(path, _OTHERS_MAY_WRITE, "change it", f"chmod go-w {_quoted(path)}", refusal)
+    return _read(path, _OTHERS_MAY_WRITE, "change it", f"chmod go-w {shlex.quote(path)}", refusal)
 
 
 def write_new(path: str, data: bytes, *, mode: int) -> None:
@@ -80,10 +82,13 @@ def replace_file(path: str, data: bytes, *, mode: int) -> None:
 
 def _read(path: str, forbidden: int, deed: str, remedy: str, refusal: Refusal) -> bytes:
     try:
+        # Not to wait for a writer, if it is a pipe.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise NotFound(f"There is no file {path!r}.", path=path) from None
-    with os.fdopen(fd, "rb") as file:
+    except OSError as error:
+        raise refusal(f"{path!r} could not be read: {error.strerror}.", path=path) from error
+    try:
         # Of the open file: what the name means may change meanwhile.
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
@@ -102,8 +107,6 @@ def _read(path: str, forbidden: int, deed: str, remedy: str, refusal: Refusal) -
                 path=path,
                 owner=found.st_uid,
             )
-        return file.read(MAX_BYTES + 1)
-
-
-def _quoted(path: str) -> str:
-    return shlex.quote(path)
+        return os.read(fd, found.st_size)
+    finally:
+        os.close(fd)

@@ -125,7 +125,7 @@ def as_signers(sign: Signer | Sequence[Signer] | None) -> tuple[Signer, ...]:
     Raises:
         UsageError: It is no signer, or one key comes twice.
     """
-    found = () if sign is None else (sign,) if isinstance(sign, Signer) else tuple(sign)
+    found = () if sign is None else tuple(sign) if isinstance(sign, list | tuple) else (sign,)
     for item in found:
         if not isinstance(item, Signer):
             raise UsageError(
