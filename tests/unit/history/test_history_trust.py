@@ -12,6 +12,7 @@ import pytest
 
 import holdfast
 from holdfast import Checkpointer, every, keep
+from holdfast.convert import export
 from holdfast.errors import NoGoodCheckpoint, RolledBack, Untrusted
 from holdfast.security.ed25519 import LocalKey
 
@@ -72,7 +73,12 @@ def test_what_names_nothing_trusted_is_refused(store: holdfast.Store, ref: str) 
     with pytest.raises(Untrusted):
         holdfast.load(store, ref, into=state)
     assert not state["w"].any()
-    for use in (store.leaves, lambda r: store.tag(r, "x"), lambda r: store.copy(r, "elsewhere")):
+    for use in (
+        store.leaves,
+        lambda r: store.tag(r, "x"),
+        lambda r: store.copy(r, "elsewhere"),
+        lambda r: export(store, r, "elsewhere", format="safetensors"),
+    ):
         with pytest.raises(Untrusted):
             use(ref)
     assert store.info(ref).trust.trusted is False
@@ -174,8 +180,13 @@ def test_a_store_is_not_believed_its_checksums_under_a_policy(tmp_path: Path) ->
         )
     holdfast.load(tmp_path, "r@1")  # The checksum fits.
     trusting = holdfast.Store(tmp_path, trust=holdfast.trust.policy(unsigned="allow"))
-    with pytest.raises(holdfast.errors.ChunkDamaged):
-        holdfast.load(trusting, "r@1")
+    for use in (
+        lambda: holdfast.load(trusting, "r@1"),
+        lambda: export(trusting, "r@1", tmp_path / "x.safetensors", format="safetensors"),
+    ):
+        with pytest.raises(holdfast.errors.ChunkDamaged):
+            use()
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_a_copy_is_signed_by_who_makes_it(store: holdfast.Store, tmp_path: Path) -> None:
