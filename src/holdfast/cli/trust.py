@@ -95,7 +95,7 @@ def check(
     trust_edit.existing(context)
     store = options.open_store(context)
     infos = [store.info(what)] if what and "@" in what else _all_infos(store, what)
-    problems = _head_problems(store, sorted({info.run for info in infos}))
+    problems = _head_problems(store, what)
     if as_json:
         output.result_json({"checkpoints": [_verdict(i) for i in infos], "problems": problems})
     else:
@@ -124,21 +124,17 @@ def _all_infos(store: Store, run: str | None) -> list[CheckpointInfo]:
     return [info for name in ([run] if run else store.runs()) for info in store.log(name)]
 
 
-def _head_problems(store: Store, runs: list[str]) -> list[str]:
+def _head_problems(store: Store, what: str | None) -> list[str]:
+    trust = store.authenticity.trust
+    known = trust.heads if trust is not None else {}
+    asked = known if what is None else known.keys() & {what.partition("@")[0]}
     problems = []
-    known = store.authenticity.trust.heads if store.authenticity.trust else {}
-    for run in sorted({*runs, *known} if runs else known):
-        if run in known:
-            problems += _head_problem(store, run)
+    for run in sorted(asked):
+        try:
+            store.head(run)
+        except RolledBack as error:
+            problems.append(error.message)
     return problems
-
-
-def _head_problem(store: Store, run: str) -> list[str]:
-    try:
-        store.head(run)
-    except RolledBack as error:
-        return [error.message]
-    return []
 
 
 def _verdict(info: CheckpointInfo) -> dict[str, object]:

@@ -16,10 +16,9 @@ from typing import Any, final
 
 from holdfast.engine.channel import Channel, Closed
 from holdfast.errors import SigningFailed
-from holdfast.security import trust_file
 from holdfast.security.authenticity import Authenticity
-from holdfast.security.ed25519 import LocalKey
 from holdfast.security.signing import Signer, SignerGone
+from holdfast.security.trust_policy import TrustPolicy
 
 _POLL_S = 0.25
 
@@ -28,10 +27,9 @@ Ask = Callable[[bytes, bytes], bytes]
 
 def to_message(authenticity: Authenticity) -> dict[str, Any]:
     """Return what the persister has to know of it, secrets included, as plain JSON."""
-    trust = authenticity.trust
     return {
         "signers": [_signer_to_message(signer) for signer in authenticity.signers],
-        "trust": None if trust is None else trust_file.to_json(trust),
+        "trust": _trust_to_message(authenticity.trust),
     }
 
 
@@ -42,10 +40,9 @@ def from_message(message: Mapping[str, Any], ask: Ask) -> Authenticity:
         message: What ``to_message`` gave.
         ask: Called with a public key and a message, gives the trainer's signature of it.
     """
-    trust = message["trust"]
     return Authenticity(
         tuple(_signer_from_message(item, ask) for item in message["signers"]),
-        None if trust is None else trust_file.from_json(trust),
+        _trust_from_message(message["trust"]),
     )
 
 
@@ -119,13 +116,36 @@ class _Remote:
         return self._ask(self.public_key, message)
 
 
+# What signs and judges is imported where somebody does, so that others start without it.
+
+
+def _trust_to_message(trust: TrustPolicy | None) -> dict[str, Any] | None:
+    if trust is None:
+        return None
+    from holdfast.security import trust_file
+
+    return trust_file.to_json(trust)
+
+
+def _trust_from_message(value: Mapping[str, Any] | None) -> TrustPolicy | None:
+    if value is None:
+        return None
+    from holdfast.security import trust_file
+
+    return trust_file.from_json(value)
+
+
 def _signer_to_message(signer: Signer) -> dict[str, str]:
+    from holdfast.security.ed25519 import LocalKey
+
     if isinstance(signer, LocalKey):
         return {"seed": signer.seed.hex()}
     return {"ask": signer.public_key.hex()}
 
 
 def _signer_from_message(item: Mapping[str, str], ask: Ask) -> Signer:
+    from holdfast.security.ed25519 import LocalKey
+
     if "seed" in item:
         return LocalKey.from_seed(bytes.fromhex(item["seed"]))
     return _Remote(bytes.fromhex(item["ask"]), ask)

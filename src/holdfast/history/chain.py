@@ -82,9 +82,10 @@ def head_of(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> L
         NotFound: There is no such run, or it has no such commit.
         RolledBack: The run is not what the policy's head says.
     """
-    require_run(store, run)
     found = list(commits.all_commits(store, run))
+    # Before the run is asked for: one that was removed as a whole was set back, too.
     require_head(run, found, trust)
+    require_run(store, run)
     good = trusted(found, trust)
     if not good:
         raise NotFound(f"Run {run!r} has no checkpoint to be its head.", run=run)

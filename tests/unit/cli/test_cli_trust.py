@@ -113,6 +113,12 @@ def test_a_run_that_was_set_back_is_refused(here, store, tmp_path):
     assert here("trust", "check", "--trust", trust, store=store).status == 0
     ran = here("trust", "check", "--trust", trust, "--json", store=old)
     assert ran.status == 1 and "set back" in ran.json["problems"][0]
+    shutil.copytree(old, gone := tmp_path / "gone")
+    shutil.rmtree(gone / "runs/gpt")
+    for arguments in (["verify"], ["trust", "check"]):
+        ran = here(*arguments, "--trust", trust, store=gone)
+        assert ran.status == 1 and "set back" in ran.out
+    assert here("trust", "check", "probe", "--trust", trust, store=gone).status == 0
     again = here("trust", "pin", "gpt", "--trust", trust, store=old)
     assert again.status == 1 and "error[rolled-back]" in again.err
     assert here("trust", "pin", "gpt", "--force", "--trust", trust, store=old).status == 0

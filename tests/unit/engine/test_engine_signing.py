@@ -104,6 +104,9 @@ TRAINER = """
     signers += [Asleep()] if "own" in sys.argv else []
     store = holdfast.Store(sys.argv[1], sign=signers)
     ckpt = holdfast.Checkpointer(store, {"w": np.zeros(10)}, run="r")
+    if "fork" in sys.argv and not (child := os.fork()):
+        time.sleep(600)  # It holds the trainer's end of the channel open.
+    print(child if "fork" in sys.argv else 0, flush=True)
     ckpt.save(1)
     if "own" not in sys.argv:
         print("saved", flush=True)
@@ -111,7 +114,9 @@ TRAINER = """
 """
 
 
-@pytest.mark.parametrize("kinds", [["own"], ["file", "own"], ["file"]], ids="+".join)
+@pytest.mark.parametrize(
+    "kinds", [["own"], ["own", "fork"], ["file", "own"], ["file"]], ids="+".join
+)
 def test_the_trainer_dies_before_it_has_signed(store_path: Path, kinds: list[str]) -> None:
     trainer: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(TRAINER), str(store_path), *kinds],
@@ -120,10 +125,13 @@ def test_the_trainer_dies_before_it_has_signed(store_path: Path, kinds: list[str
     )
     assert trainer.stdout is not None
     with trainer:
+        child = int(trainer.stdout.readline())
         assert trainer.stdout.readline().strip() in ("asked", "saved")
         trainer.send_signal(signal.SIGKILL)
     expected = [key_id(LocalKey.from_seed(b"f" * 32).public_key)] if "file" in kinds else []
     info = _wait_for_commit(store_path)
+    if child:
+        os.kill(child, signal.SIGKILL)
     assert list(info.signed_by) == expected
     # It can be signed afterwards, once somebody has looked at it.
     assert len(holdfast.Store(store_path, sign=KEY).sign("r@1").signed_by) == len(expected) + 1

@@ -14,6 +14,8 @@ import holdfast
 from holdfast import Checkpointer, every, keep
 from holdfast.convert import export
 from holdfast.errors import NoGoodCheckpoint, RolledBack, Untrusted
+from holdfast.records import commits
+from holdfast.records.marker import open_store
 from holdfast.security.ed25519 import LocalKey
 
 ANNA, EVE = LocalKey.from_seed(b"a" * 32), LocalKey.from_seed(b"e" * 32)
@@ -154,7 +156,10 @@ def test_training_goes_on_from_what_is_trusted_and_keeps_it(store: holdfast.Stor
         assert restored.step == 2 and w[0] == 2
         for step in range(ckpt.next_step, 6):
             w += 1
-            ckpt.step(step)
+            handle = ckpt.step(step)
+            if step == 3:
+                handle.wait()
+                first = commits.read_commit(open_store(store.path, create=False), "r", 5)
     infos = store.log("r")
     assert [(i.step, i.trust.trusted) for i in infos if i.trust.trusted] == [
         (2, True),  # It has a tag.
@@ -162,6 +167,10 @@ def test_training_goes_on_from_what_is_trusted_and_keeps_it(store: holdfast.Stor
         (5, True),
     ]
     assert [i.step for i in infos if not i.trust.trusted] == [2, 3]
+    # What is not trusted is no link of the chain either.
+    opened = open_store(store.path, create=False)
+    assert [commits.read_commit(opened, "r", i.seq).previous.seq for i in infos[-2:]] == [5, 6]
+    assert first.previous.seq == 2
     assert holdfast.load(store, "r@latest")["w"][0] == 5
     assert store.verify("r@5").ok
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -15,6 +16,7 @@ import holdfast
 from holdfast.errors import AlreadyExists, BadKeyFile, NotFound, SigningFailed, UsageError
 from holdfast.security import signing
 from holdfast.security.ed25519 import LocalKey, is_good, key_id, public_from_pem
+from holdfast.store.local import LocalStore
 
 
 @pytest.fixture
@@ -195,6 +197,25 @@ def test_signatures_are_added_and_stay(store_path: Path) -> None:
     # The chain names payloads, which signatures do not change.
     assert holdfast.Store(store_path).verify().ok
     assert list((store_path / "runs/r/pins").iterdir()) == []
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_signed_is_whole_or_gone(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holdfast.save(store_path, {"w": np.arange(5000)}, run="r", step=1)
+    holdfast.save(store_path, {"w": np.arange(9)}, run="r", step=2)
+    put = LocalStore.put
+
+    def put_late(self: LocalStore, key: str, data: bytes) -> None:
+        if "/commits/" in key:
+            monkeypatch.setattr(LocalStore, "put", put)
+            holdfast.Store(store_path).remove("r@1")
+        put(self, key, data)
+
+    monkeypatch.setattr(LocalStore, "put", put_late)
+    assert len(holdfast.Store(store_path, sign=Agent()).sign("r@1").signed_by) == 1
+    assert holdfast.Store(store_path).verify().ok
+    assert holdfast.load(store_path, "r@1")["w"][-1] == 4999
 
 
 def test_what_is_damaged_is_not_signed(store_path: Path) -> None:
