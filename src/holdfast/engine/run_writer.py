@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
+from holdfast.engine.base import Base, load_base, still_stored
 from holdfast.engine.job import SaveJob
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, RunBusy
@@ -36,22 +37,6 @@ from holdfast.store.memory_pages import private_memory
 _log = logging.getLogger("holdfast")
 
 PATIENCE_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The checkpoint that a save may refer to: its commit's number, parts, and chunks by digest.
-
-    One that another process wrote (not ``is_ours``) may have been damaged since: a chunk of it is
-    read and checked before a new checkpoint comes to depend on it.
-    """
-
-    seq: int
-    checkpoint_id: str
-    part_keys: tuple[str, ...]
-    chunks: Mapping[bytes, Stored]
-    is_ours: bool
-    written_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +95,7 @@ class RunWriter:
             if record is None:
                 continue
             self._previous = self._previous or record.link
-            self._base = self._load_base(record)
+            self._base = load_base(self.store, record)
             if self._base is not None:
                 break
 
@@ -168,7 +153,7 @@ class RunWriter:
                 pack_key=lambda number: self._keys.pack(job.id, number),
                 manifest=manifest,
                 known=base.chunks if base is not None else {},
-                unchanged=lambda: _still_stored(unchanged(), base),
+                unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
                 threads=self._threads,
             )
@@ -373,40 +358,3 @@ class RunWriter:
         except HoldfastError:
             return False
         return check(data[:length]) == place.check
-
-    def _load_base(self, record: CommitRecord) -> Base | None:
-        try:
-            known: dict[bytes, Stored] = {}
-            for ref in record.parts:
-                part = commits.read_part(self.store, record, ref)
-                for row in part.chunks:
-                    pack = part.packs[row.pack]
-                    known[row.digest] = Stored(
-                        row.digest, row.check, row.length, pack.key, pack.length, row.offset
-                    )
-            sizes = {place.pack_key: place.pack_length for place in known.values()}
-            if any(not _has_size(self.store, key, size) for key, size in sizes.items()):
-                return None
-        except DataError:
-            return None
-        return Base(
-            record.seq,
-            record.id,
-            tuple(ref.key for ref in record.parts),
-            known,
-            is_ours=False,
-            written_bytes=record.stored_bytes,
-        )
-
-
-def _has_size(store: ObjectStore, key: str, size: int) -> bool:
-    with closing(store.open(key)) as reader:
-        return reader.size == size
-
-
-def _still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:
-    # Only what the base names is protected from a sweep; the arena's last save is the base, or
-    # shares these chunks with it.
-    if base is None:
-        return {}
-    return {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}

@@ -19,6 +19,16 @@ class Modes:
     folder: int
     file: int
 
+    def open(self, path: str, flags: int) -> int:
+        """Open a file, which is made if the flags say so, and return its descriptor."""
+        fd = os.open(path, flags, self.file)
+        try:
+            self.fit_file(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
     def fit_file(self, fd: int) -> None:
         """Give an open file its mode, if it is ours to give."""
         self._fit(fd, self.file)
