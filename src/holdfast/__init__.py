@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, foreign, testing
+    from holdfast import data, errors, foreign, signing, testing, trust
     from holdfast.checkpointer import Checkpointer
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
@@ -42,7 +42,7 @@ _HOMES = {
     "save": "holdfast.oneshot",
     "watch": "holdfast.policy",
 }
-_MODULES = ("data", "errors", "foreign", "testing")
+_MODULES = ("data", "errors", "foreign", "signing", "testing", "trust")
 
 __all__ = [
     "CheckpointInfo",
@@ -62,7 +62,9 @@ __all__ = [
     "on",
     "register_codec",
     "save",
+    "signing",
     "testing",
+    "trust",
     "watch",
 ]
 

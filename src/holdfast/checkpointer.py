@@ -31,7 +31,7 @@ from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.watch import WatchPolicy
 from holdfast.records.marker import Location
-from holdfast.repository import Store
+from holdfast.repository import Store, open_for_writing
 from holdfast.restored import Restored, restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
@@ -72,6 +72,7 @@ class Checkpointer:
 
     Raises:
         UsageError: An argument is not possible.
+        Untrusted: The store's trust policy would not believe its signer.
         StoreUnavailable: The location is a file, or its folder cannot be made. That a store may
             not be written, the first ``restore`` or save tells.
     """
@@ -104,7 +105,9 @@ class Checkpointer:
         self._state = state
         self._rng, self._only, self._skip = rng, only, skip
         self._backpressure = backpressure
-        self._store = Store(location).open(create=True)
+        at = Store(location)
+        self._trust = at.authenticity.trust
+        self._store = open_for_writing(at, run)
         self._schedule = Schedule(save, self._store, run)
         self._watcher = Watcher(watch, self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
@@ -123,6 +126,7 @@ class Checkpointer:
                     in_flight=in_flight,
                     nice=nice,
                     zero_stall=zero_stall,
+                    authenticity=at.authenticity,
                 )
                 self._close_at_exit = close_at_exit(self)
             self._prepare(_START_PATIENCE_S)
@@ -160,7 +164,8 @@ class Checkpointer:
             What was restored, or None where the run has no checkpoint yet.
 
         Raises:
-            NoGoodCheckpoint: There are checkpoints, but all of them are damaged.
+            NoGoodCheckpoint: There are checkpoints, but all of them are damaged or not trusted.
+            RolledBack: The run is not what the trust policy's head says.
             Mismatch: The checkpoint does not fit; nothing was changed.
             RestoreIncomplete: An object of the state refused its part after others had theirs;
                 nothing is saved until another restore.
@@ -201,6 +206,7 @@ class Checkpointer:
             strict=strict,
             rng=self._rng,
             spare=self._saver.lend_memory(),
+            trust=self._trust,
         )
         try:
             outcome = restore_named(self._store, self.run, ref, wanted)
@@ -216,7 +222,7 @@ class Checkpointer:
         self._ledger.restart(outcome.record.id)
         self._last_step.forget()
         self._watcher.restart()
-        restored = restored_of(outcome)
+        restored = restored_of(outcome, self._trust)
         facts = {"ref": restored.ref, "stepped_over": restored.stepped_over, "from_id": came_from}
         journal.record(self._store, self.run, event, step=restored.step, **facts)
         return restored

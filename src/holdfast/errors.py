@@ -74,6 +74,18 @@ class LinkInStore(DataError):
     kind = "link-in-store"
 
 
+class Untrusted(DataError):
+    """No signature of a checkpoint is one that the trust policy accepts; nothing was used of it."""
+
+    kind = "untrusted"
+
+
+class RolledBack(DataError):
+    """The run is not what the trusted head says: set back, or another history in its place."""
+
+    kind = "rolled-back"
+
+
 class RestoreIncomplete(DataError):
     """An object of the state refused its values after others had taken theirs."""
 
@@ -159,6 +171,18 @@ class AlreadyExists(UsageError):
     kind = "already-exists"
 
 
+class BadKeyFile(UsageError):
+    """A key file cannot be used: not a key, wrong passphrase, or open to others."""
+
+    kind = "bad-key-file"
+
+
+class BadTrustFile(UsageError):
+    """A trust file cannot be used: not well formed, or others may write it."""
+
+    kind = "bad-trust-file"
+
+
 # --- The machine, the disk or another process is in the way (exit code 3) -----------------------
 
 
@@ -203,6 +227,12 @@ class PersisterDied(SaveFailed):
     """The process that writes checkpoints ended while it had work in hand."""
 
     kind = "persister-died"
+
+
+class SigningFailed(EnvironmentTrouble):
+    """A signer gave no good signature; nothing was committed."""
+
+    kind = "signing-failed"
 
 
 class MissingDependency(EnvironmentTrouble):

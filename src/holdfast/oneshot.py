@@ -18,7 +18,7 @@ from holdfast.format.names import check_run, check_tag
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records.marker import Location
-from holdfast.repository import Store
+from holdfast.repository import Store, open_for_writing
 from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
@@ -62,6 +62,8 @@ def save(
     Raises:
         UnsupportedLeaf: Some value cannot be saved; nothing was.
         RunBusy: Another process is writing the run.
+        SigningFailed: The store's signer failed; nothing was committed.
+        Untrusted: The store's trust policy would not believe its signer; nothing was saved.
         NoSpace, StoreUnavailable: Nothing was committed; earlier checkpoints are safe.
     """
     check_run(run)
@@ -76,10 +78,11 @@ def save(
         state[rng_state.ROOT_KEY] = rng_state.capture()
     flat = flatten(state, only=only, skip=skip)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-    store = Store(location).open(create=True)
+    at = Store(location)
+    store = open_for_writing(at, run)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
-        writer = RunWriter(store, run)
+        writer = RunWriter(store, run, authenticity=at.authenticity)
         writer.open(os.getpid())
         try:
             job = job_of(
@@ -98,7 +101,7 @@ def save(
             writer.close()
     if saved.tag_error is not None:
         raise saved.tag_error
-    return info_of(saved.record, (tag,) if tag else ())
+    return info_of(saved.record, (tag,) if tag else (), at.authenticity.trust)
 
 
 def load(
@@ -115,7 +118,7 @@ def load(
     """Load a checkpoint as a new tree, or into objects that stand.
 
     ``RUN@latest`` means the newest checkpoint that verifies: damaged ones are stepped over, with
-    a warning that names them.
+    a warning that names them. With a trust policy, so are those that it does not trust.
 
     Args:
         location: Folder of the store, a ``Store``, or an ``ObjectStore``.
@@ -127,7 +130,7 @@ def load(
         strict: With ``into``: a leaf that only one side has is an error.
         rng: Set the random number generators as they were.
         verify: ``fast`` checks every chunk by its XXH3-128 checksum, ``full`` by its BLAKE3
-            digest.
+            digest, as is always done where the store has a trust policy.
 
     Returns:
         The tree; with ``into``, a ``Restored`` that tells what was restored.
@@ -135,6 +138,7 @@ def load(
     Raises:
         NotFound: There is no such store, run or checkpoint.
         ChunkDamaged, ChunkMissing, ManifestDamaged: It is damaged; nothing was changed.
+        Untrusted, RolledBack: The store's trust policy does not believe it; nothing was used.
         Mismatch: It does not fit; nothing was changed.
     """
     if into is not None and not isinstance(into, dict):
@@ -142,7 +146,16 @@ def load(
     if verify not in ("fast", "full"):
         raise UsageError(f"verify={verify!r} is neither 'fast' nor 'full'.")
     frameworks.activate()
-    store = Store(location).open(create=False)
-    wanted = Wanted(into, only=only, skip=skip, strict=strict, rng=rng, full=verify == "full")
+    at = Store(location)
+    store = at.open(create=False)
+    wanted = Wanted(
+        into,
+        only=only,
+        skip=skip,
+        strict=strict,
+        rng=rng,
+        full=verify == "full",
+        trust=at.authenticity.trust,
+    )
     outcome = restore_ref(store, ref, wanted)
-    return outcome.value if into is None else restored_of(outcome)
+    return outcome.value if into is None else restored_of(outcome, at.authenticity.trust)

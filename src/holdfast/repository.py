@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from holdfast.engine.repair import RepairReport, repair
+from holdfast.engine.resign import sign_checkpoint
 from holdfast.engine.transfer import copy_checkpoint
 from holdfast.errors import DataError, NotFound, UsageError
-from holdfast.format.commit import CommitRecord
+from holdfast.format.commit import CommitRecord, Link
+from holdfast.history.chain import head_of
 from holdfast.history.curves import curves
-from holdfast.history.diff.compare import diff
+from holdfast.history.diff.compare import Source, diff
 from holdfast.history.diff.report import DiffReport
 from holdfast.history.health import DoctorReport, examine
 from holdfast.history.info import CheckpointInfo, LeafInfo, info_of
@@ -25,9 +27,13 @@ from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
 from holdfast.policy.curve import Curve
 from holdfast.records import commits, tags
-from holdfast.records.marker import Location, check_location, open_store
+from holdfast.records.marker import Location, check_location, check_share, open_store
+from holdfast.security.authenticity import Authenticity, authenticity
+from holdfast.security.signing import Signer
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
+from holdfast.store.modes import Share
 
 
 class Store:
@@ -35,19 +41,42 @@ class Store:
 
     Args:
         location: The folder, or an ``ObjectStore``. It is made by the first save; until then
-            there is nothing in it.
+            there is nothing in it. Another ``Store``: the same one, with what is given here
+            instead.
+        sign: Who signs what is saved: a ``holdfast.signing.key_file``, a ``Signer`` of your own,
+            or several of them.
+        trust: Whom to believe: a ``holdfast.trust.policy``, or the path of a trust file. Nothing
+            else is restored, loaded, tagged or copied. None: every checkpoint that is whole.
+        share: ``private`` to you, or ``group``: to the group of the folder. Settled when the
+            store is made; None: as it was made, private if it is new.
 
     Attributes:
         path: The folder, or whatever else its location is.
+        authenticity: Who signs, and who is believed.
+
+    Raises:
+        UsageError: An argument is not possible.
+        NotFound, BadTrustFile: ``trust`` names a file that is not there or cannot be used.
     """
 
-    def __init__(self, location: Location | Store) -> None:
+    def __init__(
+        self,
+        location: Location | Store,
+        *,
+        sign: Signer | Sequence[Signer] | None = None,
+        trust: TrustPolicy | str | os.PathLike[str] | None = None,
+        share: Share | None = None,
+    ) -> None:
         place = location._place if isinstance(location, Store) else check_location(location)
         self._place: str | ObjectStore
         if isinstance(place, ObjectStore):
             self._place, self.path = place, place.location
         else:
             self._place = self.path = os.path.abspath(place)
+        self.authenticity = authenticity(sign, trust)
+        self._share = None if share is None else check_share(share)
+        if isinstance(location, Store):
+            self._inherit(location)
 
     def __repr__(self) -> str:
         return f"Store({self.path!r})"
@@ -66,34 +95,68 @@ class Store:
         Raises:
             NotFound: It is not there.
         """
-        return open_store(self._place, create=create)
+        return open_store(self._place, create=create, share=self._share)
 
     def runs(self) -> list[str]:
         """Return the names of the runs, sorted."""
         return commits.runs(self._open())
 
     def log(self, run: str) -> list[CheckpointInfo]:
-        """Return a run's checkpoints, oldest first.
+        """Return a run's checkpoints, oldest first; also those that are not trusted.
 
         Raises:
             NotFound: There is no such run.
         """
-        return log(self._open(), run)
+        return log(self._open(), run, self._trust)
 
     def info(self, ref: str) -> CheckpointInfo:
         """Return what a ref names. Its chunks are not read: ``verify`` does that.
+
+        With a trust policy it says in ``trust`` what that is worth. What is not trusted is
+        described like any other, though nothing else would take it.
 
         Raises:
             NotFound: There is no such run or checkpoint.
         """
         store = self._open()
         record = resolve(store, ref)
-        return info_of(record, tags.tags_by_checkpoint(store, record.run).get(record.id, ()))
+        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
+        return info_of(record, names, self._trust)
 
     def leaves(self, ref: str) -> list[LeafInfo]:
-        """Return the leaves of a checkpoint, in tree order, random generators included."""
+        """Return the leaves of a checkpoint, in tree order, random generators included.
+
+        Raises:
+            Untrusted: The store's trust policy does not believe it.
+        """
         store = self._open()
-        return read_ref(store, ref, lambda record: leaves(store, record))
+        return read_ref(store, ref, lambda record: leaves(store, record), self._trust)
+
+    def sign(self, ref: str) -> CheckpointInfo:
+        """Add the signatures of this store's signers to a checkpoint; others on it stay.
+
+        All of it is read and checked first: who signs answers for what is there.
+
+        Raises:
+            UsageError: The store was opened without ``sign=``.
+            DataError: The checkpoint is damaged; nothing was changed.
+        """
+        store = self._open()
+        record = sign_checkpoint(store, ref, self.authenticity)
+        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
+        return info_of(record, names, self._trust)
+
+    def head(self, run: str) -> Link:
+        """Return the newest trusted commit of a run, to note it where nobody else may write.
+
+        A policy that has it, ``holdfast.trust.policy(..., heads={run: head})``, refuses the run
+        if it was set back since.
+
+        Raises:
+            NotFound: There is no such run, or it has no checkpoint that is trusted.
+            RolledBack: It is not what the policy's head says.
+        """
+        return head_of(self._open(), run, self._trust)
 
     def verify(
         self, ref: str | None = None, progress: Callable[[int, int], None] | None = None
@@ -104,7 +167,7 @@ class Store:
             ref: A ref, the name of a run, or None for everything.
             progress: Called with the bytes done and the bytes to do.
         """
-        return verify(self._open(), ref, progress)
+        return verify(self._open(), ref, progress, self._trust)
 
     def diff(
         self,
@@ -133,13 +196,17 @@ class Store:
             NotFound: A ref names no checkpoint.
             DataError: One of them is damaged; the message names the leaf.
         """
-        mine = self._open()
-        theirs = mine if other is None else Store(other).open(create=False)
-        return diff((mine, theirs), (a, b), only=only, skip=skip, progress=progress)
+        second = self if other is None else Store(other)
+        sides = (Source(self._open(), a, self._trust), Source(second._open(), b, second._trust))
+        return diff(*sides, only=only, skip=skip, progress=progress)
 
     def tag(self, ref: str, name: str) -> None:
-        """Give a checkpoint a name; a tag that named another moves."""
-        give_tag(self._open(), ref, name)
+        """Give a checkpoint a name; a tag that named another moves.
+
+        Raises:
+            Untrusted: The store's trust policy does not believe it.
+        """
+        give_tag(self._open(), ref, name, self._trust)
 
     def untag(self, run: str, name: str) -> None:
         """Take a name away; the checkpoint stays.
@@ -160,7 +227,8 @@ class Store:
     def prune(self, run: str, keep: KeepPolicy, dry_run: bool = False) -> PruneReport:
         """Remove the checkpoints of a run that a policy does not keep.
 
-        The newest and the tagged ones always stay.
+        The newest and the tagged ones always stay. What a trust policy does not believe does not
+        count, and is left alone.
 
         Raises:
             UsageError: It is no policy, or ranks by a metric that no checkpoint has.
@@ -169,17 +237,28 @@ class Store:
             raise UsageError(f"keep takes a policy such as keep.last(3), not {keep!r}.")
         store = self._open()
         require_run(store, run)
-        return apply_retention(store, run, keep, dry_run=dry_run)
+        return apply_retention(store, run, keep, dry_run=dry_run, trust=self._trust)
 
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
-        """Copy a checkpoint into the run of the same name in another store, checked on the way."""
-        source = self._open()
-        resolve(source, ref)  # Before a store is made for it.
-        target = Store(other_store).open(create=True)
+        """Copy a checkpoint into the run of the same name in another store, checked on the way.
+
+        The copy is signed by the other store's signers, not as the original is.
+
+        Raises:
+            Untrusted: This store's trust policy does not believe it.
+        """
+        source, other = self._open(), Store(other_store)
+        run = resolve(source, ref, self._trust).run  # Before a store is made for it.
+        target = open_for_writing(other, run)
         if os.path.realpath(target.location) == os.path.realpath(source.location):
             raise UsageError("Both stores are the same place; there is nothing to copy.")
-        saved = read_ref(source, ref, lambda record: copy_checkpoint(source, record, target))
-        return info_of(saved.record)
+        saved = read_ref(
+            source,
+            ref,
+            lambda record: copy_checkpoint(source, record, target, other.authenticity),
+            self._trust,
+        )
+        return info_of(saved.record, trust=other.authenticity.trust)
 
     def curves(self, run: str) -> dict[str, Curve]:
         """Return the metrics of a run, by name, as curves over its steps.
@@ -196,11 +275,14 @@ class Store:
 
         Raises:
             NotFound: It was removed.
+            Untrusted: The store's trust policy does not believe it.
             DataError: It is damaged.
         """
         store = self._open()
         try:
             record = commits.read_commit(store, info.run, info.seq)
+            if self._trust is not None:
+                self._trust.require(record)
             unpack(store, record, Path(folder))
         except DataError as error:
             if commits.is_listed(store, info.run, info.seq, info.id):
@@ -216,21 +298,26 @@ class Store:
         Raises:
             UsageError: It is the newest already.
             RunBusy: The run is being written; its own process has ``Checkpointer.rollback``.
+            Untrusted: The store's trust policy does not believe it, or who signs here.
             DataError: It is damaged; nothing was committed.
         """
         store = self._open()
 
         def again(record: CommitRecord) -> CheckpointInfo:
-            newest = resolve(store, f"{record.run}@latest")
+            newest = resolve(store, f"{record.run}@latest", self._trust)
             if newest.id == record.id:
                 raise UsageError(
                     f"{record.run}@{record.step} is the newest of its run already; the next start "
                     "goes on from it. Nothing was changed.",
                     ref=ref,
                 )
-            return info_of(copy_checkpoint(store, record, store, "rolled back to").record)
+            self.authenticity.require_fit(record.run)
+            saved = copy_checkpoint(
+                store, record, store, self.authenticity, reason="rolled back to"
+            )
+            return info_of(saved.record, trust=self._trust)
 
-        return read_ref(store, ref, again)
+        return read_ref(store, ref, again, self._trust)
 
     def repair(
         self,
@@ -259,5 +346,27 @@ class Store:
         """Return facts about the store's health, and what is wrong with it."""
         return examine(self._open())
 
+    @property
+    def _trust(self) -> TrustPolicy | None:
+        return self.authenticity.trust
+
     def _open(self) -> ObjectStore:
         return self.open(create=False)
+
+    def _inherit(self, other: Store) -> None:
+        """Take what was not given from the store that this one was made of."""
+        self.authenticity = Authenticity(
+            self.authenticity.signers or other.authenticity.signers,
+            self.authenticity.trust or other.authenticity.trust,
+        )
+        self._share = self._share or other._share
+
+
+def open_for_writing(store: Store, run: str) -> ObjectStore:
+    """Open the objects of a store to save to a run, making the store if need be.
+
+    Raises:
+        Untrusted: Its trust policy would not believe what its signers sign now.
+    """
+    store.authenticity.require_fit(run)
+    return store.open(create=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast.engine.restore import Outcome
 from holdfast.history.info import CheckpointInfo, info_of
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import environment
 
 _log = logging.getLogger("holdfast")
@@ -24,7 +25,7 @@ class Restored:
         unexpected: Leaves that it has but that were not wanted (only with ``strict=False``).
         differing: What was saved as another kind than wanted (only with ``strict=False``): values
             were put in their place, objects of another class left as they were.
-        stepped_over: Newer checkpoints that are damaged, each with the reason.
+        stepped_over: Newer checkpoints that are damaged or not trusted, each with the reason.
         differences: What differs between the environment it was saved in and this one.
     """
 
@@ -38,9 +39,9 @@ class Restored:
     differences: tuple[str, ...] = ()
 
 
-def restored_of(outcome: Outcome) -> Restored:
+def restored_of(outcome: Outcome, trust: TrustPolicy | None = None) -> Restored:
     """Return what users are told of an outcome."""
-    info = info_of(outcome.record)
+    info = info_of(outcome.record, trust=trust)
     differences = environment.differences(info.environment, environment.capture())
     for difference in differences:
         level = logging.WARNING if difference.may_change_results else logging.INFO

@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError, Mismatch
 NAMES = {
     *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
     *("__version__", "data", "errors", "every", "foreign", "keep", "load", "on"),
-    *("register_codec", "save", "testing", "watch"),
+    *("register_codec", "save", "signing", "testing", "trust", "watch"),
 }
 
 

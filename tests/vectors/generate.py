@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 import golden  # noqa: E402
 import malformed  # noqa: E402
 import spec_reader  # noqa: E402
+from making import SEEDS, public_key  # noqa: E402
 
 MADE = ("golden", "golden.json", "malformed.json")
 
@@ -24,7 +25,9 @@ MADE = ("golden", "golden.json", "malformed.json")
 def write(folder: Path) -> None:
     """Write all vectors into a folder."""
     _write(folder / "golden", golden.files())
-    described = spec_reader.describe(folder / "golden")
+    keys = [public_key(seed) for seed in SEEDS]
+    described = spec_reader.describe(folder / "golden", keys)
+    described["keys"] = [key.hex() for key in keys]
     _write(folder, {"golden.json": _json(described)})
     _write(folder, {"malformed.json": _json(malformed_vectors())})
 

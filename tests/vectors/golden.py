@@ -6,12 +6,26 @@ The tree is spelled out node by node. ``vector_types.state`` is the same in Pyth
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import vector_types as types
-from making import Arrays, Files, Packs, Tree, commit, encoded, head, marker, statement, tag
+from making import (
+    SEEDS,
+    Arrays,
+    Files,
+    Packs,
+    Tree,
+    commit,
+    encoded,
+    head,
+    link,
+    marker,
+    statement,
+    tag,
+)
 
 from holdfast.format.tree import KeyKind
 from holdfast.format.tree import NodeKind as K
@@ -25,7 +39,7 @@ STEPS = (7, 8)
 
 def files() -> Files:
     first_tree, first_packs, first = _first()
-    second = _second(first_packs, first_tree)
+    second = _second(first_packs, first_tree, first[f"{ROOT}commits/{1:012d}"])
     pin = b'{"id": "%s", "base_parts": []}' % UNFINISHED.encode()
     return {
         "holdfast.json": marker(),
@@ -62,8 +76,8 @@ def _first() -> tuple[Arrays, Packs, Files]:
     return arrays, packs, _checkpoint(0, tree, arrays, packs, more)
 
 
-def _second(older: Packs, first: Arrays) -> Files:
-    """A later step: one array has changed, one is as it was and lies where it lay."""
+def _second(older: Packs, first: Arrays, first_commit: bytes) -> Files:
+    """A later step, signed: one array has changed, one is as it was and lies where it lay."""
     tree, arrays = Tree(), Arrays()
     tree.container(K.DICT, 3)
     tree.key("model")
@@ -83,12 +97,17 @@ def _second(older: Packs, first: Arrays) -> Files:
     packs = Packs(ROOT, IDS[1], older)
     packs.add(arrays.chunks, per_pack=4)
     assert set(arrays.chunks) & set(first.chunks), "nothing is shared"
-    more = {"metrics": {"val_loss": 0.5}, "parent": IDS[0]}
-    return _checkpoint(1, tree, arrays, packs, more)
+    more = {"metrics": {"val_loss": 0.5}, "parent": IDS[0], "previous": link(first_commit)}
+    return _checkpoint(1, tree, arrays, packs, more, SEEDS)
 
 
 def _checkpoint(
-    number: int, tree: Tree, arrays: Arrays, packs: Packs, more: dict[str, object]
+    number: int,
+    tree: Tree,
+    arrays: Arrays,
+    packs: Packs,
+    more: dict[str, object],
+    seeds: Sequence[bytes] = (),
 ) -> Files:
     tree.finish()
     message = tree.message
@@ -104,7 +123,8 @@ def _checkpoint(
     record = statement(
         part_key, part, run=RUN, step=STEPS[number], seq=number + 1, id=IDS[number], **sizes, **more
     )
-    return {f"{ROOT}commits/{number + 1:012d}": commit(record), part_key: part, **packs.objects}
+    key = f"{ROOT}commits/{number + 1:012d}"
+    return {key: commit(record, seeds), part_key: part, **packs.objects}
 
 
 # --- the parts of the tree ---

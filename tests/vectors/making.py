@@ -6,12 +6,14 @@ Nothing here calls holdfast's own encoders: that they give the same bytes is wha
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xxhash
 from blake3 import blake3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from holdfast.format.schema import PartMessage
 
@@ -27,6 +29,11 @@ PREDICATE_TYPE = "https://holdfast.dev/checkpoint/v1"
 
 Files = dict[str, bytes]
 
+# Keys of everybody: what they sign is always the same.
+SEEDS = (b"\1" * 32, b"\2" * 32)
+# How DER begins for an Ed25519 public key (RFC 8410); its 32 bytes follow.
+SPKI = bytes.fromhex("302a300506032b6570032100")
+
 
 # --- records ---
 
@@ -35,19 +42,37 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def sealed(payload_type: str, body: bytes) -> bytes:
-    """Return the envelope of a body, whatever it is."""
-    kind = payload_type.encode()
-    pae = b" ".join([b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(body), body])
+def sealed(payload_type: str, body: bytes, entries: Sequence[Mapping[str, str]] = ()) -> bytes:
+    """Return the envelope of a body, whatever it is, with entries as they are given."""
+    covered = pae(payload_type, body) + (canonical(list(entries)) if entries else b"")
+    whole = {"keyid": "blake3", "sig": base64.b64encode(blake3(covered).digest()).decode()}
     return canonical(
         {
             "payload": base64.b64encode(body).decode(),
             "payloadType": payload_type,
-            "signatures": [
-                {"keyid": "blake3", "sig": base64.b64encode(blake3(pae).digest()).decode()}
-            ],
+            "signatures": [whole, *entries],
         }
     )
+
+
+def pae(payload_type: str, body: bytes) -> bytes:
+    kind = payload_type.encode()
+    return b" ".join([b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(body), body])
+
+
+def public_key(seed: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def signed(payload_type: str, body: bytes, seeds: Sequence[bytes]) -> list[dict[str, str]]:
+    """Return the entries of an envelope by which some keys sign it, in the order of their ids."""
+    entries = []
+    for seed in seeds:
+        key = Ed25519PrivateKey.from_private_bytes(seed)
+        fingerprint = hashlib.sha256(SPKI + public_key(seed)).hexdigest()
+        value = base64.b64encode(key.sign(pae(payload_type, body))).decode()
+        entries.append({"keyid": f"ed25519:{fingerprint}", "sig": value})
+    return sorted(entries, key=lambda entry: entry["keyid"])
 
 
 def marker(**changes: object) -> bytes:
@@ -77,6 +102,7 @@ def statement(
             "metrics": {},
             "reason": "save()",
             "parent": None,
+            "previous": None,
             "incarnation": "c" * 32,
             "world_size": 1,
             "state_bytes": 0,
@@ -89,8 +115,15 @@ def statement(
     }
 
 
-def commit(statement: Mapping[str, Any]) -> bytes:
-    return sealed(COMMIT_TYPE, canonical(statement))
+def commit(statement: Mapping[str, Any], seeds: Sequence[bytes] = ()) -> bytes:
+    body = canonical(statement)
+    return sealed(COMMIT_TYPE, body, signed(COMMIT_TYPE, body, seeds))
+
+
+def link(data: bytes) -> dict[str, object]:
+    """Return how the next commit names one, given its bytes."""
+    body = base64.b64decode(json.loads(data)["payload"])
+    return {"seq": json.loads(body)["predicate"]["seq"], "blake3": blake3(body).hexdigest()}
 
 
 # --- the tree of a part ---

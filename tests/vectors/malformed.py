@@ -14,6 +14,7 @@ from typing import Any
 
 from making import (
     COMMIT_TYPE,
+    SEEDS,
     TAG_TYPE,
     Arrays,
     Files,
@@ -26,6 +27,7 @@ from making import (
     head,
     marker,
     sealed,
+    signed,
     statement,
     tag,
 )
@@ -153,6 +155,18 @@ def _envelopes() -> list[Case]:
     reordered = json.dumps(dict(reversed(json.loads(good).items())), separators=(",", ":")).encode()
     spaced = json.dumps(json.loads(body), sort_keys=True).encode()
     doubled = body.replace(b'"step":1,', b'"step":1,"step":1,')
+    signed_commit = commit(json.loads(body), SEEDS)
+    forged, dropped = _signature_flipped(signed_commit), json.loads(signed_commit)
+    del dropped["signatures"][2]
+    first, second = signed(COMMIT_TYPE, body, SEEDS)
+    entries = [
+        ("signature-empty", "a signature of no bytes", [first | {"sig": ""}]),
+        ("signers-unsorted", "signatures in another order", [second, first]),
+        ("signer-twice", "a key that signs twice", [first, first]),
+        ("signer-unnamed", "a key id of another form", [first | {"keyid": "me"}]),
+        ("signer-more", "a member besides", [first | {"more": "1"}]),
+        ("signers-many", "more signatures than there may be", _many_signers(first)),
+    ]
     made = [
         ("empty", "a file of no bytes", b""),
         ("cut-short", "its end is missing", good[:-7]),
@@ -160,13 +174,31 @@ def _envelopes() -> list[Case]:
         ("seal-flipped", "a bit of the digest has changed", _flipped(good, len(good) - 12)),
         ("newline", "a byte behind the end", good + b"\n"),
         ("member-order", "members in another order", reordered),
-        ("two-seals", "a second signature", canonical(twice)),
+        ("two-seals", "the digest twice", canonical(twice)),
+        ("signature-flipped", "a bit of a signature has changed", forged),
+        ("signature-dropped", "a signature is gone", canonical(dropped)),
         ("other-type", "sealed as a tag", sealed(TAG_TYPE, body)),
         ("payload-spaced", "a payload that is not canonical JSON", sealed(COMMIT_TYPE, spaced)),
         ("payload-member-twice", "a member that comes twice", sealed(COMMIT_TYPE, doubled)),
         ("payload-list", "a payload that is no object", sealed(COMMIT_TYPE, b"[]")),
     ]
-    return [Case(f"E-{name}", "E", DAMAGED, why, {COMMIT: data}) for name, why, data in made]
+    made += [(name, why, sealed(COMMIT_TYPE, body, found)) for name, why, found in entries]
+    cases = [Case(f"E-{name}", "E", DAMAGED, why, {COMMIT: data}) for name, why, data in made]
+    tag_body = canonical({"run": RUN, "tag": "t", "id": ID})
+    signed_tag = sealed(TAG_TYPE, tag_body, signed(TAG_TYPE, tag_body, SEEDS))
+    return [*cases, Case("E-tag-signed", "E", DAMAGED, "a signed tag", {TAG: signed_tag})]
+
+
+def _signature_flipped(data: bytes) -> bytes:
+    """Another signature of the right form, the digest left as it is."""
+    outer = json.loads(data)
+    value = base64.b64decode(outer["signatures"][1]["sig"])
+    outer["signatures"][1]["sig"] = base64.b64encode(_flipped(value, 7)).decode()
+    return canonical(outer)
+
+
+def _many_signers(entry: dict[str, str]) -> list[dict[str, str]]:
+    return [entry | {"keyid": f"ed25519:{number:064x}"} for number in range(65)]
 
 
 def _records() -> list[Case]:
@@ -210,6 +242,24 @@ def _records() -> list[Case]:
         ),
         ("time-vast", DAMAGED, "a time that no clock has", _with_predicate(created_ns=2**70)),
         ("id-short", DAMAGED, "an id of 31 digits", _with_predicate(id=ID[1:])),
+        (
+            "previous-missing",
+            DAMAGED,
+            "no word of the commit before",
+            _with_statement(lambda s: s["predicate"].pop("previous")),
+        ),
+        (
+            "previous-later",
+            DAMAGED,
+            "made after itself",
+            _with_predicate(previous={"seq": 1, "blake3": "0" * 64}),
+        ),
+        (
+            "previous-digest-short",
+            DAMAGED,
+            "a digest of 31 bytes",
+            _with_predicate(previous={"seq": 0, "blake3": "0" * 62}),
+        ),
         ("no-parts", DAMAGED, "no part at all", _with_statement(_without_parts)),
         ("part-missing", DAMAGED, "two ranks, one part", _with_predicate(world_size=2)),
         (

@@ -1,17 +1,18 @@
 """A reader of stores made from docs/spec/v1.md alone: it shares not a line with holdfast.
 
-It has the standard library and the two digests, and says what is in a store as plain JSON. That it
-reads what holdfast writes, and refuses what holdfast refuses, is the proof that the
+It has the standard library, the two digests and Ed25519, and says what is in a store as plain
+JSON. That it reads what holdfast writes, and refuses what holdfast refuses, is the proof that the
 specification is enough to get at one's data.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 
 import xxhash
 from blake3 import blake3
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 class Refused(Exception):
@@ -37,24 +40,66 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
+@dataclass
+class Envelope:
+    payload: dict[str, Any]
+    body: bytes
+    message: bytes
+    signatures: dict[str, bytes]
+
+
 def unwrap(data: bytes, payload_type: str) -> dict[str, Any]:
+    opened = open_envelope(data, payload_type)
+    refuse_unless(not opened.signatures, "signatures on what nobody signs")
+    return opened.payload
+
+
+def open_envelope(data: bytes, payload_type: str) -> Envelope:
     try:
-        body = base64.b64decode(json.loads(data)["payload"], validate=True)
+        outer = json.loads(data)
+        body = base64.b64decode(outer["payload"], validate=True)
         payload = json.loads(body)
         kind = payload_type.encode()
         pae = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
-        seal = {"keyid": "blake3", "sig": base64.b64encode(blake3(pae).digest()).decode()}
+        further = outer["signatures"][1:]
+        signatures = {e["keyid"]: base64.b64decode(e["sig"], validate=True) for e in further}
+        for key_id, value in signatures.items():
+            refuse_unless(re.fullmatch(r"[a-z0-9-]{1,32}:[0-9a-f]{64}", key_id), "no key id")
+            refuse_unless(value, "an empty signature")
+        refuse_unless(len(further) <= 64, "too many signatures")
+        entries = [
+            {"keyid": key_id, "sig": base64.b64encode(signatures[key_id]).decode()}
+            for key_id in sorted(signatures)
+        ]
+        covered = pae + (canonical(entries) if entries else b"")
+        seal = {"keyid": "blake3", "sig": base64.b64encode(blake3(covered).digest()).decode()}
         envelope = {
             "payload": base64.b64encode(body).decode(),
             "payloadType": payload_type,
-            "signatures": [seal],
+            "signatures": [seal, *entries],
         }
         refuse_unless(canonical(envelope) == data, "the envelope is damaged")
         refuse_unless(canonical(payload) == body, "the payload is not canonical")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(f"no envelope: {error}") from error
     refuse_unless(isinstance(payload, dict), "the payload is no object")
-    return payload
+    return Envelope(payload, body, pae, signatures)
+
+
+def signed_by(envelope: Envelope, public_keys: Sequence[bytes]) -> list[str]:
+    """Return the ids of the keys that have signed an envelope, of those that are known."""
+    found = []
+    for key in public_keys:
+        der = bytes.fromhex("302a300506032b6570032100") + key
+        key_id = f"ed25519:{hashlib.sha256(der).hexdigest()}"
+        if key_id in envelope.signatures:
+            try:
+                value = envelope.signatures[key_id]
+                Ed25519PublicKey.from_public_bytes(key).verify(value, envelope.message)
+            except InvalidSignature:
+                continue
+            found.append(key_id)
+    return sorted(found)
 
 
 # --- section 7: Protocol Buffers, as far as they are needed ---
@@ -462,10 +507,12 @@ def too_new_unless(condition: object, why: str) -> None:
     refuse_unless(condition, f"too new: {why}")
 
 
-def read_commit(store: Path, run: str, seq: int) -> dict[str, Any]:
+def read_commit(store: Path, run: str, seq: int, public_keys: Sequence[bytes]) -> dict[str, Any]:
     """Return the description of a checkpoint: its record, and every node of its tree."""
     root = f"runs/{quoted(run)}/"
-    statement = unwrap(get(store, f"{root}commits/{seq:012d}"), "application/vnd.in-toto+json")
+    data = get(store, f"{root}commits/{seq:012d}")
+    opened = open_envelope(data, "application/vnd.in-toto+json")
+    statement = opened.payload
     try:
         too_new_unless(
             statement["predicateType"] == "https://holdfast.dev/checkpoint/v1", "predicate"
@@ -481,6 +528,12 @@ def read_commit(store: Path, run: str, seq: int) -> dict[str, Any]:
             value = predicate[name]
             refuse_unless(type(value) is int and 0 <= value < 2**63, f"{name} is no count")
         metrics = {name: metric(value) for name, value in predicate["metrics"].items()}
+        previous = predicate["previous"]
+        if previous is not None:
+            number_before = previous["seq"]
+            refuse_unless(type(number_before) is int and 0 <= number_before < seq, "previous")
+            refuse_unless(re.fullmatch(r"[0-9a-f]{64}", previous["blake3"]), "no digest")
+            previous = {"seq": number_before, "blake3": previous["blake3"]}
         subjects, parts = statement["subject"], predicate["parts"]
         world = predicate["world_size"]
         refuse_unless(len(subjects) == len(parts) == world > 0, "as many parts as ranks")
@@ -500,7 +553,8 @@ def read_commit(store: Path, run: str, seq: int) -> dict[str, Any]:
         raise Refused(f"malformed: {error!r}") from error
     names = ("step", "seq", "id", "parent", "reason", "created_ns", "state_bytes")
     record = {name: predicate[name] for name in (*names, "stored_bytes", "n_leaves")}
-    return {"run": run, **record, "metrics": metrics, "nodes": nodes}
+    proof = {"previous": previous, "signed_by": signed_by(opened, public_keys)}
+    return {"run": run, **record, **proof, "metrics": metrics, "nodes": nodes}
 
 
 def metric(value: object) -> str:
@@ -527,8 +581,8 @@ def unquoted(word: str) -> str:
     return text(data)
 
 
-def describe(store: Path) -> dict[str, Any]:
-    """Return everything that a store holds, as plain JSON."""
+def describe(store: Path, public_keys: Sequence[bytes] = ()) -> dict[str, Any]:
+    """Return everything that a store holds, as plain JSON, and which keys have signed what."""
     payload = unwrap(get(store, "holdfast.json"), "application/vnd.holdfast.store+json")
     too_new_unless(payload.get("format") == 1 and payload["format"] is not True, "format")
     checkpoints, tags = [], []
@@ -536,7 +590,7 @@ def describe(store: Path) -> dict[str, Any]:
         run = unquoted(word)
         refuse_unless(quoted(run) == word, "a folder that is no run's")
         for name in listed(store / "runs" / word / "commits"):
-            checkpoints.append(read_commit(store, run, int(name)))
+            checkpoints.append(read_commit(store, run, int(name), public_keys))
         for name in listed(store / "runs" / word / "tags"):
             data = get(store, f"runs/{word}/tags/{name}")
             tag = unwrap(data, "application/vnd.holdfast.tag+json")

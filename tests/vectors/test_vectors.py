@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import generate
+import making
 import pytest
 import spec_reader
 import vector_types
@@ -22,10 +23,14 @@ from holdfast.demo.compare import compare
 from holdfast.errors import DataError
 from holdfast.format import commit as commit_format
 from holdfast.format import part as part_format
+from holdfast.format.commit import CommitRecord
 from holdfast.format.tree import KEYED, TYPED, NodeKind
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits, tags
 from holdfast.records.marker import open_store
+from holdfast.security.authenticity import Authenticity
+from holdfast.security.ed25519 import LocalKey
+from holdfast.security.trust_policy import TrustedKey, TrustPolicy
 from holdfast.state.flatten import flatten
 from holdfast.state.nodes import Node, decode_tree
 from holdfast.state.values import encode_key
@@ -61,7 +66,7 @@ def test_the_generator_makes_the_same_bytes(tmp_path: Path) -> None:
 # --- reading ---
 
 
-def described(location: Path) -> dict[str, Any]:
+def described(location: Path, keys: Sequence[TrustedKey] = ()) -> dict[str, Any]:
     """Return what holdfast finds in a store, in the words of ``spec_reader.describe``."""
     store = open_store(location, create=False)
     checkpoints, tags_found = [], []
@@ -74,11 +79,21 @@ def described(location: Path) -> dict[str, Any]:
             sizes = ("state_bytes", "stored_bytes", "n_leaves")
             checkpoints.append(
                 {name: getattr(record, name) for name in names + sizes}
+                | _proof(record, keys)
                 | {"metrics": {name: _metric(v) for name, v in record.metrics.items()}}
                 | {"nodes": [list(row) for row in _rows(root, _arrays(store, part), {})]}
             )
         tags_found += [[run, tag.name, tag.checkpoint_id] for tag in tags.all_tags(store, run)]
     return {"format": 1, "checkpoints": checkpoints, "tags": tags_found}
+
+
+def _proof(record: CommitRecord, keys: Sequence[TrustedKey]) -> dict[str, Any]:
+    previous, by_name = record.previous, {key.name: key.key_id for key in keys}
+    signers = TrustPolicy(tuple(keys)).judge(record).signers
+    return {
+        "previous": previous and {"seq": previous.seq, "blake3": previous.digest.hex()},
+        "signed_by": sorted(by_name[name] for name in signers),
+    }
 
 
 def _metric(value: float) -> str:
@@ -154,12 +169,17 @@ def as_json(value: object) -> Any:
 
 
 def test_holdfast_reads_the_golden_store_to_what_it_means() -> None:
-    assert as_json(described(GOLDEN)) == EXPECTED
+    keys = [TrustedKey(key, bytes.fromhex(key)) for key in EXPECTED["keys"]]
+    found = as_json(described(GOLDEN, keys)) | {"keys": EXPECTED["keys"]}
+    assert found == EXPECTED
+    assert [len(c["signed_by"]) for c in EXPECTED["checkpoints"]] == [0, 2]
     assert holdfast.Store(GOLDEN).verify().ok
 
 
 def test_a_reader_made_from_the_specification_alone_agrees() -> None:
-    assert as_json(spec_reader.describe(GOLDEN)) == EXPECTED
+    keys = EXPECTED["keys"]
+    found = spec_reader.describe(GOLDEN, [bytes.fromhex(key) for key in keys])
+    assert as_json(found) | {"keys": keys} == EXPECTED
 
 
 def test_python_values_come_back_as_they_were() -> None:
@@ -192,7 +212,8 @@ def test_holdfast_writes_the_same_bytes(tmp_path: Path) -> None:
         assert part_format.encode(part) == golden.get(record.parts[0].key)
     # The first commit has a member that this version does not know.
     key = "runs/gpt%2F%CE%B1/commits/000000000002"
-    assert commit_format.encode(record) == golden.get(key)
+    signers = Authenticity(tuple(LocalKey.from_seed(seed) for seed in making.SEEDS))
+    assert commit_format.encode(record, signers.sign) == golden.get(key)
 
     copy = open_store(tmp_path / "copy", create=True)
     tags.put_tag(copy, RUN, "best model", EXPECTED["tags"][0][2])
@@ -251,7 +272,7 @@ def test_the_store_that_the_faults_are_laid_over_is_sound(sound: Path) -> None:
 def test_malformed_stores_are_refused(name: str, sound: Path) -> None:
     case = MALFORMED["cases"][name]
     lay_over(sound, case["files"])
-    ref = "r@t" if name == "R-tag-moved" else "r@1"
+    ref = "r@t" if name in ("R-tag-moved", "E-tag-signed") else "r@1"
     for check in [ONE_DIGEST[name]] if name in ONE_DIGEST else ["fast", "full"]:
         with pytest.raises(DataError) as caught:
             holdfast.load(sound, ref, verify=check)

@@ -10,7 +10,7 @@ from contextlib import closing
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
 from holdfast.chunks.crew import Crew
 from holdfast.errors import ChunkDamaged
-from holdfast.format.digests import check
+from holdfast.format.digests import check, digest
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
@@ -20,7 +20,9 @@ THREADS = 4
 Visit = Callable[[ChunkRead, memoryview], None]
 
 
-def visit_chunks(store: ObjectStore, reads: Sequence[ChunkRead], visit: Visit, *, ref: str) -> None:
+def visit_chunks(
+    store: ObjectStore, reads: Sequence[ChunkRead], visit: Visit, *, ref: str, full: bool = False
+) -> None:
     """Read chunks, check each, and hand its bytes over; in any order, several at a time.
 
     Args:
@@ -29,6 +31,7 @@ def visit_chunks(store: ObjectStore, reads: Sequence[ChunkRead], visit: Visit, *
         visit: Called with a chunk and its bytes, which are its own until it returns; from several
             threads.
         ref: The checkpoint, for messages.
+        full: Check BLAKE3 digests instead of XXH3 checksums.
 
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good.
@@ -50,7 +53,8 @@ def visit_chunks(store: ObjectStore, reads: Sequence[ChunkRead], visit: Visit, *
                 for _ in stretch.pieces(begin, end):
                     pass
                 data = held[begin:end]
-                if check(data) != read.row.check:
+                good = digest(data) == read.row.digest if full else check(data) == read.row.check
+                if not good:
                     raise _damaged(read, ref)
                 visit(read, data)
 

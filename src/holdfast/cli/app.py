@@ -24,12 +24,18 @@ from holdfast.cli import (
     rollback,
     scan,
     show,
+    sign,
     tag,
+    trust,
     verify,
 )
 from holdfast.version import __version__
 
-_ANYWHERE = {"--store": True, "--debug": False}  # Option -> whether a value follows.
+_ANYWHERE = {
+    "--store": True,
+    "--trust": True,
+    "--debug": False,
+}  # Option -> whether a value follows.
 
 
 class _Group(TyperGroup):
@@ -86,6 +92,15 @@ def holdfast(
             envvar=options.STORE_VARIABLE, metavar="S", help="The store: a folder with runs."
         ),
     ] = None,
+    trust_file: Annotated[
+        str | None,
+        typer.Option(
+            "--trust",
+            envvar=options.TRUST_VARIABLE,
+            metavar="FILE",
+            help="Whom to believe: a trust file, see 'holdfast trust'.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
@@ -96,7 +111,7 @@ def holdfast(
     if context.invoked_subcommand is None:
         print(context.get_help(), end="")
         raise typer.Exit(2)
-    context.obj = options.Settings(store)
+    context.obj = options.Settings(store, trust_file)
 
 
 for _module, _command in (
@@ -109,6 +124,7 @@ for _module, _command in (
     (verify, verify.verify),
     (repair, repair.repair),
     (tag, tag.tag),
+    (sign, sign.sign),
     (rm, rm.rm),
     (rollback, rollback.rollback),
     (prune, prune.prune),
@@ -121,3 +137,5 @@ for _module, _command in (
     app.command(
         _command.__name__.rstrip("_"), epilog=f"Example: {_module.EXAMPLE}".replace("[", r"\[")
     )(_command)
+
+app.add_typer(trust.commands, name="trust")

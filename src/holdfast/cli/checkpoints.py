@@ -43,6 +43,8 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
         "stored_bytes": info.stored_bytes,
         "n_leaves": info.n_leaves,
         "parent": info.parent,
+        "signed_by": info.signed_by,
+        "trust": info.trust,
     }
 
 
@@ -62,6 +64,20 @@ def bytes_on_disk(store: Store, run: str) -> int:
 
     opened, keys = open_store(store, create=False), RunKeys(run)
     return sum(found.size for part in (keys.packs, keys.parts) for found in opened.list(part))
+
+
+def is_refused(info: CheckpointInfo) -> bool:
+    """Tell whether there is a trust policy and it does not trust a checkpoint."""
+    return info.trust is not None and not info.trust.trusted
+
+
+def trust_text(info: CheckpointInfo) -> str:
+    """Return in a word or two what is known of who made a checkpoint, nothing if nothing is."""
+    if info.trust is None:
+        return "not checked" if info.signed_by else ""
+    if not info.trust.trusted:
+        return "NOT TRUSTED"
+    return ", ".join(info.trust.signers) or "not signed"
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

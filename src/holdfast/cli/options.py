@@ -12,8 +12,10 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.repository import Store
+    from holdfast.security.signing import Signer
 
 STORE_VARIABLE = "HOLDFAST_STORE"
+TRUST_VARIABLE = "HOLDFAST_TRUST"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Ref = Annotated[
@@ -31,6 +33,7 @@ class Settings:
     """What was said before the command's name."""
 
     store: str | None
+    trust: str | None = None
 
 
 def named_values(texts: Sequence[str]) -> dict[str, object]:
@@ -58,13 +61,33 @@ def named_store(context: typer.Context) -> str | None:
     return (settings.store or None) if settings is not None else None
 
 
-def open_store(context: typer.Context) -> Store:
-    """Return the store that was named; a command that saves makes it if it is not there.
+def named_trust(context: typer.Context) -> str | None:
+    """Return the trust file that ``--trust`` or the environment names."""
+    settings = context.find_object(Settings)
+    return (settings.trust or None) if settings is not None else None
+
+
+def open_store(context: typer.Context, *, sign: Signer | None = None) -> Store:
+    """Return the store that was named, with the trust policy that was.
+
+    A command that saves makes it if it is not there.
 
     Raises:
         UsageError: None was named.
-        NotFound: There is none at that place.
+        NotFound: There is none at that place, or no such trust file.
         StoreUnavailable: It cannot be read.
+        BadTrustFile: The trust file cannot be used.
+    """
+    from holdfast.repository import Store
+
+    return Store(require_store(context), sign=sign, trust=named_trust(context))
+
+
+def require_store(context: typer.Context) -> str:
+    """Return the location that ``--store`` or the environment names.
+
+    Raises:
+        UsageError: None was named.
     """
     location = named_store(context)
     if location is None:
@@ -72,6 +95,4 @@ def open_store(context: typer.Context) -> Store:
             "No store was named. Say where the checkpoints are, with 'holdfast --store S COMMAND' "
             f"or in the environment: 'export {STORE_VARIABLE}=S'."
         )
-    from holdfast.repository import Store
-
-    return Store(location)
+    return location

@@ -10,7 +10,8 @@ import typer
 
 from holdfast.cli import checkpoints, options, output
 from holdfast.cli.numbers import age_text, bytes_text, plural
-from holdfast.cli.tables import Column, Styled, without_empty
+from holdfast.cli.tables import Cell, Column, Styled, without_empty
+from holdfast.errors import Untrusted
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo, LeafInfo
@@ -45,13 +46,19 @@ def show(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Show one checkpoint: leaves, shapes, types, environment."""
+    """Show one checkpoint: leaves, shapes, types, environment.
+
+    Of one that the trust policy does not trust nothing but the commit is read, and the exit status
+    is 1.
+    """
     store = options.open_store(context)
     info = store.info(ref)
+    status = Untrusted.exit_code if checkpoints.is_refused(info) else 0
+    leaves = leaves and status == 0
     wanted = _matching(store.leaves(ref), pattern) if leaves else []
     if as_json:
         output.result_json(_as_json(info, wanted if leaves else None))
-        return 0
+        return status
     _show_summary(info)
     if leaves:
         if limit is None:
@@ -60,7 +67,7 @@ def show(
     _show_environment(info.environment)
     output.say()
     output.facts([("integrity", _NOT_CHECKED)])
-    return 0
+    return status
 
 
 def _matching(leaves: Iterable[LeafInfo], pattern: str | None) -> list[LeafInfo]:
@@ -73,18 +80,28 @@ def _matching(leaves: Iterable[LeafInfo], pattern: str | None) -> list[LeafInfo]
 
 def _show_summary(info: CheckpointInfo) -> None:
     when = info.created.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    pairs = [
+    pairs: list[tuple[str, Cell]] = [
         ("checkpoint", info.ref),
         ("id", info.id),
         ("parent", info.parent or "none"),
         ("saved", f"{when} ({age_text(info.created, datetime.now(UTC))})"),
         ("reason", info.reason),
         ("tags", ", ".join(info.tags)),
+        ("signed by", ", ".join(info.signed_by)),
+        ("trust", _trust(info)),
         ("metrics", checkpoints.metrics_text(info.metrics)),
         ("state", f"{bytes_text(info.state_bytes)} in {plural(info.n_leaves, 'leaf')}"),
         ("newly stored", _stored_text(info)),
     ]
     output.facts((name, value) for name, value in pairs if value)
+
+
+def _trust(info: CheckpointInfo) -> Cell:
+    if info.trust is None:
+        return "not checked: no trust file was named" if info.signed_by else ""
+    if not info.trust.trusted:
+        return Styled(f"NOT TRUSTED: {info.trust.why}", "bold red")
+    return f"trusted: {info.trust.why}"
 
 
 def _stored_text(info: CheckpointInfo) -> str:

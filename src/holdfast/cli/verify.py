@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +15,7 @@ from holdfast.cli.tables import Styled
 
 if TYPE_CHECKING:
     from holdfast.history.verify import CheckpointCheck, VerifyReport
+    from holdfast.repository import Store
 
 EXAMPLE = "holdfast --store ckpts verify gpt2-small@latest"
 
@@ -25,15 +28,28 @@ def verify(
             metavar="REF", help="A checkpoint or a run; without it, everything is checked."
         ),
     ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(
+            "--head",
+            metavar="FILE",
+            help="A trust file whose heads the runs must have or descend from, besides those of "
+            "--trust: see 'holdfast trust pin'.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Read and check every stored byte.
+    """Read and check every stored byte and, with a trust file, every signature.
 
-    The exit status is 1 if anything is damaged; the last good checkpoint is named then.
+    The exit status is 1 if anything is damaged, not trusted, or set back behind a known head; the
+    last good checkpoint is named then.
     """
     from holdfast.cli.progress import ByteBar
 
     store = options.open_store(context)
+    if head is not None:
+        store = _with_heads(store, head)
     with ByteBar("checking") as bar:
         report = store.verify(ref, progress=bar)
     if as_json:
@@ -41,6 +57,16 @@ def verify(
     else:
         show_report(report)
     return 0 if report.ok else 1
+
+
+def _with_heads(store: Store, path: Path) -> Store:
+    from holdfast.repository import Store
+    from holdfast.security import trust_file
+    from holdfast.security.trust_policy import TrustPolicy
+
+    known = store.authenticity.trust or TrustPolicy(unsigned="allow")
+    heads = {**known.heads, **trust_file.load(path).heads}
+    return Store(store, trust=replace(known, heads=heads))
 
 
 def last_good(checks: Sequence[CheckpointCheck]) -> dict[str, str | None]:
@@ -76,29 +102,34 @@ def show_report(report: VerifyReport) -> None:
         output.say("No checkpoints to check.")
         return
     output.say()
-    damaged = [check for check in report.checkpoints if not check.ok and not check.too_new]
+    bad = [check for check in report.checkpoints if not check.ok and not check.too_new]
+    damaged = [check for check in bad if not check.untrusted]
     too_new = sum(check.too_new for check in report.checkpoints)
     output.say(
         f"{plural(len(report.checkpoints), 'checkpoint')} checked, "
         f"{bytes_text(report.checked_bytes)} read, {len(damaged)} damaged"
+        + (f", {len(bad) - len(damaged)} not trusted" if len(bad) > len(damaged) else "")
         + (f", {too_new} too new for this version of holdfast" if too_new else "")
     )
+    if bad:
+        _show_last_good(report.checkpoints, {run_of(check.ref) for check in bad})
     if damaged:
-        _show_way_out(report.checkpoints, {run_of(check.ref) for check in damaged})
+        output.say("'holdfast repair' puts right what it can, from another store with --from.")
 
 
-def _show_way_out(checks: Sequence[CheckpointCheck], damaged_runs: set[str]) -> None:
+def _show_last_good(checks: Sequence[CheckpointCheck], damaged_runs: set[str]) -> None:
     for run, ref in last_good(checks).items():
         if run in damaged_runs and ref is not None:
             output.say(f"last good of {run}: {ref}")
         elif run in damaged_runs:
             output.say(f"last good of {run}: none among those checked")
-    output.say("'holdfast repair' puts right what it can, from another store with --from.")
 
 
 def _verdict(check: CheckpointCheck) -> Styled:
     if check.too_new:
         return Styled("too new", "yellow")
+    if check.untrusted:
+        return Styled("not trusted", "bold red")
     return Styled("OK     ", "green") if check.ok else Styled("damaged", "bold red")
 
 
@@ -112,6 +143,7 @@ def report_as_json(report: VerifyReport) -> dict[str, object]:
                 "ref": check.ref,
                 "ok": check.ok,
                 "too_new": check.too_new,
+                "untrusted": check.untrusted,
                 "problems": check.problems,
             }
             for check in report.checkpoints

@@ -88,17 +88,20 @@ def export(
         CannotConvert: The format has no place for something that is selected.
         AlreadyExists: There is something at path.
         DataError: The checkpoint is damaged; nothing is left at path.
+        Untrusted: The store's trust policy does not believe it.
     """
     rules = [parse_rename(text) for text in rename]
     wanted = format_named(format)
-    store = Store(location).open(create=False)
+    at = Store(location)
+    store, trust = at.open(create=False), at.authenticity.trust
 
     def run(record: CommitRecord) -> ExportReport:
         selection = select(store, record, root=root, only=only, skip=skip, rename=rules)
         plans = wanted.plan(selection, options or {})
         is_folder = any(plan.name for plan in plans)
         with appearing(Path(path), is_folder=is_folder, overwrite=overwrite) as place:
-            _write(store, selection, plans, place, progress)
+            # A checksum can be made to fit: where it matters who wrote, digests are compared.
+            _write(store, selection, plans, place, progress, full=trust is not None)
         return ExportReport(
             selection.ref,
             os.fspath(path),
@@ -109,7 +112,7 @@ def export(
             () if wanted.holds_values else tuple(value.name for value in selection.values),
         )
 
-    return read_ref(store, ref, run)
+    return read_ref(store, ref, run, trust)
 
 
 def _write(
@@ -118,6 +121,8 @@ def _write(
     plans: Sequence[FilePlan],
     place: Path,
     progress: Progress | None,
+    *,
+    full: bool,
 ) -> None:
     fds: list[int] = []
     try:
@@ -127,7 +132,7 @@ def _write(
             fds.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
             os.ftruncate(fds[-1], plan.nbytes)
         report = _reporter(sum(plan.nbytes for plan in plans), progress)
-        writer = ArrayWriter(store, selection, plans, fds)
+        writer = ArrayWriter(store, selection, plans, fds, full=full)
         writer.run(report)
         for number, plan in enumerate(plans):
             late = plan.late(writer.sums(number)) if plan.sums is not None else ()

@@ -36,6 +36,7 @@ class ArrayWriter:
         selection: What is exported.
         plans: The files.
         fds: Their descriptors, in the same order.
+        full: Check BLAKE3 digests of chunks instead of XXH3 checksums.
     """
 
     def __init__(
@@ -44,11 +45,14 @@ class ArrayWriter:
         selection: Selection,
         plans: Sequence[FilePlan],
         fds: Sequence[int],
+        *,
+        full: bool,
     ) -> None:
         self._store = store
         self._selection = selection
         self._plans = plans
         self._fds = fds
+        self._full = full
         # Every place that an array goes to: of which file, at which offset.
         self._wants = [(f, a) for f, plan in enumerate(plans) for a in plan.arrays]
         self._sums: dict[int, dict[int, tuple[int, int]]] = {}
@@ -82,7 +86,7 @@ class ArrayWriter:
                 self._write(span, data[span.begin : span.begin + span.nbytes])
                 progress(span.nbytes)
 
-        visit_chunks(self._store, reads, write, ref=self._selection.ref)
+        visit_chunks(self._store, reads, write, ref=self._selection.ref, full=self._full)
 
     def sums(self, file: int) -> list[int]:
         """Return the checksums of a file's arrays, in the order of its plan."""

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.engine import job as jobs
+from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.handle import SaveHandle, error_of_kind
@@ -24,6 +25,7 @@ from holdfast.engine.heartbeat import Heartbeat
 from holdfast.errors import HoldfastError, PersisterDied
 from holdfast.format import commit as commit_format
 from holdfast.history.info import info_of
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.recipe import Recipe, to_message
 
 _log = logging.getLogger("holdfast")
@@ -48,12 +50,20 @@ class PendingSave:
 class PersisterClient:
     """Hands jobs to a persister process and resolves their handles."""
 
-    def __init__(self, store: Recipe, run: str, keep: Sequence[str], nice: int) -> None:
+    def __init__(
+        self,
+        store: Recipe,
+        run: str,
+        keep: Sequence[str],
+        nice: int,
+        authenticity: Authenticity = NOBODY,
+    ) -> None:
         self.heartbeat = Heartbeat.create()
         self._store = store
         self._run = run
         self._keep = list(keep)
         self._nice = nice
+        self._authenticity = authenticity
         self._lock = threading.RLock()
         self._pending: dict[str, PendingSave] = {}
         self._known_arenas: set[str] = set()
@@ -170,6 +180,7 @@ class PersisterClient:
             "run": self._run,
             "keep": self._keep,
             "trainer_pid": os.getpid(),
+            "authenticity": remote_signing.to_message(self._authenticity),
         }
         self._channel.send(opening)
         self._is_down = False
@@ -195,7 +206,10 @@ class PersisterClient:
         try:
             while True:
                 message, _, _ = channel.receive()
-                self._handle(message)
+                if message["say"] == "sign":
+                    channel.send(remote_signing.answer(self._authenticity.signers, message))
+                else:
+                    self._handle(message)
         except Closed:
             self._on_hangup()
 
@@ -220,7 +234,8 @@ class PersisterClient:
             _log.warning("Step %d is saved, but not tagged: %s", record.step, message["tag_error"])
         tags = (pending.job.tag,) if pending.job.tag and not message["tag_error"] else ()
         durable_s = float(str(message["durable_s"]))
-        pending.handle.succeed(info_of(record, tags), durable_s)
+        info = info_of(record, tags, self._authenticity.trust)
+        pending.handle.succeed(info, durable_s)
 
     def _on_hangup(self) -> None:
         with self._lock:

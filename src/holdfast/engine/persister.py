@@ -4,8 +4,9 @@ It imports no framework, is started by ``spawn`` (never ``fork``), and holds the
 trainer dies, however it dies, the persister finishes the saves in its hands, notes the step at
 which the trainer was, and leaves.
 
-Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``bye``. Messages out: ``ready``,
-``saved``, ``failed``. ``client`` starts it, and hands down the descriptors of both.
+Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``signature``, ``bye``. Messages out:
+``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the descriptors of
+both.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from typing import Any
 
 from holdfast.chunks.write import Stored
 from holdfast.engine import job as jobs
-from holdfast.engine import journal
+from holdfast.engine import journal, remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import HoldfastError, SaveFailed
-from holdfast.format import commit as commit_format
 from holdfast.history.retention import apply_retention, united
 from holdfast.records.marker import open_store
 from holdfast.store.recipe import reopen
@@ -60,6 +61,7 @@ class Persister:
         self._last_step: int | None = None
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
+        self._questions = Questions(channel, self._is_orphaned)
 
     def run(self) -> None:
         """Work until the trainer says goodbye or is gone, and nothing is left to do."""
@@ -104,7 +106,13 @@ class Persister:
     def _listen(self, inbox: Inbox) -> None:
         with contextlib.suppress(Closed):
             while True:
-                inbox.put(self._channel.receive())
+                item = self._channel.receive()
+                if item[0]["do"] == "signature":
+                    # The save that asked is what keeps the inbox waiting.
+                    self._questions.answered(item[0])
+                else:
+                    inbox.put(item)
+        self._questions.answered(None)
         inbox.put(None)
 
     def _handle(self, message: dict[str, Any], payload: bytes, fd: int | None) -> None:
@@ -132,8 +140,9 @@ class Persister:
         self._keep = message["keep"]
         # As the trainer says: it may have died before we looked who our parent is.
         self._trainer_pid = message["trainer_pid"]
+        authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
         store = open_store(reopen(message["store"]), create=True)
-        writer = RunWriter(store, message["run"])
+        writer = RunWriter(store, message["run"], authenticity=authenticity)
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
         self._tell({"say": "ready"})
@@ -156,7 +165,7 @@ class Persister:
             {
                 "say": "saved",
                 "id": job.id,
-                "commit": commit_format.encode(record).decode(),
+                "commit": saved.commit.decode(),
                 "durable_s": durable_s,
                 "tag_error": str(saved.tag_error) if saved.tag_error else None,
             }
@@ -172,6 +181,7 @@ class Persister:
             state_bytes=job.state_bytes,
             stored_bytes=record.stored_bytes,
             reason=job.reason,
+            signed_by=[signature.key_id for signature in record.signatures],
         )
         self._retain(job)
 
@@ -187,6 +197,7 @@ class Persister:
                 dry_run=False,
                 strict=False,
                 only_of=job.incarnation if job.spares_others else None,
+                trust=self._writer.authenticity.trust,
             )
         except HoldfastError as error:
             # The checkpoint is safe; old ones stay a little longer.

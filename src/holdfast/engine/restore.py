@@ -21,16 +21,19 @@ from holdfast.errors import (
     RestoreIncomplete,
     StoreTooNew,
     StoreUnavailable,
+    Untrusted,
     UsageError,
 )
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import Part
+from holdfast.history.chain import require_head
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, LATEST, read_ref, removed_too_fast, split_ref
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.records.commits import DamagedCommit
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
 from holdfast.state.bind import Binder, Thunk, unfit
 from holdfast.state.collector import collector_paused
@@ -55,6 +58,8 @@ class Wanted:
         rng: Set the random number generators too.
         full: Check BLAKE3 digests instead of XXH3 checksums.
         spare: Memory that the restore may use.
+        trust: Whom to believe. With a policy BLAKE3 digests are checked always: an XXH3 checksum
+            can be made to fit.
     """
 
     target: dict[str, Any] | None
@@ -65,6 +70,7 @@ class Wanted:
     rng: bool = False
     full: bool = False
     spare: memoryview | None = None
+    trust: TrustPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +95,12 @@ def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted)
 
     Raises:
         DataError: Something of it is damaged or missing; nothing was changed.
+        Untrusted: The policy does not trust it; only its commit was read.
         Mismatch: It does not fit; nothing was changed.
         RestoreIncomplete: An object refused its part of the state after others had theirs.
     """
+    if wanted.trust is not None:
+        wanted.trust.require(record)
     with collector_paused():
         return _restore(store, record, wanted)
 
@@ -146,7 +155,9 @@ def restore_ref(store: ObjectStore, ref: str, wanted: Wanted) -> Outcome:
         outcome = restore_latest(store, run, wanted)
         if outcome is not None:
             return outcome
-    return read_ref(store, ref, lambda record: restore_checkpoint(store, record, wanted))
+    return read_ref(
+        store, ref, lambda record: restore_checkpoint(store, record, wanted), wanted.trust
+    )
 
 
 def restore_named(
@@ -171,6 +182,7 @@ def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | No
 
     Raises:
         NoGoodCheckpoint: There are checkpoints, but none is good; nothing was changed.
+        RolledBack: The run is not what the policy's head says; nothing was changed.
         Mismatch: The newest good one does not fit; nothing was changed.
     """
     damaged: dict[str, str] = {}
@@ -184,7 +196,9 @@ def _restore_newest(
     store: ObjectStore, run: str, wanted: Wanted, damaged: dict[str, str]
 ) -> Outcome | None:
     """Try the checkpoints that are listed now; note in ``damaged`` what is stepped over, by key."""
-    for found in reversed(list(commits.all_commits(store, run))):
+    listed = list(commits.all_commits(store, run))
+    require_head(run, listed, wanted.trust)
+    for found in reversed(listed):
         key = RunKeys(run).commit(found.seq)
         if key in damaged:
             continue
@@ -224,7 +238,8 @@ def _none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
 
 def _say_damaged(run: str, found: CommitRecord | DamagedCommit, error: HoldfastError) -> str:
     name = f"{run}@{found.step}" if isinstance(found, CommitRecord) else found.key
-    text = f"{name} is damaged and was stepped over: {error}"
+    what = "" if isinstance(error, Untrusted) else " is damaged and"
+    text = f"{name}{what} was stepped over: {error}"
     _log.warning("%s", text)
     return text
 
@@ -290,7 +305,7 @@ def _read(
         store,
         reads_of(part, pieces),
         ref=ref,
-        full=wanted.full,
+        full=wanted.full or wanted.trust is not None,
         spare=wanted.spare,
         should_stop=should_stop,
     )

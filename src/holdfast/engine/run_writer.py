@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
+from holdfast.engine.base import Base, load_base, still_stored
 from holdfast.engine.job import SaveJob
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, RunBusy
 from holdfast.format import commit as commit_format
 from holdfast.format import part as part_format
-from holdfast.format.commit import CommitRecord, PartRef
+from holdfast.format.commit import CommitRecord, Link, PartRef
 from holdfast.format.digests import check, digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import sweep_debris
@@ -28,6 +30,7 @@ from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, pins, tags
 from holdfast.records.visible import wait_until_seen
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -37,26 +40,11 @@ PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """The checkpoint that a save may refer to: its commit's number, parts, and chunks by digest.
-
-    One that another process wrote (not ``is_ours``) may have been damaged since: a chunk of it is
-    read and checked before a new checkpoint comes to depend on it.
-    """
-
-    seq: int
-    checkpoint_id: str
-    part_keys: tuple[str, ...]
-    chunks: Mapping[bytes, Stored]
-    is_ours: bool
-    written_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Saved:
-    """A committed checkpoint and where each of its chunks lies, in order."""
+    """A committed checkpoint, the bytes of its commit, where each of its chunks lies, in order."""
 
     record: CommitRecord
+    commit: bytes = field(repr=False)
     places: list[Stored] = field(repr=False)
     tag_error: HoldfastError | None = None
 
@@ -64,13 +52,22 @@ class Saved:
 class RunWriter:
     """Owns a run while it is written. Not thread-safe: one save at a time."""
 
-    def __init__(self, store: ObjectStore, run: str, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        run: str,
+        *,
+        authenticity: Authenticity = NOBODY,
+        threads: int | None = None,
+    ) -> None:
         self.store = store
         self.run = run
+        self.authenticity = authenticity
         self._keys = RunKeys(run)
         self._lock = WriterLock(store, run)
         self._threads = threads
         self._base: Base | None = None
+        self._previous: Link | None = None
         self._next_seq = 1
         # Saves that failed when their commit was there already, so that it may count or not.
         self._in_doubt: set[str] = set()
@@ -94,9 +91,22 @@ class RunWriter:
         self._next_seq = numbers[-1] + 1 if numbers else 1
         sweep_debris(self.store, self.run)
         for seq in reversed(numbers):
-            self._base = self._load_base(seq)
+            record = self._believed(seq)
+            if record is None:
+                continue
+            self._previous = self._previous or record.link
+            self._base = load_base(self.store, record)
             if self._base is not None:
                 break
+
+    def _believed(self, seq: int) -> CommitRecord | None:
+        """Return a commit that can be read and is trusted, or None."""
+        trust = self.authenticity.trust
+        try:
+            record = commits.read_commit(self.store, self.run, seq)
+        except DataError:
+            return None
+        return record if trust is None or trust.judge(record).trusted else None
 
     @property
     def newest_id(self) -> str | None:
@@ -143,20 +153,22 @@ class RunWriter:
                 pack_key=lambda number: self._keys.pack(job.id, number),
                 manifest=manifest,
                 known=base.chunks if base is not None else {},
-                unchanged=lambda: _still_stored(unchanged(), base),
+                unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
                 threads=self._threads,
             )
             try:
-                record = self._commit(job, parts, written.new_bytes)
+                data = self._commit(job, parts, written.new_bytes)
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
+            record = commit_format.decode(data, what="a new commit")
             # Before the pin goes: a sweep that sees neither would take the packs for debris.
             wait_until_seen(self.store, self._keys.commit(record.seq))
             self._require_pin(record)
         finally:
             self._unpin(job)
+        self._previous = record.link
         self._base = Base(
             record.seq,
             record.id,
@@ -165,15 +177,16 @@ class RunWriter:
             is_ours=True,
             written_bytes=record.stored_bytes,
         )
-        return Saved(record, list(written.places), self._tag(job))
+        return Saved(record, data, list(written.places), self._tag(job))
 
     def _saved_already(self, job: SaveJob, base: Base) -> Saved:
         """Answer for a writer that died between its commit and its answer."""
         key = self._keys.commit(base.seq)
         # Once more, in one step: it may not have been durable yet.
-        self.store.put(key, self.store.get(key))
+        data = self.store.get(key)
+        self.store.put(key, data)
         record = commits.read_commit(self.store, self.run, base.seq)
-        return Saved(record, [], self._tag(job))
+        return Saved(record, data, [], self._tag(job))
 
     def _pinned_base(self, job: SaveJob) -> Base | None:
         base = self._base
@@ -183,7 +196,7 @@ class RunWriter:
             base = self._base = None
         return base
 
-    def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> CommitRecord:
+    def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> bytes:
         while True:
             record = CommitRecord(
                 run=self.run,
@@ -200,21 +213,26 @@ class RunWriter:
                 stored_bytes=new_bytes + sum(part.length for part in parts),
                 n_leaves=job.n_leaves,
                 environment=job.environment,
+                previous=self._previous,
             )
+            data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.
-            if self.store.put_new(self._keys.commit(record.seq), commit_format.encode(record)):
+            if self.store.put_new(self._keys.commit(record.seq), data):
                 self._next_seq = record.seq + 1
-                return record
-            if not self._is_own(record.seq):
+                return data
+            own = self._own(record.seq)
+            if own is None:
                 self._refuse(record)
+            self._previous = own.link
             self._next_seq = record.seq + 1
 
-    def _is_own(self, seq: int) -> bool:
-        """Say whether a number was taken by a save of ours that failed all the same."""
+    def _own(self, seq: int) -> CommitRecord | None:
+        """Return the commit that took a number if it is of a save of ours that failed yet."""
         try:
-            return commits.read_commit(self.store, self.run, seq).id in self._in_doubt
+            record = commits.read_commit(self.store, self.run, seq)
         except DataError:
-            return False
+            return None
+        return record if record.id in self._in_doubt else None
 
     def _take_back(
         self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
@@ -231,7 +249,7 @@ class RunWriter:
             own = [key for key in packs if checkpoint_of(key) == job.id]
             self.store.delete([*own, *(part.key for part in parts)])
 
-    def _refuse(self, record: CommitRecord) -> None:
+    def _refuse(self, record: CommitRecord) -> NoReturn:
         raise RunBusy(
             f"Another process committed a checkpoint to the run {self.run!r} meanwhile (number "
             f"{record.seq}). Step {record.step} was not saved by this one; the other's checkpoints "
@@ -340,41 +358,3 @@ class RunWriter:
         except HoldfastError:
             return False
         return check(data[:length]) == place.check
-
-    def _load_base(self, seq: int) -> Base | None:
-        try:
-            record = commits.read_commit(self.store, self.run, seq)
-            known: dict[bytes, Stored] = {}
-            for ref in record.parts:
-                part = commits.read_part(self.store, record, ref)
-                for row in part.chunks:
-                    pack = part.packs[row.pack]
-                    known[row.digest] = Stored(
-                        row.digest, row.check, row.length, pack.key, pack.length, row.offset
-                    )
-            sizes = {place.pack_key: place.pack_length for place in known.values()}
-            if any(not _has_size(self.store, key, size) for key, size in sizes.items()):
-                return None
-        except DataError:
-            return None
-        return Base(
-            seq,
-            record.id,
-            tuple(ref.key for ref in record.parts),
-            known,
-            is_ours=False,
-            written_bytes=record.stored_bytes,
-        )
-
-
-def _has_size(store: ObjectStore, key: str, size: int) -> bool:
-    with closing(store.open(key)) as reader:
-        return reader.size == size
-
-
-def _still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:
-    # Only what the base names is protected from a sweep; the arena's last save is the base, or
-    # shares these chunks with it.
-    if base is None:
-        return {}
-    return {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}

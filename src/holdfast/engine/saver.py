@@ -19,6 +19,7 @@ from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
 from holdfast.plan.layout import Layout, align, plan_layout
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
 from holdfast.state.paths import Patterns
@@ -49,9 +50,10 @@ class Saver:
         in_flight: int,
         nice: int,
         zero_stall: bool = False,
+        authenticity: Authenticity = NOBODY,
     ) -> None:
         self._run = run
-        self.client = PersisterClient(store, run, keep, nice)
+        self.client = PersisterClient(store, run, keep, nice, authenticity)
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
         self._incarnation = jobs.new_id()

@@ -14,15 +14,23 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.records import commits
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.contract import ObjectStore
 
 
 def copy_checkpoint(
-    source: ObjectStore, record: CommitRecord, target: ObjectStore, reason: str = "copied from"
+    source: ObjectStore,
+    record: CommitRecord,
+    target: ObjectStore,
+    authenticity: Authenticity = NOBODY,
+    *,
+    reason: str = "copied from",
 ) -> Saved:
     """Copy a checkpoint into the run of the same name in another store; or in its own, as newest.
 
     Chunks that the newest checkpoint there has are referred to, not written again.
+
+    The copy is a checkpoint of its own: it is signed by who signs there, not as the original is.
 
     Raises:
         DataError: The checkpoint is damaged; nothing was committed.
@@ -58,7 +66,7 @@ def copy_checkpoint(
         environment=record.environment,
         incarnation=jobs.new_id(),
     )
-    writer = RunWriter(target, record.run)
+    writer = RunWriter(target, record.run, authenticity=authenticity)
     writer.open(os.getpid())
     try:
         return writer.save(job, StreamSource(layout, fill))

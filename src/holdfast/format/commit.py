@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import envelope
+from holdfast.format.envelope import Envelope, Sign, Signature
 from holdfast.format.names import is_id, is_part_key
 
 FORMAT = 1
@@ -37,11 +38,21 @@ class PartRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A commit by number and by the BLAKE3 digest of its payload, which no signature changes."""
+
+    seq: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CommitRecord:
     """What a commit says of its checkpoint.
 
     ``state_bytes`` are the bytes of all arrays, ``stored_bytes`` those that this save wrote
-    into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC.
+    into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC. ``previous`` is
+    the commit that the writer found before it. ``envelope`` is what it was read from, with its
+    signatures; None for one that was not read.
     """
 
     run: str
@@ -59,6 +70,19 @@ class CommitRecord:
     stored_bytes: int = 0
     n_leaves: int = 0
     environment: Mapping[str, object] = field(default_factory=dict)
+    previous: Link | None = None
+    envelope: Envelope | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def link(self) -> Link:
+        """How the next commit names this one."""
+        assert self.envelope is not None, "only a record that was read has a digest"
+        return Link(self.seq, self.envelope.digest)
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """The signatures that it carries; whether they hold is not known here."""
+        return self.envelope.signatures if self.envelope is not None else ()
 
     @property
     def created(self) -> datetime:
@@ -66,8 +90,8 @@ class CommitRecord:
         return datetime.fromtimestamp(self.created_ns / 1e9, tz=UTC)
 
 
-def encode(record: CommitRecord) -> bytes:
-    """Return the bytes of a commit object."""
+def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
+    """Return the bytes of a commit object, signed where ``sign`` gives signatures."""
     subjects = [
         {"name": part.key, "digest": {"blake3": part.digest.hex()}} for part in record.parts
     ]
@@ -81,6 +105,7 @@ def encode(record: CommitRecord) -> bytes:
         "metrics": {name: _encode_float(value) for name, value in record.metrics.items()},
         "reason": record.reason,
         "parent": record.parent,
+        "previous": _encode_link(record.previous),
         "incarnation": record.incarnation,
         "world_size": record.world_size,
         "state_bytes": record.state_bytes,
@@ -95,7 +120,15 @@ def encode(record: CommitRecord) -> bytes:
         "predicateType": PREDICATE_TYPE,
         "predicate": predicate,
     }
-    return envelope.wrap(PAYLOAD_TYPE, statement)
+    return envelope.wrap(PAYLOAD_TYPE, statement, sign)
+
+
+def with_signatures(record: CommitRecord, signatures: Sequence[Signature]) -> bytes:
+    """Return the bytes of a commit that was read, with signatures besides those that it has."""
+    opened = record.envelope
+    assert opened is not None, "only a record that was read can be signed afterwards"
+    by_key = {item.key_id: item for item in (*opened.signatures, *signatures)}
+    return envelope.seal(PAYLOAD_TYPE, opened.body, list(by_key.values()))
 
 
 def decode(data: bytes, *, what: str) -> CommitRecord:
@@ -105,9 +138,9 @@ def decode(data: bytes, *, what: str) -> CommitRecord:
         ManifestDamaged: The bytes are not what some save wrote.
         StoreTooNew: A newer version of holdfast wrote them.
     """
-    statement = envelope.unwrap(data, PAYLOAD_TYPE, what=what)
+    opened = envelope.open_envelope(data, PAYLOAD_TYPE, what=what)
     try:
-        return _decode_statement(statement, what)
+        return replace(_decode_statement(opened.payload, what), envelope=opened)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestDamaged(
             f"{what} is malformed ({error!r}). Nothing was loaded from it.", record=what
@@ -145,7 +178,10 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         stored_bytes=_int(p["stored_bytes"]),
         n_leaves=_int(p["n_leaves"]),
         environment=dict(p["environment"]),
+        previous=_decode_link(p["previous"]),
     )
+    if record.previous is not None and record.previous.seq >= record.seq:
+        raise ValueError("the previous commit has a higher number")
     if not record.parts or len(record.parts) != record.world_size:
         raise ValueError(f"{len(record.parts)} parts of {record.world_size}")
     if any(not is_part_key(record.run, part.key) for part in record.parts):
@@ -166,6 +202,14 @@ def _decode_parts(subjects: list[Any], extras: list[Any]) -> tuple[PartRef, ...]
     if [part.rank for part in parts] != list(range(len(parts))):
         raise ValueError("the ranks do not count up from 0")
     return parts
+
+
+def _encode_link(link: Link | None) -> dict[str, object] | None:
+    return None if link is None else {"seq": link.seq, "blake3": link.digest.hex()}
+
+
+def _decode_link(value: Any) -> Link | None:
+    return None if value is None else Link(_int(value["seq"]), _digest(value["blake3"]))
 
 
 def _encode_float(value: float) -> float | str:

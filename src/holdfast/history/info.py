@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.format.commit import CommitRecord
+from holdfast.security.trust_policy import TrustPolicy, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class CheckpointInfo:
         reason: Why it was saved.
         environment: Versions, machine and code that it was saved with.
         incarnation: 32 hex digits, the same for all checkpoints that one process saved.
+        signed_by: Ids of the keys whose signatures it carries; whether they hold, ``trust`` says.
+        trust: What the store's trust policy says of it; None where there is no policy.
     """
 
     run: str
@@ -44,6 +47,8 @@ class CheckpointInfo:
     reason: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     incarnation: str = ""
+    signed_by: tuple[str, ...] = ()
+    trust: Verdict | None = None
 
     @property
     def ref(self) -> str:
@@ -74,7 +79,9 @@ class LeafInfo:
     alias_of: str | None = None
 
 
-def info_of(record: CommitRecord, tags: tuple[str, ...] = ()) -> CheckpointInfo:
+def info_of(
+    record: CommitRecord, tags: tuple[str, ...] = (), trust: TrustPolicy | None = None
+) -> CheckpointInfo:
     """Return what users are told of a commit."""
     return CheckpointInfo(
         run=record.run,
@@ -91,4 +98,6 @@ def info_of(record: CommitRecord, tags: tuple[str, ...] = ()) -> CheckpointInfo:
         reason=record.reason,
         environment=dict(record.environment),
         incarnation=record.incarnation,
+        signed_by=tuple(signature.key_id for signature in record.signatures),
+        trust=trust.judge(record) if trust is not None else None,
     )

@@ -18,9 +18,11 @@ from holdfast.errors import (
 )
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
+from holdfast.history.chain import require_head, trusted
 from holdfast.history.log import require_run
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
+from holdfast.security.trust_policy import TrustPolicy, untrusted
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
@@ -47,24 +49,57 @@ def split_ref(ref: object) -> tuple[str, str]:
     return check_run(run), what
 
 
-def resolve(store: ObjectStore, ref: str) -> CommitRecord:
+def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> CommitRecord:
     """Return the commit that a ref names.
 
     ``latest`` is the newest commit that can be read; whether its chunks verify, a restore finds
-    out. A step that was saved several times means the newest save of it.
+    out. A step that was saved several times means the newest save of it. With a policy, a ref
+    names among the trusted ones; what is stepped over is told in a warning.
 
     Raises:
         NotFound: There is no such run or checkpoint.
         InvalidName: It is no ref.
         ManifestDamaged: The tag that it names is damaged.
+        Untrusted: There is such a checkpoint, but none that the policy trusts.
+        RolledBack: The run is not what the policy's head says.
     """
     run, what = split_ref(ref)
     require_run(store, run)
     everything = list(commits.all_commits(store, run))
     records = [c for c in everything if isinstance(c, CommitRecord)]
-    if not records:
-        raise _none_at_all(run, [c for c in everything if isinstance(c, DamagedCommit)])
     damaged = [c for c in everything if isinstance(c, DamagedCommit)]
+    if not records:
+        raise _none_at_all(run, damaged)
+    require_head(run, everything, trust)
+    named = _named(store, run, what, records, damaged)
+    good = trusted(records, trust)
+    if trust is None or len(good) == len(records):
+        return named
+    error = untrusted(named, trust.judge(named))
+    try:
+        found = _named(store, run, what, good, damaged) if good else None
+    except (NotFound, ManifestDamaged):
+        found = None
+    if found is None:
+        raise error
+    if found is not named:
+        _log.warning(
+            "%s means %s@%s, since a newer or better one was stepped over: %s",
+            ref,
+            run,
+            found.step,
+            error,
+        )
+    return found
+
+
+def _named(
+    store: ObjectStore,
+    run: str,
+    what: str,
+    records: list[CommitRecord],
+    damaged: list[DamagedCommit],
+) -> CommitRecord:
     if what == LATEST:
         return records[-1]
     if what.startswith("best:"):
@@ -74,16 +109,22 @@ def resolve(store: ObjectStore, ref: str) -> CommitRecord:
     return _tagged(store, run, what, records, damaged)
 
 
-def read_ref(store: ObjectStore, ref: str, read: Callable[[CommitRecord], _T]) -> _T:
+def read_ref(
+    store: ObjectStore,
+    ref: str,
+    read: Callable[[CommitRecord], _T],
+    trust: TrustPolicy | None = None,
+) -> _T:
     """Return what read gives of the checkpoint that a ref names.
 
     A checkpoint that is removed while it is being read is not damaged: the ref is looked up again.
 
     Raises:
+        Untrusted: The policy trusts no checkpoint that the ref could mean.
         NotFound: The ref names no checkpoint, or none any more.
     """
     for _ in range(ATTEMPTS):
-        record = resolve(store, ref)
+        record = resolve(store, ref, trust)
         try:
             return read(record)
         except RestoreIncomplete:

@@ -14,6 +14,7 @@ from holdfast.history.refs import resolve
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
@@ -53,11 +54,15 @@ def apply_retention(
     dry_run: bool,
     strict: bool = True,
     only_of: str | None = None,
+    trust: TrustPolicy | None = None,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
     The newest and the tagged ones always stay; where a tag cannot be read, all do. Safe beside
     saves and other removals.
+
+    With a trust policy, what it does not trust does not count and is left alone: else whoever can
+    add checkpoints could have the real ones removed.
 
     Args:
         store: Where the run is.
@@ -67,17 +72,20 @@ def apply_retention(
         strict: A policy that ranks by a metric which no checkpoint has is refused; a run that has
             just begun may not have measured it yet.
         only_of: Remove only what that incarnation has saved.
+        trust: Whom to believe.
 
     Raises:
         UsageError: No checkpoint has the metric of a policy.
     """
-    checkpoints = log(store, run)
+    everything = log(store, run, trust)
+    checkpoints = [info for info in everything if info.trust is None or info.trust.trusted]
     if strict:
         _check_metrics(run, checkpoints, policy)
     plan = plan_retention(checkpoints, policy)
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
     removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
     kept += [(item[0], ["another process's"]) for item in plan.removed if item not in removed]
+    kept += [(info, ["not trusted"]) for info in everything if info not in checkpoints]
     if dry_run or not removed:
         spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])

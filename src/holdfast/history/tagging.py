@@ -5,17 +5,19 @@ from __future__ import annotations
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, removals, tags
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
 
-def give_tag(store: ObjectStore, ref: str, name: str) -> None:
+def give_tag(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None = None) -> None:
     """Name the checkpoint of a ref; once this returns, no retention removes it.
 
     Raises:
+        Untrusted: The policy trusts no checkpoint that the ref could mean.
         NotFound: The ref names no checkpoint, or none any more.
     """
     for _ in range(ATTEMPTS):
-        record = resolve(store, ref)
+        record = resolve(store, ref, trust)
         if tag_checkpoint(store, record, name):
             return
     raise removed_too_fast(split_ref(ref)[0])

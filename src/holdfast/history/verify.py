@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.check import Place, check_chunks, place_of
-from holdfast.errors import HoldfastError, InvalidName, StoreTooNew
+from holdfast.errors import HoldfastError, InvalidName, StoreTooNew, Untrusted
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
+from holdfast.history.chain import chain_problems, head_problem, trusted
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, marker, tags
 from holdfast.records.commits import DamagedCommit
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.nodes import decode_tree
 from holdfast.store.contract import ObjectStore
 
@@ -27,12 +29,14 @@ class CheckpointCheck:
     """What verification found of one checkpoint; ``problems`` is empty where it is good.
 
     One that is ``too_new`` for this version could not be checked; nothing is known to be wrong.
+    Of one that is ``untrusted`` nothing but the commit was read.
     """
 
     ref: str
     ok: bool
     problems: tuple[str, ...] = ()
     too_new: bool = False
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class VerifyReport:
 
     Attributes:
         checkpoints: One entry for each checkpoint, damaged commits included.
-        problems: Trouble that concerns no single checkpoint: marker and tags.
+        problems: Trouble that concerns no single checkpoint: marker, tags, chains of commits.
         checked_bytes: Bytes of packs that were read; shared ones are read once.
     """
 
@@ -56,25 +60,43 @@ class VerifyReport:
 
 
 def verify(
-    store: ObjectStore, ref: str | None = None, progress: Progress | None = None
+    store: ObjectStore,
+    ref: str | None = None,
+    progress: Progress | None = None,
+    trust: TrustPolicy | None = None,
 ) -> VerifyReport:
     """Read and check a checkpoint (a ref), a run (its name), or everything (None).
+
+    With a policy, what it does not trust is a problem, and so is a run that is not what a head
+    of the policy says.
 
     Raises:
         NotFound: There is no such run or checkpoint.
     """
     if ref is not None and not isinstance(ref, str):
         raise InvalidName(f"{ref!r} is no ref and no name of a run.", name=ref)
-    job = _Verification(store, progress or (lambda done, total: None))
+    job = _Verification(store, progress or (lambda done, total: None), trust)
     if ref is not None and "@" in ref:
-        return VerifyReport(_check_one(store, ref, job), (), job.done_bytes)
+        checks = _check_one(store, ref, job)
+        problems = _chain_problems(store, split_ref(ref)[0], trust)
+        return VerifyReport(checks, tuple(problems), job.done_bytes)
     if ref is None:
         names, problems = commits.runs(store), marker.problems(store)
+        # A run that was removed as a whole is not among those that are there.
+        gone = trust.heads.keys() - set(names) if trust is not None else ()
+        problems += [p for run in sorted(gone) for p in _chain_problems(store, run, trust)]
     else:
         require_run(store, ref)
         names, problems = [ref], []
-    problems += [p for run in names for p in _tag_problems(store, run)]
+    for run in names:
+        problems += _tag_problems(store, run) + _chain_problems(store, run, trust)
     return VerifyReport(_checks(store, names, job), tuple(problems), job.done_bytes)
+
+
+def verify_records(store: ObjectStore, records: Sequence[CommitRecord]) -> list[CheckpointCheck]:
+    """Read and check some checkpoints; those that are removed meanwhile are left out."""
+    job = _Verification(store, lambda done, total: None, None)
+    return job.run([(record.run, record) for record in records])
 
 
 def _check_one(store: ObjectStore, ref: str, job: _Verification) -> list[CheckpointCheck]:
@@ -100,6 +122,15 @@ def _checks(store: ObjectStore, names: Sequence[str], job: _Verification) -> lis
     return checks
 
 
+def _chain_problems(store: ObjectStore, run: str, trust: TrustPolicy | None) -> list[str]:
+    records = trusted(commits.all_commits(store, run), trust)
+    problems = chain_problems(run, records)
+    if trust is not None and run in trust.heads:
+        problem = head_problem(run, records, trust.heads[run])
+        problems += [problem] if problem is not None else []
+    return problems
+
+
 def _tag_problems(store: ObjectStore, run: str) -> list[str]:
     found = tags.all_tags(store, run)
     ids = {c.id for c in commits.good_commits(store, run)}
@@ -115,8 +146,9 @@ def _tag_problems(store: ObjectStore, run: str) -> list[str]:
 
 
 class _Verification:
-    def __init__(self, store: ObjectStore, progress: Progress) -> None:
+    def __init__(self, store: ObjectStore, progress: Progress, trust: TrustPolicy | None) -> None:
         self._store = store
+        self._trust = trust
         self._progress = progress
         self._verdicts: dict[Place, str | None] = {}
         self._lock = threading.Lock()
@@ -149,6 +181,8 @@ class _Verification:
         if isinstance(found, DamagedCommit):
             return found.error
         try:
+            if self._trust is not None:
+                self._trust.require(found)
             part = commits.read_only_part(self._store, found)
             decode_tree(part.tree, len(part.arrays), what=f"{found.run}@{found.step}")
         except HoldfastError as error:
@@ -173,7 +207,13 @@ class _Verification:
             return CheckpointCheck(name, False, (str(found.error),), too_new)
         ref = f"{run}@{found.step}"
         if isinstance(part, HoldfastError):
-            return CheckpointCheck(ref, False, (str(part),), isinstance(part, StoreTooNew))
+            return CheckpointCheck(
+                ref,
+                False,
+                (str(part),),
+                too_new=isinstance(part, StoreTooNew),
+                untrusted=isinstance(part, Untrusted),
+            )
         problems = [
             f"{problem} (needed by {_leaf_of(part, i)!r})"
             for i, row in enumerate(part.chunks)

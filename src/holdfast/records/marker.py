@@ -20,6 +20,7 @@ from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
+from holdfast.store.modes import SHARES, Share, share_of_folder
 
 _log = logging.getLogger("holdfast")
 
@@ -29,22 +30,32 @@ PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
 Location = str | os.PathLike[str] | ObjectStore
 
 
-def open_store(location: Location, *, create: bool) -> ObjectStore:
+def open_store(location: Location, *, create: bool, share: Share | None = None) -> ObjectStore:
     """Open the store at a location, making it first if asked to.
 
     Where the location is an ``ObjectStore`` already, only its marker is looked at, or made.
+
+    Args:
+        location: The folder, or an ``ObjectStore``.
+        create: Make it if it is not there.
+        share: Who else may use it, which is settled when it is made; None: as it was made,
+            private if it is new.
 
     Raises:
         NotFound: There is no store, and ``create`` is False.
         StoreTooNew: A newer version of holdfast made it.
         StoreUnavailable: The location is a file, or may not be read or written.
+        UsageError: It was made with another ``share``.
     """
     store = objects_at(location)
+    made_as = _share_of(store)
     try:
-        check(store)
+        made_as = check(store)
     except ChunkMissing:
         if not create:
             _explain_absence(store)
+        made_as = share or made_as
+        store = _shared(store, made_as)
         _make(store)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
@@ -53,9 +64,28 @@ def open_store(location: Location, *, create: bool) -> ObjectStore:
         _log.warning("%s", error)
         if create:
             renew(store)
+    if share not in (None, made_as):
+        raise UsageError(
+            f"The store at {store.location!r} was made with share={made_as!r}, so it cannot be "
+            f"opened with share={share!r}. Nothing was changed. Leave share= out, or copy its "
+            "checkpoints into a store that is made as you want it.",
+            share=made_as,
+        )
+    store = _shared(store, made_as)
     if create:
         store.clear_debris("")
     return store
+
+
+def _share_of(store: ObjectStore) -> Share:
+    return store.modes.share if isinstance(store, LocalStore) else "private"
+
+
+def _shared(store: ObjectStore, share: Share) -> ObjectStore:
+    """Return a store as one that is shared in that way, where it has files to share."""
+    if not isinstance(store, LocalStore) or store.modes.share == share:
+        return store
+    return LocalStore(store.location, share)
 
 
 def objects_at(location: Location) -> ObjectStore:
@@ -68,7 +98,8 @@ def objects_at(location: Location) -> ObjectStore:
     place = check_location(location)
     if isinstance(place, ObjectStore):
         return place
-    store = LocalStore(place)
+    # The marker says how it is shared; where that is missing or damaged, the folder's mode does.
+    store = LocalStore(place, share_of_folder(os.fspath(place)))
     if os.path.exists(store.location) and not os.path.isdir(store.location):
         raise StoreUnavailable(
             f"{store.location!r} is a file; a store is a folder. Nothing was changed.",
@@ -115,8 +146,8 @@ def _may_be_anything(store: ObjectStore) -> ManifestDamaged:
     )
 
 
-def check(store: ObjectStore) -> None:
-    """Raise where the marker of a store is not good.
+def check(store: ObjectStore) -> Share:
+    """Return how a store is shared; raise where its marker is not good.
 
     Raises:
         ChunkMissing: There is none.
@@ -139,6 +170,15 @@ def check(store: ObjectStore) -> None:
             found=payload.get("format"),
             supported=FORMAT,
         )
+    return _share_in(payload, what)
+
+
+def check_share(share: object) -> Share:
+    """Return share if it is one of the ways to share a store, else raise UsageError."""
+    for known in SHARES:
+        if share == known:
+            return known
+    raise UsageError(f"share={share!r} is neither 'private' nor 'group'.")
 
 
 def store_id(store: ObjectStore) -> str | None:
@@ -161,16 +201,24 @@ def problems(store: ObjectStore) -> list[str]:
     return []
 
 
+def _share_in(payload: envelope.Json, what: str) -> Share:
+    try:
+        return check_share(payload.get("share", "private"))
+    except UsageError as error:
+        raise ManifestDamaged(f"{what} is malformed: {error}", record=what) from error
+
+
 def renew(store: ObjectStore) -> None:
     """Write the marker anew; what is in the store stays."""
-    store.put(MARKER_KEY, _marker())
+    store.put(MARKER_KEY, _marker(_share_of(store)))
 
 
 def _make(store: ObjectStore) -> None:
     store.create()
-    store.put_new(MARKER_KEY, _marker())
+    store.put_new(MARKER_KEY, _marker(_share_of(store)))
 
 
-def _marker() -> bytes:
+def _marker(share: Share) -> bytes:
     payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
-    return envelope.wrap(PAYLOAD_TYPE, payload)
+    shared = {} if share == "private" else {"share": share}
+    return envelope.wrap(PAYLOAD_TYPE, payload | shared)

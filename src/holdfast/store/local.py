@@ -2,7 +2,7 @@
 
 An object is written under a temporary name beside its final one, synced, then renamed; a folder
 is synced after the rename, and its parent after the folder was made. Everything is private to
-its owner (0700 and 0600).
+its owner (0700 and 0600), or shared with a group (``modes``).
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable, UsageError
+from holdfast.errors import ChunkMissing, UsageError
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
-from holdfast.store.links import link_in_store, read_whole, refuse_links
+from holdfast.store.links import read_whole, refuse_links
+from holdfast.store.modes import Share, modes_of
+from holdfast.store.os_errors import translated
 from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
 
-DIR_MODE, FILE_MODE = 0o700, 0o600
 TEMPORARY = ".tmp-"
 # Below this, the page cache is faster than the set-up of direct I/O.
 DIRECT_BYTES = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _counter = itertools.count()
 
 
@@ -46,24 +46,27 @@ class StagedFile(Staged):
 class LocalStore:
     """The store in a folder of a local or mounted file system."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], share: Share = "private") -> None:
         self.location = os.path.abspath(os.fspath(root))
+        self.modes = modes_of(share)
         self._synced: set[str] = set()
         self._lock = threading.Lock()
 
     def recipe(self) -> Recipe:
-        return Recipe("holdfast.store.local:LocalStore", {"root": self.location})
+        return Recipe(
+            "holdfast.store.local:LocalStore", {"root": self.location, "share": self.modes.share}
+        )
 
     # --- writing ---
 
     def create(self) -> None:
-        with _translated("create the store", self.location):
+        with translated("create the store", self.location):
             self._make_folder(self.location)
 
     def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedFile:
         views = [memoryview(b).cast("B") for b in buffers]
         size = sum(v.nbytes for v in views)
-        with _translated("write", key):
+        with translated("write", key):
             fd, temporary, final = self._open_temporary(key, large=size >= DIRECT_BYTES)
             try:
                 direct.write_all(fd, views)
@@ -76,7 +79,7 @@ class LocalStore:
     def publish(self, staged: Sequence[Staged]) -> None:
         files = _files(staged)
         try:
-            with _translated("make durable", files[0].key if files else ""):
+            with translated("make durable", files[0].key if files else ""):
                 # All files first: one journal commit of the file system serves many of them.
                 for item in files:
                     os.fsync(item.file.fileno())
@@ -100,7 +103,7 @@ class LocalStore:
     def put_hint(self, key: str, data: Buffer) -> None:
         staged = self.stage(key, [data])
         try:
-            with _translated("write", key):
+            with translated("write", key):
                 staged.file.close()
                 os.rename(staged.temporary, staged.final)
         except BaseException:
@@ -110,7 +113,7 @@ class LocalStore:
     def put_new(self, key: str, data: Buffer) -> bool:
         staged = self.stage(key, [data])
         try:
-            with _translated("write", key):
+            with translated("write", key):
                 os.fsync(staged.file.fileno())
                 try:
                     os.link(staged.temporary, staged.final)
@@ -133,7 +136,7 @@ class LocalStore:
     def _put_exclusively(self, final: str, data: Buffer) -> bool:
         # Without hard links a crash can leave a torn object; commits carry a digest that tells.
         try:
-            fd = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            fd = self.modes.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
         except FileExistsError:
             return False
         try:
@@ -149,30 +152,30 @@ class LocalStore:
         return True
 
     def append(self, key: str, data: bytes) -> None:
-        with _translated("write", key):
+        with translated("write", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            fd = os.open(path, flags, FILE_MODE)
+            fd = self.modes.open(path, flags)
             try:
                 os.write(fd, data)
             finally:
                 os.close(fd)
 
     def open_lock(self, key: str) -> FileLock:
-        with _translated("lock", key):
+        with translated("lock", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            return FileLock(os.open(path, flags, FILE_MODE))
+            return FileLock(self.modes.open(path, flags))
 
     def delete_hint(self, key: str) -> None:
-        with _translated("delete", key), suppress(FileNotFoundError):
+        with translated("delete", key), suppress(FileNotFoundError):
             os.unlink(self.path(key))
 
     def delete(self, keys: Sequence[str]) -> None:
         folders = set()
-        with _translated("delete from", self.location):
+        with translated("delete from", self.location):
             for key in keys:
                 path = self.path(key)
                 with suppress(FileNotFoundError):
@@ -183,18 +186,18 @@ class LocalStore:
     # --- reading ---
 
     def get(self, key: str) -> bytes:
-        with _translated("read", key):
+        with translated("read", key):
             return read_whole(self.path(key), key)
 
     def open(self, key: str) -> FileReader:
-        with _translated("read", key):
+        with translated("read", key):
             return FileReader(key, self.path(key))
 
     def exists(self, key: str) -> bool:
         return os.path.lexists(self.path(key))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        with _translated("list", prefix):
+        with translated("list", prefix):
             yield from self._walk(self._folder(prefix), prefix)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
@@ -217,13 +220,13 @@ class LocalStore:
 
     def folders(self, prefix: str) -> Sequence[str]:
         try:
-            with _translated("list", prefix), os.scandir(self._folder(prefix)) as entries:
+            with translated("list", prefix), os.scandir(self._folder(prefix)) as entries:
                 return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         except ChunkMissing:
             return []
 
     def clear_debris(self, prefix: str) -> None:
-        with _translated("clear", prefix or self.location):
+        with translated("clear", prefix or self.location):
             for folder, below, names in os.walk(self._folder(prefix)):
                 for name in names:
                     if name.startswith(TEMPORARY):
@@ -232,7 +235,7 @@ class LocalStore:
                     below.clear()
 
     def free_bytes(self) -> int | None:
-        with _translated("look at", self.location):
+        with translated("look at", self.location):
             return shutil.disk_usage(self.location).free
 
     def path(self, key: str) -> str:
@@ -257,7 +260,9 @@ class LocalStore:
         folder, name = os.path.split(final)
         temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{next(_counter)}-{name}"[:250])
         self._make_folder(folder)
-        return direct.open_for_writing(temporary, FILE_MODE, direct=large), temporary, final
+        fd = direct.open_for_writing(temporary, self.modes.file, direct=large)
+        self.modes.fit_file(fd)
+        return fd, temporary, final
 
     def _make_folder(self, folder: str) -> None:
         if folder in self._synced:
@@ -266,9 +271,11 @@ class LocalStore:
         if not os.path.isdir(folder):
             self._make_folder(parent)
             with suppress(FileExistsError):
-                os.mkdir(folder, DIR_MODE)
+                os.mkdir(folder, self.modes.folder)
             if not os.path.isdir(folder):
                 raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", folder)
+        if folder == self.location or folder.startswith(f"{self.location}/"):
+            self.modes.fit_folder(folder)
         # Also where the folder was there: who made it may have died before it was durable.
         if parent != folder and os.access(parent, os.R_OK):
             _sync_folder(parent)
@@ -296,7 +303,7 @@ class FileReader:
         self.size = os.fstat(self._fd).st_size
 
     def read(self, into: memoryview, offset: int) -> None:
-        with _translated("read", self.key):
+        with translated("read", self.key):
             direct.read_exactly(self._fd, into, offset)
 
     def is_cached(self, offset: int, nbytes: int) -> bool:
@@ -309,7 +316,7 @@ class FileReader:
         return direct.read_if_cached(self._fd, into, offset)
 
     def read_uncached(self, into: memoryview, offset: int) -> None:
-        with _translated("read", self.key):
+        with translated("read", self.key):
             with self._lock:
                 if self._direct_fd < 0:
                     self._direct_fd = direct.open_for_reading(self._path, direct=True)
@@ -357,42 +364,3 @@ def _is_object(entry: os.DirEntry[str]) -> bool:
 def _forget(temporary: str) -> None:
     with suppress(OSError):
         os.unlink(temporary)
-
-
-@contextmanager
-def _translated(action: str, name: str) -> Iterator[None]:
-    """Turn the operating system's errors into holdfast's."""
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError) as error:
-        if action not in ("read", "list"):
-            raise StoreUnavailable(
-                f"Could not {action} {name!r}: the folder is gone ({error.filename}). Was the "
-                "store moved, or its disk unmounted? Bring it back and save again.",
-                key=name,
-                errno=error.errno,
-            ) from error
-        raise ChunkMissing(
-            f"The object {name!r} is not in the store ({error.filename}). Nothing was changed in "
-            "your state. Restore another checkpoint: 'holdfast verify' tells which are good.",
-            key=name,
-        ) from error
-    except EOFError as error:
-        raise ChunkDamaged(f"The object {name!r} is cut short: {error}.", key=name) from error
-    except OSError as error:
-        if error.errno == errno.ELOOP and error.filename:
-            raise link_in_store(str(error.filename)) from error
-        if error.errno in _FULL:
-            raise NoSpace(
-                f"Could not {action} {name!r}: {error.strerror}. Checkpoints committed before are "
-                "safe. Free some space ('holdfast prune' helps) and save again.",
-                key=name,
-                errno=error.errno,
-            ) from error
-        where = f" ({error.filename})" if error.filename else ""
-        raise StoreUnavailable(
-            f"Could not {action} {name!r}: {error.strerror or error}{where}. Checkpoints "
-            "committed before are not affected.",
-            key=name,
-            errno=error.errno,
-        ) from error

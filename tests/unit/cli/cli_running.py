@@ -37,7 +37,8 @@ class Ran:
 
 def environment(**extra: str | None) -> dict[str, str]:
     """The environment of this process without what decides how output looks."""
-    settings = {"HOLDFAST_STORE", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "LINES"}
+    named = {"HOLDFAST_STORE", "HOLDFAST_TRUST"}
+    settings = named | {"COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "LINES"}
     base = {name: value for name, value in os.environ.items() if name not in settings}
     return base | {"TERM": "xterm-256color"} | {k: v for k, v in extra.items() if v is not None}
 
@@ -57,7 +58,9 @@ def holdfast(*arguments: object, store: Path | None = None, **env: str) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def on_terminal(*arguments: object, store: Path, typed: str = "", **env: str) -> tuple[int, str]:
+def on_terminal(
+    *arguments: object, store: Path, typed: str = "", prompt: bytes = b"?", **env: str
+) -> tuple[int, str]:
     """Run the command on a terminal; the text is typed when it asks. Returns status and screen."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -66,6 +69,8 @@ def on_terminal(*arguments: object, store: Path, typed: str = "", **env: str) ->
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        # Else a passphrase would be asked on the terminal that the tests run on.
+        start_new_session=True,
     )
     os.close(theirs)
     screen, end = b"", time.monotonic() + _LIMIT_S
@@ -79,7 +84,7 @@ def on_terminal(*arguments: object, store: Path, typed: str = "", **env: str) ->
             if not piece:
                 break
             screen += piece
-        if typed and b"?" in screen:
+        if typed and prompt in screen:
             os.write(ours, typed.encode())
             typed = ""
     os.close(ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from holdfast.format.commit import CommitRecord
 from holdfast.history.diff.plan import is_unchanged
@@ -13,6 +14,7 @@ from holdfast.history.info import info_of
 from holdfast.history.leaves import part_leaves
 from holdfast.history.refs import read_ref
 from holdfast.records import commits
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.rng import ROOT_KEY
 from holdfast.store.contract import ObjectStore
@@ -22,31 +24,42 @@ _GENERATORS = f"{ROOT_KEY}/"
 _NO_NUMBERS = ("bytes", "str")
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint to be compared: its store, its ref, and whom to believe there."""
+
+    store: ObjectStore
+    ref: str
+    trust: TrustPolicy | None = None
+
+
 def diff(
-    stores: tuple[ObjectStore, ObjectStore],
-    refs: tuple[str, str],
+    a: Source,
+    b: Source,
     *,
     only: Patterns = None,
     skip: Patterns = None,
     progress: Progress | None = None,
 ) -> DiffReport:
-    """Compare what two refs name, each in its store, the earlier one first.
+    """Compare two checkpoints, the earlier one first.
 
     Raises:
+        Untrusted: A policy does not believe one of them.
         NotFound: A ref names no checkpoint.
         DataError: One of them is damaged; the message says which, and which leaf.
     """
     chosen = selector(only, skip)
 
     def with_first(first: CommitRecord) -> DiffReport:
-        before = _open(stores[0], first)
+        before = _open(a.store, first)
         return read_ref(
-            stores[1],
-            refs[1],
-            lambda second: _compare(before, _open(stores[1], second), chosen, progress),
+            b.store,
+            b.ref,
+            lambda second: _compare(before, _open(b.store, second), chosen, progress),
+            b.trust,
         )
 
-    return read_ref(stores[0], refs[0], with_first)
+    return read_ref(a.store, a.ref, with_first, a.trust)
 
 
 def _open(store: ObjectStore, record: CommitRecord) -> Side:

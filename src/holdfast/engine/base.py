@@ -1,0 +1,69 @@
+"""The checkpoint that a save builds on: what of it need not be written again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from holdfast.chunks.write import Stored
+from holdfast.errors import DataError
+from holdfast.format.commit import CommitRecord
+from holdfast.records import commits
+from holdfast.store.contract import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The checkpoint that a save may refer to: its commit's number, parts, and chunks by digest.
+
+    One that another process wrote (not ``is_ours``) may have been damaged since: a chunk of it is
+    read and checked before a new checkpoint comes to depend on it.
+    """
+
+    seq: int
+    checkpoint_id: str
+    part_keys: tuple[str, ...]
+    chunks: Mapping[bytes, Stored]
+    is_ours: bool
+    written_bytes: int
+
+
+def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
+    """Return what a save may refer to of a checkpoint that is there; None if it is not whole."""
+    try:
+        known: dict[bytes, Stored] = {}
+        for ref in record.parts:
+            part = commits.read_part(store, record, ref)
+            for row in part.chunks:
+                pack = part.packs[row.pack]
+                known[row.digest] = Stored(
+                    row.digest, row.check, row.length, pack.key, pack.length, row.offset
+                )
+        sizes = {place.pack_key: place.pack_length for place in known.values()}
+        if any(not _has_size(store, key, size) for key, size in sizes.items()):
+            return None
+    except DataError:
+        return None
+    return Base(
+        record.seq,
+        record.id,
+        tuple(ref.key for ref in record.parts),
+        known,
+        is_ours=False,
+        written_bytes=record.stored_bytes,
+    )
+
+
+def still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:
+    """Return, of chunks that have not changed, those that lie where the base names them."""
+    # Only what the base names is protected from a sweep; the arena's last save is the base, or
+    # shares these chunks with it.
+    if base is None:
+        return {}
+    return {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}
+
+
+def _has_size(store: ObjectStore, key: str, size: int) -> bool:
+    with closing(store.open(key)) as reader:
+        return reader.size == size
