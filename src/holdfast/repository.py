@@ -25,9 +25,11 @@ from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
 from holdfast.policy.curve import Curve
 from holdfast.records import commits, tags
-from holdfast.records.marker import Location, check_location, open_store
+from holdfast.records.marker import Location, check_location, is_encrypted, open_store
+from holdfast.security.keys import Key, Keys, as_keys
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
+from holdfast.store_keys import StoreKeys
 
 
 class Store:
@@ -36,12 +38,17 @@ class Store:
     Args:
         location: The folder, or an ``ObjectStore``. It is made by the first save; until then
             there is nothing in it.
+        keys: What opens it if it is encrypted, and makes it so if it is not there yet: one or
+            several of ``holdfast.keys.passphrase``, ``identity`` and ``recipient``.
 
     Attributes:
         path: The folder, or whatever else its location is.
     """
 
-    def __init__(self, location: Location | Store) -> None:
+    def __init__(self, location: Location | Store, *, keys: Keys | None = None) -> None:
+        self._keys: tuple[Key, ...] | None = as_keys(keys) if keys is not None else None
+        if isinstance(location, Store):
+            self._keys = self._keys or location._keys
         place = location._place if isinstance(location, Store) else check_location(location)
         self._place: str | ObjectStore
         if isinstance(place, ObjectStore):
@@ -65,8 +72,19 @@ class Store:
 
         Raises:
             NotFound: It is not there.
+            KeyNeeded, WrongKey: It is encrypted, and its keys do not open it.
         """
-        return open_store(self._place, create=create)
+        return open_store(self._place, create=create, keys=self._keys)
+
+    @property
+    def keys(self) -> StoreKeys:
+        """Who can open the store, if it is encrypted, and ways to change that."""
+        return StoreKeys(self._open)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a key is needed; False too where there is no store yet."""
+        return is_encrypted(self._place)
 
     def runs(self) -> list[str]:
         """Return the names of the runs, sorted."""

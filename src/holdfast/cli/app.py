@@ -15,6 +15,7 @@ from holdfast.cli import (
     doctor,
     export,
     import_,
+    keys,
     log,
     options,
     plot,
@@ -23,13 +24,15 @@ from holdfast.cli import (
     rm,
     rollback,
     scan,
+    secrets,
     show,
     tag,
     verify,
 )
 from holdfast.version import __version__
 
-_ANYWHERE = {"--store": True, "--debug": False}  # Option -> whether a value follows.
+# Option -> whether a value follows.
+_ANYWHERE = {"--store": True, "--identity": True, "--passphrase-file": True, "--debug": False}
 
 
 class _Group(TyperGroup):
@@ -86,6 +89,22 @@ def holdfast(
             envvar=options.STORE_VARIABLE, metavar="S", help="The store: a folder with runs."
         ),
     ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            envvar=secrets.IDENTITY_VARIABLE,
+            metavar="FILE",
+            help="Your private key, for an encrypted store.",
+        ),
+    ] = None,
+    passphrase_file: Annotated[
+        str | None,
+        typer.Option(
+            envvar=secrets.PASSPHRASE_VARIABLE,
+            metavar="FILE",
+            help="A file with the passphrase of an encrypted store.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
@@ -96,7 +115,7 @@ def holdfast(
     if context.invoked_subcommand is None:
         print(context.get_help(), end="")
         raise typer.Exit(2)
-    context.obj = options.Settings(store)
+    context.obj = options.Settings(store, identity, passphrase_file)
 
 
 for _module, _command in (
@@ -121,3 +140,4 @@ for _module, _command in (
     app.command(
         _command.__name__.rstrip("_"), epilog=f"Example: {_module.EXAMPLE}".replace("[", r"\[")
     )(_command)
+app.add_typer(keys.app, name="keys")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli import secrets
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Settings:
     """What was said before the command's name."""
 
     store: str | None
+    identity: str | None = None
+    passphrase_file: str | None = None
 
 
 def named_values(texts: Sequence[str]) -> dict[str, object]:
@@ -72,6 +75,20 @@ def open_store(context: typer.Context) -> Store:
             "No store was named. Say where the checkpoints are, with 'holdfast --store S COMMAND' "
             f"or in the environment: 'export {STORE_VARIABLE}=S'."
         )
+    return keyed_store(context, location)
+
+
+def keyed_store(context: typer.Context, location: str) -> Store:
+    """Return the store at a location, with the keys that were named if it is encrypted."""
     from holdfast.repository import Store
 
-    return Store(location)
+    store = Store(location)
+    if not store.is_encrypted:
+        return store
+    settings = context.find_object(Settings) or Settings(None)
+    found = (
+        secrets.keys_of(settings.identity, settings.passphrase_file)
+        or secrets.configured(location)
+        or secrets.ask(f"Passphrase of {location}")
+    )
+    return Store(location, keys=found) if found else store

@@ -14,7 +14,7 @@ from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
-from holdfast.records import commits, marker, tags
+from holdfast.records import commits, keyrings, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.state.nodes import decode_tree
 from holdfast.store.contract import ObjectStore
@@ -69,7 +69,7 @@ def verify(
     if ref is not None and "@" in ref:
         return VerifyReport(_check_one(store, ref, job), (), job.done_bytes)
     if ref is None:
-        names, problems = commits.runs(store), marker.problems(store)
+        names, problems = commits.runs(store), marker.problems(store) + keyrings.problems(store)
     else:
         require_run(store, ref)
         names, problems = [ref], []

@@ -10,6 +10,7 @@ import uuid
 from holdfast.errors import (
     ChunkMissing,
     DataError,
+    KeyNeeded,
     ManifestDamaged,
     NotFound,
     StoreTooNew,
@@ -17,7 +18,10 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.format import envelope
-from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
+from holdfast.format.names import MARKER_KEY, RUNS_PREFIX, is_id
+from holdfast.records import keyrings
+from holdfast.sealed.store import SealedStore
+from holdfast.security.keys import Keys
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 
@@ -29,33 +33,68 @@ PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
 Location = str | os.PathLike[str] | ObjectStore
 
 
-def open_store(location: Location, *, create: bool) -> ObjectStore:
+def open_store(location: Location, *, create: bool, keys: Keys | None = None) -> ObjectStore:
     """Open the store at a location, making it first if asked to.
+
+    Args:
+        location: Where it is.
+        create: Make it, if it is not there; with keys, an encrypted one.
+        keys: What opens an encrypted store.
 
     Where the location is an ``ObjectStore`` already, only its marker is looked at, or made.
 
     Raises:
         NotFound: There is no store, and ``create`` is False.
+        KeyNeeded, WrongKey: It is encrypted, and the keys do not open it.
+        UsageError: It is not encrypted, but keys were given.
         StoreTooNew: A newer version of holdfast made it.
         StoreUnavailable: The location is a file, or may not be read or written.
     """
     store = objects_at(location)
     try:
-        check(store)
+        ring = check(store)
     except ChunkMissing:
         if not create:
             _explain_absence(store)
-        _make(store)
+        ring = _made(store, keys)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
             raise _may_be_anything(store) from error
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
+        ring = find_ring(store)
         if create:
             renew(store)
     if create:
         store.clear_debris("")
-    return store
+    return _opened(store, ring, keys)
+
+
+def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectStore:
+    if isinstance(store, SealedStore) or (ring is None and keys is None):
+        return store
+    if ring is None:
+        raise UsageError(
+            f"Keys were given, but the store at {store.location!r} is not encrypted. Nothing was "
+            "changed. Leave the keys out; or make an encrypted store at another place and copy "
+            "there what is in this one: Store(…).copy(ref, Store(elsewhere, keys=…))."
+        )
+    if keys is None:
+        raise KeyNeeded(
+            f"The store at {store.location!r} is encrypted. Give a key that opens it: Store(…, "
+            "keys=holdfast.keys.identity(FILE)) or keys.passphrase(…), in the place of its path; "
+            "on the command line --identity FILE or --passphrase-file FILE."
+        )
+    return SealedStore(store, keyrings.unlock(store, ring, keys))
+
+
+def is_encrypted(location: Location) -> bool:
+    """Say whether a key is needed to open the store at a location, as far as can be told."""
+    store = objects_at(location)
+    try:
+        return check(store) is not None
+    except DataError:
+        return bool(keyrings.rings(store))
 
 
 def objects_at(location: Location) -> ObjectStore:
@@ -115,8 +154,8 @@ def _may_be_anything(store: ObjectStore) -> ManifestDamaged:
     )
 
 
-def check(store: ObjectStore) -> None:
-    """Raise where the marker of a store is not good.
+def check(store: ObjectStore) -> str | None:
+    """Return the id of a store's keyring; None where it is not encrypted.
 
     Raises:
         ChunkMissing: There is none.
@@ -139,6 +178,28 @@ def check(store: ObjectStore) -> None:
             found=payload.get("format"),
             supported=FORMAT,
         )
+    ring = payload.get("keyring")
+    if ring is not None and not is_id(ring):
+        raise ManifestDamaged(f"{what} ({MARKER_KEY}) names no keyring.", record=what)
+    return None if ring is None else str(ring)
+
+
+def find_ring(store: ObjectStore) -> str | None:
+    """Return the id of the keyring in a store whose marker cannot be read; None without any.
+
+    Raises:
+        ManifestDamaged: There are several.
+    """
+    if isinstance(store, SealedStore):
+        return store.unlocked.ring
+    found = keyrings.rings(store)
+    if len(found) > 1:
+        raise ManifestDamaged(
+            f"The store at {store.location!r} has {len(found)} keyrings, and no marker that says "
+            f"which is its own. Bring {MARKER_KEY} back from a copy of the store.",
+            record=MARKER_KEY,
+        )
+    return found[0] if found else None
 
 
 def store_id(store: ObjectStore) -> str | None:
@@ -163,14 +224,24 @@ def problems(store: ObjectStore) -> list[str]:
 
 def renew(store: ObjectStore) -> None:
     """Write the marker anew; what is in the store stays."""
-    store.put(MARKER_KEY, _marker())
+    store.put(MARKER_KEY, _marker(find_ring(store)))
 
 
-def _make(store: ObjectStore) -> None:
+def _made(store: ObjectStore, keys: Keys | None) -> str | None:
+    """Make a store, or the marker of one that has lost it; return the id of its keyring."""
     store.create()
-    store.put_new(MARKER_KEY, _marker())
+    if isinstance(store, SealedStore) or store.folders(RUNS_PREFIX):
+        ring = find_ring(store)
+        return ring if store.put_new(MARKER_KEY, _marker(ring)) else check(store)
+    new = keyrings.make(store, keys).ring if keys is not None else None
+    if store.put_new(MARKER_KEY, _marker(new)):
+        return new
+    # Somebody was first; the store is theirs, and so are its keys.
+    if new is not None:
+        keyrings.discard(store, new)
+    return check(store)
 
 
-def _marker() -> bytes:
+def _marker(ring: str | None) -> bytes:
     payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
-    return envelope.wrap(PAYLOAD_TYPE, payload)
+    return envelope.wrap(PAYLOAD_TYPE, payload | ({} if ring is None else {"keyring": ring}))

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable, UsageError
+from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.keys import check_key
 from holdfast.store.links import link_in_store, read_whole, refuse_links
 from holdfast.store.recipe import Recipe
 from holdfast.store.residency import Residency
@@ -241,14 +242,14 @@ class LocalStore:
         Raises:
             LinkInStore: A folder on the way is a symbolic link.
         """
-        parts = _parts(key)
+        parts = check_key(key).split("/")
         refuse_links(self.location, parts[:-1])
         return os.path.join(self.location, *parts)
 
     # --- folders ---
 
     def _folder(self, prefix: str) -> str:
-        parts = _parts(prefix.rstrip("/")) if prefix else []
+        parts = check_key(prefix.rstrip("/")).split("/") if prefix else []
         refuse_links(self.location, parts)
         return os.path.join(self.location, *parts)
 
@@ -337,13 +338,6 @@ def _sync_folder(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _parts(key: str) -> Sequence[str]:
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in key:
-        raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
-    return parts
 
 
 def _is_object(entry: os.DirEntry[str]) -> bool:
