@@ -35,8 +35,8 @@ bench: setup  ## speed here beside the physical limits and the peers
 faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="--json FILE", "--only NAME", …
 	PYTHONPATH=tests:tests/crash $(BIN)/python -m faults $(FAULTS)
 
-crash: setup  ## the long version of the crash, damage and property tests
-	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/property
+crash: setup  ## the long version of the crash, damage, encryption and property tests
+	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/encryption tests/property
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 30

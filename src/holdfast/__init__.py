@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.policy import every, keep, on, watch
     from holdfast.repository import Store
     from holdfast.restored import Restored
+    from holdfast.security import keys
     from holdfast.state.codecs import register_codec
 
 # Where each public name is. They are imported when first used, so that a script which only may
@@ -42,7 +43,15 @@ _HOMES = {
     "save": "holdfast.oneshot",
     "watch": "holdfast.policy",
 }
-_MODULES = ("data", "errors", "foreign", "signing", "testing", "trust")
+_MODULES = {
+    "data": "holdfast.data",
+    "errors": "holdfast.errors",
+    "foreign": "holdfast.foreign",
+    "keys": "holdfast.security.keys",
+    "signing": "holdfast.signing",
+    "testing": "holdfast.testing",
+    "trust": "holdfast.trust",
+}
 
 __all__ = [
     "CheckpointInfo",
@@ -58,6 +67,7 @@ __all__ = [
     "every",
     "foreign",
     "keep",
+    "keys",
     "load",
     "on",
     "register_codec",
@@ -71,7 +81,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _MODULES:
-        return importlib.import_module(f"holdfast.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
     found = getattr(importlib.import_module(_HOMES[name]), name)

@@ -110,6 +110,12 @@ class ForeignDamaged(DataError):
     kind = "foreign-damaged"
 
 
+class SealBroken(DataError):
+    """A sealed object or chunk does not open: changed, moved here from elsewhere, or another's."""
+
+    kind = "seal-broken"
+
+
 class IncompleteWrite(DataError):
     """What was planned is not what was written; nothing was committed."""
 
@@ -163,6 +169,30 @@ class CannotConvert(UsageError):
     """A format has no place for something that is to be written in it."""
 
     kind = "cannot-convert"
+
+
+class KeyNeeded(UsageError):
+    """The store is encrypted, and no key was given that can open it."""
+
+    kind = "key-needed"
+
+
+class WrongKey(UsageError):
+    """None of the keys that were given opens the store, or a passphrase is wrong."""
+
+    kind = "wrong-key"
+
+
+class InvalidKey(UsageError):
+    """What was given is no key, or a file that holds none."""
+
+    kind = "invalid-key"
+
+
+class KeyExposed(UsageError):
+    """A file with a secret can be read or written by others; it is not used."""
+
+    kind = "key-exposed"
 
 
 class AlreadyExists(UsageError):

@@ -27,13 +27,21 @@ from holdfast.history.verify import VerifyReport, verify
 from holdfast.policy import KeepPolicy
 from holdfast.policy.curve import Curve
 from holdfast.records import commits, tags
-from holdfast.records.marker import Location, check_location, check_share, open_store
+from holdfast.records.marker import (
+    Location,
+    check_location,
+    check_share,
+    is_encrypted,
+    open_store,
+)
 from holdfast.security.authenticity import Authenticity, authenticity
+from holdfast.security.keys import Key, Keys, as_keys
 from holdfast.security.signing import Signer
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
 from holdfast.store.modes import Share
+from holdfast.store_keys import StoreKeys
 
 
 class Store:
@@ -43,6 +51,8 @@ class Store:
         location: The folder, or an ``ObjectStore``. It is made by the first save; until then
             there is nothing in it. Another ``Store``: the same one, with what is given here
             instead.
+        keys: What opens it if it is encrypted, and makes it so if it is not there yet: one or
+            several of ``holdfast.keys.passphrase``, ``identity`` and ``recipient``.
         sign: Who signs what is saved: a ``holdfast.signing.key_file``, a ``Signer`` of your own,
             or several of them.
         trust: Whom to believe: a ``holdfast.trust.policy``, or the path of a trust file. Nothing
@@ -63,10 +73,14 @@ class Store:
         self,
         location: Location | Store,
         *,
+        keys: Keys | None = None,
         sign: Signer | Sequence[Signer] | None = None,
         trust: TrustPolicy | str | os.PathLike[str] | None = None,
         share: Share | None = None,
     ) -> None:
+        self._keys: tuple[Key, ...] | None = as_keys(keys) if keys is not None else None
+        if isinstance(location, Store):
+            self._keys = self._keys or location._keys
         place = location._place if isinstance(location, Store) else check_location(location)
         self._place: str | ObjectStore
         if isinstance(place, ObjectStore):
@@ -94,8 +108,19 @@ class Store:
 
         Raises:
             NotFound: It is not there.
+            KeyNeeded, WrongKey: It is encrypted, and its keys do not open it.
         """
-        return open_store(self._place, create=create, share=self._share)
+        return open_store(self._place, create=create, keys=self._keys, share=self._share)
+
+    @property
+    def keys(self) -> StoreKeys:
+        """Who can open the store, if it is encrypted, and ways to change that."""
+        return StoreKeys(self._open)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a key is needed; False too where there is no store yet."""
+        return is_encrypted(self._place)
 
     def runs(self) -> list[str]:
         """Return the names of the runs, sorted."""

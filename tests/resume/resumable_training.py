@@ -74,6 +74,7 @@ def train_step(state: dict[str, object], batch: list[torch.Tensor]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", required=True)
+    parser.add_argument("--identity", help="file of the key, for an encrypted store")
     parser.add_argument("--run", default="r")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--optimizer", default="sgd")
@@ -86,7 +87,9 @@ def main() -> None:
     torch.set_num_threads(1)
     state = build(args.optimizer, args.workers)
     policy = every(steps=args.every) | on.signal() | on.exception()
-    with Checkpointer(args.store, state, run=args.run, save=policy) as ckpt:
+    keys = holdfast.keys.identity(args.identity) if args.identity else None
+    store = holdfast.Store(args.store, keys=keys)
+    with Checkpointer(store, state, run=args.run, save=policy) as ckpt:
         restored = ckpt.restore()
         print("RESTORED", restored.step if restored else None, flush=True)
         step = ckpt.next_step

@@ -16,35 +16,40 @@ sys.path.insert(0, str(HERE))
 
 import golden  # noqa: E402
 import malformed  # noqa: E402
+import sealed_malformed  # noqa: E402
+import sealing  # noqa: E402
 import spec_reader  # noqa: E402
 from making import SEEDS, public_key  # noqa: E402
 
-MADE = ("golden", "golden.json", "malformed.json")
+MADE = ("golden", "golden.json", "malformed.json", "sealed", "sealed.json", "sealed-malformed.json")
 
 
 def write(folder: Path) -> None:
     """Write all vectors into a folder."""
     _write(folder / "golden", golden.files())
     keys = [public_key(seed) for seed in SEEDS]
-    described = spec_reader.describe(folder / "golden", keys)
+    described = spec_reader.describe(folder / "golden", public_keys=keys)
     described["keys"] = [key.hex() for key in keys]
     _write(folder, {"golden.json": _json(described)})
-    _write(folder, {"malformed.json": _json(malformed_vectors())})
+    cases = {"sound": _texts(malformed.sound()), "cases": _cases(malformed.cases())}
+    _write(folder, {"malformed.json": _json(cases)})
+    _write(folder / "sealed", sealing.files())
+    described = spec_reader.describe(folder / "sealed", sealing.IDENTITY)
+    keys = {"identity": sealing.IDENTITY, "passphrase": sealing.PASSPHRASE}
+    _write(folder, {"sealed.json": _json({"keys": keys, "store": described})})
+    _write(folder, {"sealed-malformed.json": _json({"cases": _cases(sealed_malformed.cases())})})
 
 
-def malformed_vectors() -> dict[str, object]:
-    """Return the sound store, and what each case lays over it, as plain JSON."""
+def _cases(cases: list[malformed.Case]) -> dict[str, object]:
+    """Return what each case lays over a sound store, as plain JSON."""
     return {
-        "sound": _texts(malformed.sound()),
-        "cases": {
-            case.name: {
-                "rule": case.rule,
-                "kind": case.kind,
-                "why": case.why,
-                "files": _texts(case.files),
-            }
-            for case in malformed.cases()
-        },
+        case.name: {
+            "rule": case.rule,
+            "kind": case.kind,
+            "why": case.why,
+            "files": _texts(case.files),
+        }
+        for case in cases
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xxhash
@@ -205,24 +205,41 @@ class Arrays:
         table.offset.extend(offset for *_, offset in self.rows)
 
 
+def digest_of(chunk: bytes) -> bytes:
+    return blake3(chunk).digest()
+
+
+def _padded(stored: bytes) -> bytes:
+    return stored.ljust(-(-len(stored) // ALIGNMENT) * ALIGNMENT, b"\0")
+
+
 class Packs:
     """Where chunks lie: packs being filled, and chunks that lie in older ones."""
 
-    def __init__(self, root: str, checkpoint_id: str, older: Packs | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        checkpoint_id: str,
+        older: Packs | None = None,
+        *,
+        named: Callable[[bytes], bytes] = digest_of,
+        stored: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self._named, self._stored = named, stored
         self._prefix = f"{root}packs/{checkpoint_id}"
         self.objects: dict[str, bytes] = {}
         self.places: dict[bytes, tuple[str, int, int]] = dict(older.places) if older else {}
         self.new_bytes = 0
 
     def add(self, chunks: Sequence[bytes], per_pack: int) -> None:
-        new = [c for c in dict.fromkeys(chunks) if blake3(c).digest() not in self.places]
+        new = [c for c in dict.fromkeys(chunks) if self._named(c) not in self.places]
         for number, first in enumerate(range(0, len(new), per_pack)):
             members = new[first : first + per_pack]
-            padded = [c.ljust(-(-len(c) // ALIGNMENT) * ALIGNMENT, b"\0") for c in members]
+            padded = [_padded(self._stored(c)) for c in members]
             key, data = f"{self._prefix}-{number:05d}", b"".join(padded)
             at = 0
             for chunk, whole in zip(members, padded, strict=True):
-                self.places[blake3(chunk).digest()] = key, len(data), at
+                self.places[self._named(chunk)] = key, len(data), at
                 at += len(whole)
             self.objects[key] = data
             self.new_bytes += len(data)
@@ -231,7 +248,7 @@ class Packs:
         """Write the tables of chunks and packs of a part."""
         rows: dict[str, int] = {}
         for chunk in chunks:
-            digest, check = digests_of(chunk)
+            digest, check = self._named(chunk), xxhash.xxh3_128_digest(chunk)
             key, length, offset = self.places[digest]
             if key not in rows:
                 rows[key] = len(rows)

@@ -1,6 +1,6 @@
 """A reader of stores made from docs/spec/v1.md alone: it shares not a line with holdfast.
 
-It has the standard library, the two digests and Ed25519, and says what is in a store as plain
+It has the standard library, the two digests and the ciphers, and says what is in a store as plain
 JSON. That it reads what holdfast writes, and refuses what holdfast refuses, is the proof that the
 specification is enough to get at one's data.
 """
@@ -397,7 +397,7 @@ def descr_size(descr: Any) -> int:
 
 
 class Part:
-    def __init__(self, store: Path, data: bytes, run_root: str) -> None:
+    def __init__(self, store: Plain, data: bytes, run_root: str) -> None:
         found = message(data)
         self.store, self.run_root = store, run_root
         self.format = number(found, 1)
@@ -428,8 +428,9 @@ class Part:
             refuse_unless(length and offset % 4096 == 0, "an empty or unaligned chunk")
             refuse_unless(offset + length <= size, "a chunk beyond its pack")
             refuse_unless(inside(key, f"{self.run_root}packs/"), "a pack of another run")
-            data = get(self.store, key)[offset : offset + length]
-            refuse_unless(blake3(data).digest() == digests[32 * i : 32 * i + 32], "a damaged chunk")
+            name = digests[32 * i : 32 * i + 32]
+            data = self.store.chunk(key, offset, length, name)
+            refuse_unless(self.store.digest(data) == name, "a damaged chunk")
             refuse_unless(
                 xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
             )
@@ -492,25 +493,38 @@ def inside(key: str, prefix: str) -> bool:
     return key.startswith(prefix) and "/" not in key[len(prefix) :] and key[len(prefix) :] != ""
 
 
-def get(store: Path, key: str) -> bytes:
-    path = store / key
-    refuse_unless(path.is_file(), f"{key} is missing")
-    return path.read_bytes()
+class Plain:
+    """A store as it lies in a folder."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-def listed(folder: Path) -> list[str]:
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in names if not name.startswith(".tmp-")]
+    def get(self, key: str) -> bytes:
+        path = self.folder / key
+        refuse_unless(path.is_file(), f"{key} is missing")
+        return path.read_bytes()
+
+    def listed(self, folder: str) -> list[str]:
+        """Return the names right below a folder, without those of scratch files."""
+        path = self.folder / folder
+        names = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+        return [name for name in names if not name.startswith(".tmp-")]
+
+    def digest(self, chunk: bytes) -> bytes:
+        return blake3(chunk).digest()
+
+    def chunk(self, key: str, offset: int, length: int, name: bytes) -> bytes:
+        return self.get(key)[offset : offset + length]
 
 
 def too_new_unless(condition: object, why: str) -> None:
     refuse_unless(condition, f"too new: {why}")
 
 
-def read_commit(store: Path, run: str, seq: int, public_keys: Sequence[bytes]) -> dict[str, Any]:
+def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) -> dict[str, Any]:
     """Return the description of a checkpoint: its record, and every node of its tree."""
     root = f"runs/{quoted(run)}/"
-    data = get(store, f"{root}commits/{seq:012d}")
+    data = store.get(f"{root}commits/{seq:012d}")
     opened = open_envelope(data, "application/vnd.in-toto+json")
     statement = opened.payload
     try:
@@ -541,7 +555,7 @@ def read_commit(store: Path, run: str, seq: int, public_keys: Sequence[bytes]) -
         nodes: list[list[Any]] = []
         for subject, extra in zip(subjects, parts, strict=True):
             refuse_unless(inside(subject["name"], f"{root}parts/"), "a part of another run")
-            data = get(store, subject["name"])
+            data = store.get(subject["name"])
             refuse_unless(len(data) == extra["length"], "a part of another length")
             refuse_unless(blake3(data).hexdigest() == subject["digest"]["blake3"], "a damaged part")
             part = Part(store, data, root)
@@ -581,18 +595,29 @@ def unquoted(word: str) -> str:
     return text(data)
 
 
-def describe(store: Path, public_keys: Sequence[bytes] = ()) -> dict[str, Any]:
-    """Return everything that a store holds, as plain JSON, and which keys have signed what."""
-    payload = unwrap(get(store, "holdfast.json"), "application/vnd.holdfast.store+json")
+def describe(folder: Path, secret: str = "", public_keys: Sequence[bytes] = ()) -> dict[str, Any]:
+    """Return everything that a store holds, as plain JSON, and which keys have signed what.
+
+    Args:
+        folder: The store.
+        secret: What opens it if it is encrypted: an identity or a passphrase.
+        public_keys: Keys whose signatures are looked for.
+    """
+    store = Plain(folder)
+    payload = unwrap(store.get("holdfast.json"), "application/vnd.holdfast.store+json")
     too_new_unless(payload.get("format") == 1 and payload["format"] is not True, "format")
+    if "keyring" in payload:
+        from sealed_reader import Sealed
+
+        store = Sealed(folder, payload["keyring"], secret)
     checkpoints, tags = [], []
-    for word in listed(store / "runs"):
+    for word in store.listed("runs"):
         run = unquoted(word)
         refuse_unless(quoted(run) == word, "a folder that is no run's")
-        for name in listed(store / "runs" / word / "commits"):
+        for name in store.listed(f"runs/{word}/commits"):
             checkpoints.append(read_commit(store, run, int(name), public_keys))
-        for name in listed(store / "runs" / word / "tags"):
-            data = get(store, f"runs/{word}/tags/{name}")
+        for name in store.listed(f"runs/{word}/tags"):
+            data = store.get(f"runs/{word}/tags/{name}")
             tag = unwrap(data, "application/vnd.holdfast.tag+json")
             refuse_unless((tag["run"], tag["tag"]) == (run, unquoted(name)), "another tag's record")
             tags.append([run, tag["tag"], tag["id"]])

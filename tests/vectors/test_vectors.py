@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ GOLDEN = HERE / "golden"
 RUN = "gpt/α"
 EXPECTED = json.loads((HERE / "golden.json").read_text())
 MALFORMED = json.loads((HERE / "malformed.json").read_text())
+SEALED = HERE / "sealed"
+SEALED_EXPECTED = json.loads((HERE / "sealed.json").read_text())
+SEALED_MALFORMED = json.loads((HERE / "sealed-malformed.json").read_text())
 # One digest is enough for a load; 'verify' compares both.
 ONE_DIGEST = {"K-digest-wrong": "full", "K-check-wrong": "fast"}
 
@@ -60,15 +64,17 @@ def test_the_generator_makes_the_same_bytes(tmp_path: Path) -> None:
     made, kept = files(tmp_path), files(HERE)
     assert made.keys() == kept.keys()
     assert [name for name in kept if made[name] != kept[name]] == []
-    assert sum(map(len, kept.values())) < 300_000
+    assert sum(map(len, kept.values())) < 400_000
 
 
 # --- reading ---
 
 
-def described(location: Path, keys: Sequence[TrustedKey] = ()) -> dict[str, Any]:
+def described(
+    location: Path, trusted: Sequence[TrustedKey] = (), *, keys: Any = None
+) -> dict[str, Any]:
     """Return what holdfast finds in a store, in the words of ``spec_reader.describe``."""
-    store = open_store(location, create=False)
+    store = open_store(location, create=False, keys=keys)
     checkpoints, tags_found = [], []
     for run in commits.runs(store):
         for seq in commits.sequence_numbers(store, run):
@@ -79,7 +85,7 @@ def described(location: Path, keys: Sequence[TrustedKey] = ()) -> dict[str, Any]
             sizes = ("state_bytes", "stored_bytes", "n_leaves")
             checkpoints.append(
                 {name: getattr(record, name) for name in names + sizes}
-                | _proof(record, keys)
+                | _proof(record, trusted)
                 | {"metrics": {name: _metric(v) for name, v in record.metrics.items()}}
                 | {"nodes": [list(row) for row in _rows(root, _arrays(store, part), {})]}
             )
@@ -178,7 +184,7 @@ def test_holdfast_reads_the_golden_store_to_what_it_means() -> None:
 
 def test_a_reader_made_from_the_specification_alone_agrees() -> None:
     keys = EXPECTED["keys"]
-    found = spec_reader.describe(GOLDEN, [bytes.fromhex(key) for key in keys])
+    found = spec_reader.describe(GOLDEN, public_keys=[bytes.fromhex(key) for key in keys])
     assert as_json(found) | {"keys": keys} == EXPECTED
 
 
@@ -290,3 +296,67 @@ def test_the_reader_of_the_specification_refuses_them_too(name: str, sound: Path
         spec_reader.describe(sound)
     is_too_new = MALFORMED["cases"][name]["kind"] == "store-too-new"
     assert str(caught.value).startswith("too new") == is_too_new
+
+
+# --- encrypted stores ---
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Any:
+    path = tmp_path / "vectors.key"
+    path.write_text(SEALED_EXPECTED["keys"]["identity"])
+    path.chmod(0o600)
+    return holdfast.keys.identity(path)
+
+
+def test_holdfast_reads_the_sealed_store_with_either_key(identity: Any) -> None:
+    phrase = holdfast.keys.passphrase(SEALED_EXPECTED["keys"]["passphrase"])
+    for key in (identity, phrase):
+        assert as_json(described(SEALED, keys=key)) == SEALED_EXPECTED["store"]
+        assert holdfast.Store(SEALED, keys=key).verify().ok
+
+
+def test_the_reader_of_the_specification_agrees_with_either_key() -> None:
+    for secret in SEALED_EXPECTED["keys"].values():
+        assert as_json(spec_reader.describe(SEALED, secret)) == SEALED_EXPECTED["store"]
+    with pytest.raises(spec_reader.Refused):
+        spec_reader.describe(SEALED, "another passphrase")
+
+
+def test_what_holdfast_seals_the_specification_opens(tmp_path: Path, identity: Any) -> None:
+    phrase = "drei Tropfen Öl"
+    store = holdfast.Store(tmp_path / "s", keys=[identity, holdfast.keys.passphrase(phrase)])
+    state = vector_types.state()
+    holdfast.save(store, state, run="a/b. c", step=0, metrics={"x": float("nan")}, tag="ä")
+    store.keys.rotate()
+    state["model"].bias.add_(1)
+    holdfast.save(store, state, run="a/b. c", step=1)
+    holdfast.save(store, {"n": 1}, run=".hidden", step=1, rng=False)
+    for secret in (identity.secrets[0], phrase):
+        found = spec_reader.describe(tmp_path / "s", secret)
+        assert as_json(found) == as_json(described(tmp_path / "s", keys=identity))
+    assert [c["run"] for c in found["checkpoints"]] == [".hidden", "a/b. c", "a/b. c"]
+
+
+@pytest.fixture
+def sealed_copy(tmp_path: Path) -> Path:
+    return shutil.copytree(SEALED, tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", SEALED_MALFORMED["cases"])
+def test_malformed_encrypted_stores_are_refused(
+    name: str, sealed_copy: Path, identity: Any
+) -> None:
+    case, store = SEALED_MALFORMED["cases"][name], holdfast.Store(sealed_copy, keys=identity)
+    assert holdfast.load(store, f"{RUN}@1")["n"] == 1
+    lay_over(sealed_copy, case["files"])
+    # What is damaged would be stepped over otherwise.
+    (first,) = sealed_copy.glob("runs/*/commits/000000000001")
+    first.unlink()
+    for check in ("fast", "full"):
+        with pytest.raises(DataError) as caught:
+            holdfast.load(store, f"{RUN}@1", verify=check)
+        assert caught.value.kind == case["kind"]
+    with pytest.raises(spec_reader.Refused) as refused:
+        spec_reader.describe(sealed_copy, SEALED_EXPECTED["keys"]["identity"])
+    assert str(refused.value).startswith("too new") == (case["kind"] == "store-too-new")

@@ -14,6 +14,7 @@ from holdfast.bench.result import (
     LIMIT,
     OURS,
     OURS_FIRST,
+    OURS_SEALED,
     OURS_ZERO,
     TORCH,
     TORCH_MMAP,
@@ -26,6 +27,11 @@ FROZEN = "90 % frozen"
 SMALL = "10 MB in 200 tensors"
 LEAVES = "100,000 small leaves"
 MEMORY = "trainer and persister"
+_SEALED = (
+    ("save to durable", "durable_s"),
+    ("restore warm", "warm_s"),
+    ("restore cold", "cold_s"),
+)
 
 
 def judge(result: BenchResult) -> tuple[Check, ...]:
@@ -110,6 +116,17 @@ def judge(result: BenchResult) -> tuple[Check, ...]:
             0.9,
             (LIMIT, "cold_s"),
             (OURS, "cold_s"),
+        ),
+        *(
+            _at_least(
+                result,
+                f"encrypted store: {what}, beside a plain one",
+                "≥ 0.9 of its speed",
+                0.9,
+                (OURS, figure),
+                (OURS_SEALED, figure),
+            )
+            for what, figure in _SEALED
         ),
         _at_most(
             result,

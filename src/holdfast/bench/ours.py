@@ -7,7 +7,7 @@ from typing import Any
 
 import holdfast
 from holdfast.bench.peers import Pending
-from holdfast.bench.result import OURS
+from holdfast.bench.result import OURS, OURS_SEALED
 from holdfast.bench.state import Tensors, as_training
 
 _RUN = "bench"
@@ -21,12 +21,13 @@ class Holdfast:
     Args:
         zero_stall: Save parameters and an optimizer by that mode. What is saved so is not loaded
             here.
+        sealed: Save into an encrypted store.
     """
 
-    name = OURS
-
-    def __init__(self, *, zero_stall: bool = False) -> None:
+    def __init__(self, *, zero_stall: bool = False, sealed: bool = False) -> None:
+        self.name = OURS_SEALED if sealed else OURS
         self._zero_stall = zero_stall
+        self._keys = holdfast.keys.passphrase("of a benchmark") if sealed else None
         self._checkpointer: Any = None
         self._step = -1
         self.info: Any = None
@@ -35,7 +36,10 @@ class Holdfast:
         """Make the checkpointer, as a training script does before its first step."""
         saved = as_training(tensors) if self._zero_stall else {"state": tensors}
         self._checkpointer = holdfast.Checkpointer(
-            folder, saved, run=_RUN, zero_stall=self._zero_stall
+            holdfast.Store(folder, keys=self._keys),
+            saved,
+            run=_RUN,
+            zero_stall=self._zero_stall,
         )
 
     def start(self, tensors: Tensors, folder: Path) -> Pending:

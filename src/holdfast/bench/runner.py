@@ -19,6 +19,7 @@ from holdfast.bench.result import (
     LIMIT,
     OURS,
     OURS_FIRST,
+    OURS_SEALED,
     OURS_ZERO,
     SECTIONS,
     BenchOptions,
@@ -68,7 +69,7 @@ def run(options: BenchOptions, progress: Progress | None = None) -> BenchResult:
                 _run_sections(session, specs)
         finally:
             _close(peers)
-    subjects = [LIMIT, OURS, OURS_FIRST, OURS_ZERO, *(peer.name for peer in peers)]
+    subjects = [LIMIT, OURS, OURS_FIRST, OURS_ZERO, OURS_SEALED, *(peer.name for peer in peers)]
     result = BenchResult(
         machine=machine,
         state_bytes=state_bytes,

@@ -77,9 +77,9 @@ def timed_load(peer: Peer, tensors: Tensors, folder: Path) -> float:
 
 
 @contextmanager
-def opened(*, zero_stall: bool = False) -> Iterator[Holdfast]:
+def opened(*, zero_stall: bool = False, sealed: bool = False) -> Iterator[Holdfast]:
     """Lend a new checkpointer of ours that is closed afterwards."""
-    ours = Holdfast(zero_stall=zero_stall)
+    ours = Holdfast(zero_stall=zero_stall, sealed=sealed)
     try:
         yield ours
     finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from holdfast.bench import files, state
 from holdfast.bench.limits import Limits
 from holdfast.bench.ours import Holdfast
 from holdfast.bench.peers import Peer
-from holdfast.bench.result import LIMIT, OURS, OURS_FIRST, OURS_ZERO
+from holdfast.bench.result import LIMIT, OURS, OURS_FIRST, OURS_SEALED, OURS_ZERO
 from holdfast.bench.session import SaveTimes, Session, opened, timed_load, timed_save
 from holdfast.bench.state import Tensors
 from holdfast.errors import DataError
@@ -22,6 +23,7 @@ def measure(session: Session, tensors: Tensors) -> None:
     for number in range(1, session.options.rounds + 1):
         turns = [partial(_limits, session, state.nbytes(tensors)), partial(_ours, session, tensors)]
         turns += [partial(_zero_stall, session, tensors)]
+        turns += [partial(_sealed, session, tensors)] if find_spec("pyrage") else []
         turns += [partial(_peer, session, tensors, peer) for peer in session.peers]
         session.dice.shuffle(turns)
         for place, turn in enumerate(turns, start=1):
@@ -66,6 +68,16 @@ def _zero_stall(session: Session, tensors: Tensors) -> None:
             state.change(tensors)
             times = timed_save(ours, tensors, folder)
     _add_save(session, OURS_ZERO, times)
+
+
+def _sealed(session: Session, tensors: Tensors) -> None:
+    with session.place(OURS_SEALED) as folder, opened(sealed=True) as ours:
+        ours.open(tensors, folder)
+        for _ in range(2):
+            state.change(tensors)
+            times = timed_save(ours, tensors, folder)
+        _add_save(session, OURS_SEALED, times)
+        _loads(session, ours, tensors, folder)
 
 
 def _load_otherwise(session: Session, ours: Holdfast, tensors: Tensors, folder: Path) -> None:

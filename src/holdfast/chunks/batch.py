@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.chunks.form import ChunkForm
 from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader
 
 _PIECE_BYTES = 2 << 20
@@ -39,14 +41,20 @@ class ChunkRead:
 Batch = Sequence[ChunkRead]
 
 
-def batches(reads: Sequence[ChunkRead]) -> list[Batch]:
-    """Return reads grouped into stretches of one pack, of 32 MiB at most unless one is longer."""
+def batches(reads: Sequence[ChunkRead], trailer_bytes: int) -> list[Batch]:
+    """Return reads grouped into stretches of one pack, of 32 MiB at most unless one is longer.
+
+    Args:
+        reads: The reads.
+        trailer_bytes: What is stored behind each chunk.
+    """
     out: list[list[ChunkRead]] = []
     for read in sorted(reads, key=lambda r: (r.pack_key, r.row.offset)):
         row = read.row
         if out:
             first, last = out[-1][0], out[-1][-1]
-            follows = row.offset == align(last.row.offset + last.row.length, CHUNK_ALIGNMENT)
+            end = last.row.offset + last.row.length + trailer_bytes
+            follows = row.offset == align(end, CHUNK_ALIGNMENT)
             fits = row.offset + row.length - first.row.offset <= CHUNK_BYTES
             if read.pack_key == last.pack_key and follows and fits:
                 out[-1].append(read)
@@ -82,10 +90,10 @@ def reads_of(
     return reads
 
 
-def extent(batch: Batch) -> tuple[int, int]:
+def extent(batch: Batch, trailer_bytes: int) -> tuple[int, int]:
     """Return where a batch begins in its pack, and its length in bytes."""
     first, last = batch[0].row, batch[-1].row
-    return first.offset, last.offset + last.length - first.offset
+    return first.offset, last.offset + last.length + trailer_bytes - first.offset
 
 
 class Stretch:
@@ -96,8 +104,11 @@ class Stretch:
     would wait for the disk together, and the disk for them.
     """
 
-    def __init__(self, reader: ObjectReader, batch: Batch, memory: memoryview) -> None:
-        self.begin, length = extent(batch)
+    def __init__(
+        self, reader: ObjectReader, batch: Batch, memory: memoryview, form: ChunkForm
+    ) -> None:
+        self.begin, length = extent(batch, form.trailer_bytes)
+        self._form = form
         self.is_cut_short = self.begin + length > reader.size
         self._reader = reader
         self._memory = memory
@@ -105,12 +116,45 @@ class Stretch:
         self._is_cached = reader.is_cached(self.begin, length)
         self._filled = 0
 
-    def pieces(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Yield the bytes from begin to end in order, as they come; call with rising ranges."""
+    def chunk(self, read: ChunkRead) -> Iterator[memoryview]:
+        """Yield the bytes of a chunk in order, as they come; call with rising chunks.
+
+        Raises:
+            Unsealable: The chunk is not what was sealed.
+        """
+        begin = read.row.offset - self.begin
+        end = begin + read.row.length
+        opener = self._form.opener(read.row.digest, self._trailer(begin, end))
+        for piece in self._pieces(begin, end):
+            opener.add(piece, piece)
+            yield piece
+        opener.finish()
+
+    def _trailer(self, begin: int, end: int) -> memoryview:
+        """Return what is stored behind a chunk, which is needed first to open it."""
+        nbytes = self._form.trailer_bytes
+        if nbytes and self._is_cached:
+            trailer = memoryview(bytearray(nbytes))
+            if self._reader.read_cached(trailer, self.begin + end):
+                return trailer
+        for _ in self._pieces(begin, end + nbytes) if nbytes else ():
+            pass
+        return self._memory[end : end + nbytes]
+
+    def brings(self, read: ChunkRead) -> bool:
+        """Bring a chunk into memory; say whether it opens. Call with rising chunks."""
+        try:
+            for _ in self.chunk(read):
+                pass
+        except Unsealable:
+            return False
+        return True
+
+    def _pieces(self, begin: int, end: int) -> Iterator[memoryview]:
         while begin < end:
             while self._filled <= begin:
                 self._fill_piece()
-            upto = min(self._filled, end)
+            upto = min(self._filled, end, begin + _PIECE_BYTES)
             yield self._memory[begin:upto]
             begin = upto
 

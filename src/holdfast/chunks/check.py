@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import xxhash
-from blake3 import blake3
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
+from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -38,7 +39,7 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
         tell: Called for each chunk with None where it is good, else with what is wrong; from
             several threads.
     """
-    local = threading.local()
+    local, form = threading.local(), form_of(store)
 
     def scratch(nbytes: int) -> memoryview:
         held: memoryview | None = getattr(local, "scratch", None)
@@ -49,7 +50,7 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
     def work(batch: Batch) -> None:
         try:
             with closing(store.open(batch[0].pack_key)) as reader:
-                _check_batch(reader, batch, scratch, tell)
+                _check_batch(reader, batch, form, scratch, tell)
         except HoldfastError as error:
             if len(batch) == 1:
                 tell(batch[0], str(error))
@@ -59,31 +60,37 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
                 work([read])
 
     with ThreadPoolExecutor(THREADS, "holdfast-check") as pool:
-        for _ in pool.map(work, batches(reads)):
+        for _ in pool.map(work, batches(reads, form.trailer_bytes)):
             pass
 
 
 def _check_batch(
-    reader: ObjectReader, batch: Batch, scratch: Callable[[int], memoryview], tell: Verdict
+    reader: ObjectReader,
+    batch: Batch,
+    form: ChunkForm,
+    scratch: Callable[[int], memoryview],
+    tell: Verdict,
 ) -> None:
-    begin, length = extent(batch)
+    begin, length = extent(batch, form.trailer_bytes)
     memory = scratch(align(length, CHUNK_ALIGNMENT))
-    stretch = Stretch(reader, batch, memory)
+    stretch = Stretch(reader, batch, memory, form)
     if stretch.is_cut_short:
         reader.read(memory[:length], begin)  # Its error says where the pack ends.
     for read in batch:
-        name, quick = blake3(), xxhash.xxh3_128()
-        at = read.row.offset - begin
-        for piece in stretch.pieces(at, at + read.row.length):
-            name.update(piece)
-            quick.update(piece)
-        tell(read, _problem(read, name.digest(), quick.digest()))
+        tell(read, _problem(stretch, read, form))
 
 
-def _problem(read: ChunkRead, digest: bytes, check: bytes) -> str | None:
+def _problem(stretch: Stretch, read: ChunkRead, form: ChunkForm) -> str | None:
     name = f"chunk {read.row.digest.hex()[:12]}…"
-    if digest != read.row.digest:
+    identity, quick = form.hasher(), xxhash.xxh3_128()
+    try:
+        for piece in stretch.chunk(read):
+            identity.update(piece)
+            quick.update(piece)
+    except Unsealable as error:
+        return f"{name} in {read.pack_key} does not open: {error}"
+    if identity.digest() != read.row.digest:
         return f"{name} in {read.pack_key} is damaged"
-    if check != read.row.check:
+    if quick.digest() != read.row.check:
         return f"the checksum of {name} is wrong in the manifest"
     return None

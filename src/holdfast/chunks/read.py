@@ -23,16 +23,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 
 import xxhash
-from blake3 import blake3
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, Target, batches, by_pack, extent
 from holdfast.chunks.crew import Crew
+from holdfast.chunks.form import Hasher, form_of
 from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -41,12 +41,6 @@ _DISK_THREADS = 8
 _MEMORY_THREADS = min(8, os.cpu_count() or 1)
 # Small enough to stay in a core's cache between being read and being digested.
 _STEP_BYTES = 1 << 20
-
-
-class _Hasher(Protocol):
-    def update(self, data: memoryview, /) -> object: ...
-
-    def digest(self) -> bytes: ...
 
 
 def read_chunks(
@@ -103,6 +97,7 @@ class _Session:
         should_stop: Callable[[], bool],
     ) -> None:
         self._store = store
+        self._form = form_of(store)
         self._ref = ref
         self._full = full
         self._progress = progress
@@ -151,9 +146,13 @@ class _Session:
         cached, others = self._by_residency(reads, disk)
         standing = [read for read in cached if read.in_place]
         new = [read for read in cached if not read.in_place]
+        left = self._start_reading(others, disk)
+        if self._form.is_sealed:
+            # To open a chunk twice costs more than to keep the old content aside.
+            left += self._start_reading(standing, memory)
+            standing = []
         are_good = self._crew.start(memory, self._is_good_in_cache, standing)
         are_there = self._crew.start(memory, self._read_straight, new)
-        left = self._start_reading(others, disk)
         self._crew.finish()
         found = list(zip([*standing, *new], [*are_good, *are_there], strict=True))
         left += self._start_reading([read for read, is_done in found if not is_done.result()], disk)
@@ -179,18 +178,20 @@ class _Session:
         ]
         return [read for read, yes in found if yes], [read for read, yes in found if not yes]
 
-    def _start_reading(self, reads: Sequence[ChunkRead], disk: Executor) -> list[Batch]:
-        """Start reading from the disk; return what will only be checked, and must be read again."""
-        self._crew.start(disk, self._place, batches([r for r in reads if not r.in_place]))
+    def _start_reading(self, reads: Sequence[ChunkRead], pool: Executor) -> list[Batch]:
+        """Start reading batches; return what will only be checked, and must be read again."""
+        trailer_bytes = self._form.trailer_bytes
+        new = [read for read in reads if not read.in_place]
+        self._crew.start(pool, self._place, batches(new, trailer_bytes))
         again = []
-        for batch in batches([r for r in reads if r.in_place]):
-            nbytes = align(extent(batch)[1], CHUNK_ALIGNMENT)
+        for batch in batches([r for r in reads if r.in_place], trailer_bytes):
+            nbytes = align(extent(batch, trailer_bytes)[1], CHUNK_ALIGNMENT)
             if nbytes <= self._undo.room:
                 lent = self._undo.lend(nbytes)
-                self._crew.start(disk, partial(self._read_with_undo, lent), [batch])
+                self._crew.start(pool, partial(self._read_with_undo, lent), [batch])
             else:
                 again.append(batch)
-        self._crew.start(disk, self._look_at, again)
+        self._crew.start(pool, self._look_at, again)
         return again
 
     # --- the ways to read ---
@@ -241,42 +242,68 @@ class _Session:
         is_whole = len(read.targets) == 1 and into.nbytes == row.length
         if not is_whole or not reader.is_cached(row.offset, row.length):
             return False
-        hasher = self._hasher()
-        for at, n in _steps(row.length):
-            if not reader.read_cached(into[at : at + n], row.offset + at):
-                return False
-            hasher.update(into[at : at + n])
-        self._compare(read, hasher)
+        if not self._fill_from_cache(read, reader, into):
+            return False
         self._progress(row.length)
+        return True
+
+    def _fill_from_cache(self, read: ChunkRead, reader: ObjectReader, into: memoryview) -> bool:
+        """Read a chunk, opened step by step in the processor's cache, and check it; or say no."""
+        row, hasher = read.row, self._hasher()
+        scratch = self._scratch(_STEP_BYTES)
+        trailer = memoryview(bytearray(self._form.trailer_bytes))
+        if trailer and not reader.read_cached(trailer, row.offset + row.length):
+            return False
+        with self._refusing(read):
+            opener = self._form.opener(row.digest, trailer)
+            for at, n in _steps(row.length):
+                piece = into[at : at + n]
+                stored = scratch[:n] if self._form.is_sealed else piece
+                if not reader.read_cached(stored, row.offset + at):
+                    return False
+                opener.add(stored, piece)
+                hasher.update(piece)
+            opener.finish()
+        self._compare(read, hasher)
         return True
 
     # --- parts of them ---
 
     def _load(self, batch: Batch, memory: memoryview) -> Iterator[tuple[ChunkRead, memoryview]]:
         """Read chunks that lie side by side into memory; yield the checked bytes of each."""
-        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory)
+        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory, self._form)
         if stretch.is_cut_short:
             self._refuse(batch[-1], "the pack is cut short")
         for read in batch:
-            begin = read.row.offset - stretch.begin
-            end = begin + read.row.length
             hasher = self._hasher()
-            for piece in stretch.pieces(begin, end):
-                hasher.update(piece)
+            with self._refusing(read):
+                for piece in stretch.chunk(read):
+                    hasher.update(piece)
             self._compare(read, hasher)
-            yield read, memory[begin:end]
+            begin = read.row.offset - stretch.begin
+            yield read, memory[begin : begin + read.row.length]
 
     def _scratch_for(self, batch: Batch) -> memoryview:
-        return self._scratch(align(extent(batch)[1], CHUNK_ALIGNMENT))
+        return self._scratch(align(extent(batch, self._form.trailer_bytes)[1], CHUNK_ALIGNMENT))
 
-    def _hasher(self) -> _Hasher:
-        hasher: _Hasher = blake3() if self._full else xxhash.xxh3_128()
+    def _hasher(self) -> Hasher:
+        if self._full:
+            return self._form.hasher()
+        # The seal has proved already what a checksum could tell.
+        hasher: Hasher = _Nothing() if self._form.is_sealed else xxhash.xxh3_128()
         return hasher
 
-    def _compare(self, read: ChunkRead, hasher: _Hasher) -> None:
+    @contextmanager
+    def _refusing(self, read: ChunkRead) -> Iterator[None]:
+        try:
+            yield
+        except Unsealable as error:
+            self._refuse(read, f"it does not open: {error}")
+
+    def _compare(self, read: ChunkRead, hasher: Hasher) -> None:
         expected = read.row.digest if self._full else read.row.check
         found = hasher.digest()
-        if found != expected:
+        if found and found != expected:
             self._refuse(read, f"digest expected {expected.hex()[:12]}…, found {found.hex()[:12]}…")
 
     def _refuse(self, read: ChunkRead, what: str) -> None:
@@ -313,6 +340,15 @@ class _Session:
         finally:
             for reader in self._readers.values():
                 reader.close()
+
+
+class _Nothing:
+    """Takes bytes, and gives no digest of them."""
+
+    def update(self, data: memoryview, /) -> None: ...
+
+    def digest(self) -> bytes:
+        return b""
 
 
 def _of(data: memoryview, target: Target) -> memoryview:

@@ -9,8 +9,9 @@ from contextlib import closing
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
 from holdfast.chunks.crew import Crew
+from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.errors import ChunkDamaged
-from holdfast.format.digests import check, digest
+from holdfast.format.digests import check
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
@@ -36,35 +37,39 @@ def visit_chunks(
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good.
     """
-    local = threading.local()
+    local, form = threading.local(), form_of(store)
 
     def work(batch: Batch) -> None:
-        nbytes = align(extent(batch)[1], CHUNK_ALIGNMENT)
+        nbytes = align(extent(batch, form.trailer_bytes)[1], CHUNK_ALIGNMENT)
         held: memoryview | None = getattr(local, "memory", None)
         if held is None or held.nbytes < nbytes:
             held = local.memory = memoryview(private_memory(max(nbytes, CHUNK_BYTES)))
         with closing(store.open(batch[0].pack_key)) as reader:
-            stretch = Stretch(reader, batch, held)
+            stretch = Stretch(reader, batch, held, form)
             if stretch.is_cut_short:
                 raise _damaged(batch[-1], ref)
             for read in batch:
                 begin = read.row.offset - stretch.begin
-                end = begin + read.row.length
-                for _ in stretch.pieces(begin, end):
-                    pass
-                data = held[begin:end]
-                good = digest(data) == read.row.digest if full else check(data) == read.row.check
-                if not good:
+                data = held[begin : begin + read.row.length]
+                if not stretch.brings(read) or not _is_good(read, data, form, full=full):
                     raise _damaged(read, ref)
                 visit(read, data)
 
     crew = Crew(lambda: False)
     with ThreadPoolExecutor(THREADS, "holdfast-visit") as pool:
         try:
-            crew.start(pool, work, batches(reads))
+            crew.start(pool, work, batches(reads, form.trailer_bytes))
             crew.finish()
         finally:
             crew.stop()
+
+
+def _is_good(read: ChunkRead, data: memoryview, form: ChunkForm, *, full: bool) -> bool:
+    if not full:
+        return check(data) == read.row.check
+    name = form.hasher()
+    name.update(data)
+    return name.digest() == read.row.digest
 
 
 def _damaged(read: ChunkRead, ref: str) -> ChunkDamaged:

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
+from holdfast.chunks.form import form_of
 from holdfast.errors import HoldfastError, IncompleteWrite
-from holdfast.format.digests import check, digest
+from holdfast.format.digests import check
 from holdfast.format.part import ChunkRow, PackRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
 from holdfast.plan.packs import Packer
@@ -141,6 +143,7 @@ class _Job:
     ) -> None:
         self._is_intact = is_intact
         self._store = store
+        self._form = form_of(store)
         self._lengths = lengths
         self._source = source
         self._pack_key = pack_key
@@ -164,11 +167,14 @@ class _Job:
     ) -> Written:
         packer = Packer(self._lengths)
         try:
-            # What is new is written while the rest is still to come, and digested afterwards.
+            # What is new is written while the rest is still to come, and digested afterwards. A
+            # seal needs the digest first, which would take the processor from who takes the
+            # snapshot: sealed chunks wait.
             early = []
             for chunk in self._source.arriving():
-                early.append(chunk)
-                self._pack(chunk, packer, writers)
+                if not self._form.is_sealed:
+                    early.append(chunk)
+                    self._pack(chunk, packer, writers)
             self._places.update(self._unchanged())
             done = {*self._places, *early}
             later = [chunk for chunk in range(len(self._lengths)) if chunk not in done]
@@ -235,7 +241,9 @@ class _Job:
 
     def _digest_written(self, chunk: int) -> tuple[bytes, bytes]:
         data = self._source.acquire(chunk)[: self._lengths[chunk]]
-        return digest(data), check(data)
+        hasher = self._form.hasher()
+        hasher.update(data)
+        return hasher.digest(), check(data)
 
     def _is_stored(self, chunk: int, name: bytes, quick: bytes) -> bool:
         self._digests[chunk] = name, quick
@@ -253,15 +261,13 @@ class _Job:
             self._publish(self._published + PUBLISH_EVERY)
 
     def _write(self, key: str, chunks: list[int]) -> Staged:
-        views, offset = [], 0
-        offsets = []
-        for chunk in chunks:
-            view = self._source.acquire(chunk)
-            views.append(view)
-            offsets.append(offset)
-            offset += view.nbytes
-        staged = self._store.stage(key, views)
-        planned = sum(align(self._lengths[chunk], CHUNK_ALIGNMENT) for chunk in chunks)
+        lengths = [self._lengths[chunk] for chunk in chunks]
+        views = [self._source.acquire(chunk) for chunk in chunks]
+        with self._form.stored(views, lengths, lambda i: self._digests[chunks[i]][0]) as stored:
+            staged = self._store.stage(key, stored)
+        sizes = [align(n + self._form.trailer_bytes, CHUNK_ALIGNMENT) for n in lengths]
+        offsets = accumulate(sizes, initial=0)
+        planned = sum(sizes)
         if staged.size != planned:
             self._store.discard([staged])
             raise IncompleteWrite(
@@ -270,7 +276,7 @@ class _Job:
                 planned=planned,
                 written=staged.size,
             )
-        for chunk, begin in zip(chunks, offsets, strict=True):
+        for chunk, begin in zip(chunks, offsets, strict=False):
             self._written[chunk] = key, staged.size, begin
             self._source.release(chunk)
         return staged

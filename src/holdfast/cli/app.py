@@ -15,6 +15,7 @@ from holdfast.cli import (
     doctor,
     export,
     import_,
+    keys,
     log,
     options,
     plot,
@@ -23,6 +24,7 @@ from holdfast.cli import (
     rm,
     rollback,
     scan,
+    secrets,
     show,
     sign,
     tag,
@@ -31,11 +33,14 @@ from holdfast.cli import (
 )
 from holdfast.version import __version__
 
+# Option -> whether a value follows.
 _ANYWHERE = {
     "--store": True,
     "--trust": True,
+    "--identity": True,
+    "--passphrase-file": True,
     "--debug": False,
-}  # Option -> whether a value follows.
+}
 
 
 class _Group(TyperGroup):
@@ -101,6 +106,22 @@ def holdfast(
             help="Whom to believe: a trust file, see 'holdfast trust'.",
         ),
     ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            envvar=secrets.IDENTITY_VARIABLE,
+            metavar="FILE",
+            help="Your private key, for an encrypted store.",
+        ),
+    ] = None,
+    passphrase_file: Annotated[
+        str | None,
+        typer.Option(
+            envvar=secrets.PASSPHRASE_VARIABLE,
+            metavar="FILE",
+            help="A file with the passphrase of an encrypted store.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
@@ -111,7 +132,7 @@ def holdfast(
     if context.invoked_subcommand is None:
         print(context.get_help(), end="")
         raise typer.Exit(2)
-    context.obj = options.Settings(store, trust_file)
+    context.obj = options.Settings(store, trust_file, identity, passphrase_file)
 
 
 for _module, _command in (
@@ -139,3 +160,4 @@ for _module, _command in (
     )(_command)
 
 app.add_typer(trust.commands, name="trust")
+app.add_typer(keys.app, name="keys")

@@ -51,19 +51,17 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
 def damaged(store: Store, run: str) -> list[str]:
     """Return why each of a run's commits that cannot be read cannot; its log leaves them out."""
     from holdfast.records.commits import DamagedCommit, all_commits
-    from holdfast.records.marker import open_store
 
-    found = all_commits(open_store(store, create=False), run)
+    found = all_commits(store.open(create=False), run)
     return [str(commit.error) for commit in found if isinstance(commit, DamagedCommit)]
 
 
 def bytes_on_disk(store: Store, run: str) -> int:
     """Return what a run's checkpoints take in the store, data and manifests."""
     from holdfast.format.names import RunKeys
-    from holdfast.records.marker import open_store
 
-    opened, keys = open_store(store, create=False), RunKeys(run)
-    return sum(found.size for part in (keys.packs, keys.parts) for found in opened.list(part))
+    objects, keys = store.open(create=False), RunKeys(run)
+    return sum(found.size for part in (keys.packs, keys.parts) for found in objects.list(part))
 
 
 def is_refused(info: CheckpointInfo) -> bool:

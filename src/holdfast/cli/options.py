@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli import secrets
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Settings:
 
     store: str | None
     trust: str | None = None
+    identity: str | None = None
+    passphrase_file: str | None = None
 
 
 def named_values(texts: Sequence[str]) -> dict[str, object]:
@@ -78,9 +81,7 @@ def open_store(context: typer.Context, *, sign: Signer | None = None) -> Store:
         StoreUnavailable: It cannot be read.
         BadTrustFile: The trust file cannot be used.
     """
-    from holdfast.repository import Store
-
-    return Store(require_store(context), sign=sign, trust=named_trust(context))
+    return keyed_store(context, require_store(context), sign=sign)
 
 
 def require_store(context: typer.Context) -> str:
@@ -96,3 +97,22 @@ def require_store(context: typer.Context) -> str:
             f"or in the environment: 'export {STORE_VARIABLE}=S'."
         )
     return location
+
+
+def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = None) -> Store:
+    """Return the store at a location, with the keys that were named if it is encrypted.
+
+    The trust policy that was named is the store's.
+    """
+    from holdfast.repository import Store
+
+    store = Store(location, sign=sign, trust=named_trust(context))
+    if not store.is_encrypted:
+        return store
+    settings = context.find_object(Settings) or Settings(None)
+    found = (
+        secrets.keys_of(settings.identity, settings.passphrase_file)
+        or secrets.configured(location)
+        or secrets.ask(f"Passphrase of {location}")
+    )
+    return Store(store, keys=found) if found else store

@@ -43,8 +43,9 @@ def repair(
     from holdfast.cli.progress import ByteBar
 
     store = options.open_store(context)
+    others = [options.keyed_store(context, source) for source in sources or []]
     with ByteBar("checking") as bar:
-        report = store.repair(sources or [], dry_run=dry_run, progress=bar)
+        report = store.repair(others, dry_run=dry_run, progress=bar)
     if as_json:
         output.result_json(_as_json(report))
     else:

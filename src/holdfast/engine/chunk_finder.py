@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
+from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.form import form_of
 from holdfast.errors import HoldfastError
-from holdfast.format.digests import digest
 from holdfast.format.part import ChunkRow
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
+
+_Index = dict[tuple[bytes, int], list[tuple[str, ChunkRow]]]
 
 
 class ChunkFinder:
@@ -24,21 +26,29 @@ class ChunkFinder:
         self._store = store
         self._sources = [store, *sources]
         # Made when a store is first asked.
-        self._indices: dict[str, dict[bytes, list[tuple[str, ChunkRow]]]] = {}
+        self._indices: dict[str, _Index] = {}
 
     def find(self, row: ChunkRow, into: memoryview) -> str | None:
         """Fill into with the chunk's bytes; return where they were found, or None."""
         for source in self._sources:
-            for key, there in self._index(source).get(row.digest, ()):
-                if _copy(source, key, there, into):
+            for key, there in self._index(source).get((row.check, row.length), ()):
+                data = fetch_chunk(source, key, there)
+                if data is not None and self._is_it(data, row):
+                    into[:] = data
                     return key if source is self._store else source.location
         return None
 
-    def _index(self, source: ObjectStore) -> dict[bytes, list[tuple[str, ChunkRow]]]:
+    def _is_it(self, data: memoryview, row: ChunkRow) -> bool:
+        hasher = form_of(self._store).hasher()
+        hasher.update(data)
+        return hasher.digest() == row.digest
+
+    def _index(self, source: ObjectStore) -> _Index:
+        # By checksum, not by id: encrypted stores give ids of their own to the same bytes.
         if source.location not in self._indices:
-            index: dict[bytes, list[tuple[str, ChunkRow]]] = {}
+            index: _Index = {}
             for key, row in _chunks(source):
-                index.setdefault(row.digest, []).append((key, row))
+                index.setdefault((row.check, row.length), []).append((key, row))
             self._indices[source.location] = index
         return self._indices[source.location]
 
@@ -53,16 +63,3 @@ def _chunks(store: ObjectStore) -> Iterator[tuple[str, ChunkRow]]:
                 except HoldfastError:
                     continue
                 yield from ((part.packs[row.pack].key, row) for row in part.chunks)
-
-
-def _copy(store: ObjectStore, key: str, row: ChunkRow, into: memoryview) -> bool:
-    data = memoryview(bytearray(row.length))
-    try:
-        with closing(store.open(key)) as reader:
-            reader.read(data, row.offset)
-    except HoldfastError:
-        return False
-    is_it = digest(data) == row.digest
-    if is_it:
-        into[:] = data
-    return is_it

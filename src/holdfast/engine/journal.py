@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Any
 
-from holdfast.errors import ChunkMissing, HoldfastError
+from holdfast.errors import ChunkMissing, HoldfastError, SealBroken
 from holdfast.format.names import RunKeys
 from holdfast.store.contract import ObjectStore
 
@@ -31,7 +31,7 @@ def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
     try:
         data = store.get(RunKeys(run).events)
-    except ChunkMissing:
+    except (ChunkMissing, SealBroken):
         return []
     found = []
     for line in data.splitlines():

@@ -7,10 +7,12 @@ from contextlib import closing
 
 from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.check import Place, check_chunks, place_of
+from holdfast.chunks.form import form_of
 from holdfast.engine.chunk_finder import ChunkFinder
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, PackRow, Part
 from holdfast.history.verify import Progress
+from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.contract import ObjectStore
 
 
@@ -49,12 +51,24 @@ class PackRepair:
         origins: set[str] = set()
         missing = 0
         for row in (row for place, row in mine.items() if place in self._bad):
-            origin = self._finder.find(row, content[row.offset : row.offset + row.length])
+            origin = self._fill(content, row)
             if origin is None:
                 missing += 1
             else:
                 origins.add(origin)
         return content, origins, missing
+
+    def _fill(self, content: memoryview, row: ChunkRow) -> str | None:
+        """Put a good copy of a chunk into its place; say where it was found."""
+        memory = memoryview(bytearray(align(row.length, CHUNK_ALIGNMENT)))
+        origin = self._finder.find(row, memory[: row.length])
+        if origin is not None:
+            form = form_of(self._store)
+            with form.stored([memory], [row.length], [row.digest].__getitem__) as stored:
+                place = content[row.offset : row.offset + stored[0].nbytes]
+                # The last chunk of a pack that is no multiple of the alignment has less behind it.
+                place[:] = stored[0][: place.nbytes]
+        return origin
 
     def _readable(self, pack: PackRow, good: Sequence[ChunkRow]) -> memoryview:
         """Return what can be read of a pack, or else its good chunks; zeros elsewhere."""
@@ -64,7 +78,7 @@ class PackRepair:
                 reader.read(content[: min(reader.size, pack.length)], 0)
         except HoldfastError:
             for row in good:
-                self._finder.find(row, content[row.offset : row.offset + row.length])
+                self._fill(content, row)
         return content
 
     def _find_bad(self, progress: Progress) -> set[Place]:

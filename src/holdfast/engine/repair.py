@@ -21,7 +21,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import Part
 from holdfast.history.sweep import find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
-from holdfast.records import commits, marker, tags
+from holdfast.records import commits, keyrings, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -78,7 +78,7 @@ def repair(
         progress: Called with the bytes checked and the bytes to check, run by run.
     """
     job = _Repair(store, sources, dry_run, progress)
-    job.fix_marker()
+    job.fix_marker_and_keyring()
     for run in commits.runs(store):
         job.fix_run(run)
     after = None if dry_run else verify(store, progress=progress)
@@ -96,11 +96,13 @@ class _Repair:
     lost: list[str] = field(default_factory=list)
     freed_bytes: int = 0
 
-    def fix_marker(self) -> None:
+    def fix_marker_and_keyring(self) -> None:
         if marker.problems(self.store):
             self._note("holdfast.json", "written anew; checkpoints do not depend on it")
             if not self.dry_run:
                 marker.renew(self.store)
+        for key in keyrings.mend(self.store, dry_run=self.dry_run):
+            self._note(key, "keyring taken from its copy")
 
     def fix_run(self, run: str) -> None:
         if self.dry_run:

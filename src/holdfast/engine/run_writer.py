@@ -11,10 +11,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
+from holdfast.chunks.fetch import fetch_chunk
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
 from holdfast.engine.base import Base, load_base, still_stored
 from holdfast.engine.job import SaveJob
@@ -23,16 +23,16 @@ from holdfast.errors import DataError, HoldfastError, RunBusy
 from holdfast.format import commit as commit_format
 from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord, Link, PartRef
-from holdfast.format.digests import check, digest
+from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.format.part import ChunkRow
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
-from holdfast.plan.layout import CHUNK_ALIGNMENT, align
-from holdfast.records import commits, pins, tags
+from holdfast.records import commits, keyrings, pins, tags
 from holdfast.records.visible import wait_until_seen
+from holdfast.sealed.store import SealedStore
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.contract import ObjectStore
-from holdfast.store.memory_pages import private_memory
 
 _log = logging.getLogger("holdfast")
 
@@ -133,10 +133,13 @@ class RunWriter:
 
         Raises:
             RunBusy: Another writer has committed to the run.
+            KeyNeeded: The keys of the store were changed, and nobody could read it.
             NoSpace, StoreUnavailable: Nothing was committed.
         """
         if self._base is not None and self._base.checkpoint_id == job.id:
             return self._saved_already(job, self._base)
+        if isinstance(self.store, SealedStore):
+            keyrings.follow(self.store)
         base = self._without_remains(self._without_damage(self._pinned_base(job)))
         parts: list[PartRef] = []
 
@@ -346,15 +349,5 @@ class RunWriter:
         return chunks_to_move(old, base.written_bytes)
 
     def _is_intact(self, place: Stored) -> bool:
-        length = place.length
-        try:
-            with closing(self.store.open(place.pack_key)) as reader:
-                data = memoryview(private_memory(align(length, CHUNK_ALIGNMENT)))
-                if reader.is_cached(place.offset, length):
-                    reader.read(data[:length], place.offset)
-                else:
-                    padded = min(data.nbytes, reader.size - place.offset)
-                    reader.read_uncached(data[:padded], place.offset)
-        except HoldfastError:
-            return False
-        return check(data[:length]) == place.check
+        row = ChunkRow(place.digest, place.check, place.length, 0, place.offset)
+        return fetch_chunk(self.store, place.pack_key, row) is not None

@@ -10,6 +10,7 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/pins/ID                       saves under way
     runs/RUN/removals/ID-TOKEN             removals under way
     runs/RUN/events.jsonl, writer.lock     local bookkeeping
+    keys/RING/NUMBER                       keyrings of an encrypted store
 
 RUN and TAG are percent-encoded, so that any name is one safe path component.
 """
@@ -24,8 +25,11 @@ from holdfast.errors import InvalidName
 
 MARKER_KEY = "holdfast.json"
 RUNS_PREFIX = "runs/"
+KEYRINGS_PREFIX = "keys/"
 MAX_NAME_BYTES = 200
 _RESERVED_TAGS = ("latest", "best", "head")
+# What an encrypted store shows in the place of a name that cannot be told (holdfast.sealed).
+_UNTOLD = re.compile(r"\?[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{32}")
 _NUMBERED = re.compile(r"[0-9a-f]{32}-(?:[0-9]{5}|[1-9][0-9]{5,})")
 
@@ -66,6 +70,8 @@ def _check(name: object, what: str) -> str:
 
 
 def _quoted(name: str) -> str:
+    if _UNTOLD.fullmatch(name):
+        return name
     text = quote(name, safe=" +=,()[]!~")
     # A leading dot would make hidden files, "." and ".." worse.
     return "%2E" + text[1:] if text.startswith(".") else text
@@ -169,6 +175,11 @@ def _is_numbered(key: str, prefix: str) -> bool:
 def checkpoint_of(key: str) -> str:
     """Return the id of the save that wrote a pack or part."""
     return last_component(key).partition("-")[0]
+
+
+def keyring_key(ring: str, number: int) -> str:
+    """Return the key of a keyring after so many changes."""
+    return f"{KEYRINGS_PREFIX}{ring}/{number:012d}"
 
 
 def run_of_component(component: str) -> str:

@@ -9,7 +9,7 @@ from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history.sweep import find_garbage
-from holdfast.records import commits, marker, pins, tags
+from holdfast.records import commits, keyrings, marker, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -24,7 +24,7 @@ class DoctorReport:
 
 def examine(store: ObjectStore) -> DoctorReport:
     """Look at every record of a store; chunks are not read (``verify`` does that)."""
-    problems = marker.problems(store)
+    problems = marker.problems(store) + keyrings.problems(store)
     checkpoints = unfinished = garbage_bytes = state_bytes = stored_bytes = 0
     names = commits.runs(store)
     for run in names:

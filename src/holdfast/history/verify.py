@@ -15,7 +15,7 @@ from holdfast.format.part import ChunkRow, Part
 from holdfast.history.chain import chain_problems, head_problem, trusted
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
-from holdfast.records import commits, marker, tags
+from holdfast.records import commits, keyrings, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.nodes import decode_tree
@@ -81,7 +81,8 @@ def verify(
         problems = _chain_problems(store, split_ref(ref)[0], trust)
         return VerifyReport(checks, tuple(problems), job.done_bytes)
     if ref is None:
-        names, problems = commits.runs(store), marker.problems(store)
+        names = commits.runs(store)
+        problems = marker.problems(store) + keyrings.problems(store)
         # A run that was removed as a whole is not among those that are there.
         gone = trust.heads.keys() - set(names) if trust is not None else ()
         problems += [p for run in sorted(gone) for p in _chain_problems(store, run, trust)]

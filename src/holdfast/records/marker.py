@@ -6,10 +6,12 @@ import logging
 import os
 import time
 import uuid
+from dataclasses import dataclass
 
 from holdfast.errors import (
     ChunkMissing,
     DataError,
+    KeyNeeded,
     ManifestDamaged,
     NotFound,
     StoreTooNew,
@@ -17,7 +19,10 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.format import envelope
-from holdfast.format.names import MARKER_KEY, RUNS_PREFIX
+from holdfast.format.names import MARKER_KEY, RUNS_PREFIX, is_id
+from holdfast.records import keyrings
+from holdfast.sealed.store import SealedStore
+from holdfast.security.keys import Keys
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 from holdfast.store.modes import SHARES, Share, share_of_folder
@@ -30,51 +35,90 @@ PAYLOAD_TYPE = "application/vnd.holdfast.store+json"
 Location = str | os.PathLike[str] | ObjectStore
 
 
-def open_store(location: Location, *, create: bool, share: Share | None = None) -> ObjectStore:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a store was made: who else may use it, and the id of its keyring if it is encrypted."""
+
+    share: Share = "private"
+    ring: str | None = None
+
+
+def open_store(
+    location: Location, *, create: bool, keys: Keys | None = None, share: Share | None = None
+) -> ObjectStore:
     """Open the store at a location, making it first if asked to.
 
     Where the location is an ``ObjectStore`` already, only its marker is looked at, or made.
 
     Args:
         location: The folder, or an ``ObjectStore``.
-        create: Make it if it is not there.
+        create: Make it if it is not there; with keys, an encrypted one.
+        keys: What opens an encrypted store.
         share: Who else may use it, which is settled when it is made; None: as it was made,
             private if it is new.
 
     Raises:
         NotFound: There is no store, and ``create`` is False.
+        KeyNeeded, WrongKey: It is encrypted, and the keys do not open it.
         StoreTooNew: A newer version of holdfast made it.
         StoreUnavailable: The location is a file, or may not be read or written.
-        UsageError: It was made with another ``share``.
+        UsageError: It was made with another ``share``, or is not encrypted but keys were given.
     """
     store = objects_at(location)
-    made_as = _share_of(store)
+    made = Made(_share_of(store))
     try:
-        made_as = check(store)
+        made = check(store)
     except ChunkMissing:
         if not create:
             _explain_absence(store)
-        made_as = share or made_as
-        store = _shared(store, made_as)
-        _make(store)
+        store = _shared(store, share or made.share)
+        made = _make(store, keys)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
             raise _may_be_anything(store) from error
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
+        made = Made(made.share, find_ring(store))
         if create:
             renew(store)
-    if share not in (None, made_as):
+    if share not in (None, made.share):
         raise UsageError(
-            f"The store at {store.location!r} was made with share={made_as!r}, so it cannot be "
+            f"The store at {store.location!r} was made with share={made.share!r}, so it cannot be "
             f"opened with share={share!r}. Nothing was changed. Leave share= out, or copy its "
             "checkpoints into a store that is made as you want it.",
-            share=made_as,
+            share=made.share,
         )
-    store = _shared(store, made_as)
+    store = _shared(store, made.share)
     if create:
         store.clear_debris("")
-    return store
+    return _opened(store, made.ring, keys)
+
+
+def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectStore:
+    if isinstance(store, SealedStore) or (ring is None and keys is None):
+        return store
+    if ring is None:
+        raise UsageError(
+            f"Keys were given, but the store at {store.location!r} is not encrypted. Nothing was "
+            "changed. Leave the keys out; or make an encrypted store at another place and copy "
+            "there what is in this one: Store(…).copy(ref, Store(elsewhere, keys=…))."
+        )
+    if keys is None:
+        raise KeyNeeded(
+            f"The store at {store.location!r} is encrypted. Give a key that opens it: Store(…, "
+            "keys=holdfast.keys.identity(FILE)) or keys.passphrase(…), in the place of its path; "
+            "on the command line --identity FILE or --passphrase-file FILE."
+        )
+    return SealedStore(store, keyrings.unlock(store, ring, keys))
+
+
+def is_encrypted(location: Location) -> bool:
+    """Say whether a key is needed to open the store at a location, as far as can be told."""
+    store = objects_at(location)
+    try:
+        return check(store).ring is not None
+    except DataError:
+        return bool(keyrings.rings(store))
 
 
 def _share_of(store: ObjectStore) -> Share:
@@ -146,8 +190,8 @@ def _may_be_anything(store: ObjectStore) -> ManifestDamaged:
     )
 
 
-def check(store: ObjectStore) -> Share:
-    """Return how a store is shared; raise where its marker is not good.
+def check(store: ObjectStore) -> Made:
+    """Return how a store was made; raise where its marker is not good.
 
     Raises:
         ChunkMissing: There is none.
@@ -170,7 +214,10 @@ def check(store: ObjectStore) -> Share:
             found=payload.get("format"),
             supported=FORMAT,
         )
-    return _share_in(payload, what)
+    ring = payload.get("keyring")
+    if ring is not None and not is_id(ring):
+        raise ManifestDamaged(f"{what} ({MARKER_KEY}) names no keyring.", record=what)
+    return Made(_share_in(payload, what), None if ring is None else str(ring))
 
 
 def check_share(share: object) -> Share:
@@ -179,6 +226,24 @@ def check_share(share: object) -> Share:
         if share == known:
             return known
     raise UsageError(f"share={share!r} is neither 'private' nor 'group'.")
+
+
+def find_ring(store: ObjectStore) -> str | None:
+    """Return the id of the keyring in a store whose marker cannot be read; None without any.
+
+    Raises:
+        ManifestDamaged: There are several.
+    """
+    if isinstance(store, SealedStore):
+        return store.unlocked.ring
+    found = keyrings.rings(store)
+    if len(found) > 1:
+        raise ManifestDamaged(
+            f"The store at {store.location!r} has {len(found)} keyrings, and no marker that says "
+            f"which is its own. Bring {MARKER_KEY} back from a copy of the store.",
+            record=MARKER_KEY,
+        )
+    return found[0] if found else None
 
 
 def store_id(store: ObjectStore) -> str | None:
@@ -210,15 +275,27 @@ def _share_in(payload: envelope.Json, what: str) -> Share:
 
 def renew(store: ObjectStore) -> None:
     """Write the marker anew; what is in the store stays."""
-    store.put(MARKER_KEY, _marker(_share_of(store)))
+    store.put(MARKER_KEY, _marker(Made(_share_of(store), find_ring(store))))
 
 
-def _make(store: ObjectStore) -> None:
+def _make(store: ObjectStore, keys: Keys | None) -> Made:
+    """Make a store, or the marker of one that has lost it; return how it was made."""
     store.create()
-    store.put_new(MARKER_KEY, _marker(_share_of(store)))
+    share = _share_of(store)
+    if isinstance(store, SealedStore) or store.folders(RUNS_PREFIX):
+        made = Made(share, find_ring(store))
+        return made if store.put_new(MARKER_KEY, _marker(made)) else check(store)
+    made = Made(share, keyrings.make(store, keys).ring if keys is not None else None)
+    if store.put_new(MARKER_KEY, _marker(made)):
+        return made
+    # Somebody was first; the store is theirs, and so are its keys.
+    if made.ring is not None:
+        keyrings.discard(store, made.ring)
+    return check(store)
 
 
-def _marker(share: Share) -> bytes:
+def _marker(made: Made) -> bytes:
     payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
-    shared = {} if share == "private" else {"share": share}
-    return envelope.wrap(PAYLOAD_TYPE, payload | shared)
+    shared = {} if made.share == "private" else {"share": made.share}
+    sealed = {} if made.ring is None else {"keyring": made.ring}
+    return envelope.wrap(PAYLOAD_TYPE, payload | shared | sealed)

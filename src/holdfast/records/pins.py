@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkMissing
+from holdfast.errors import ChunkMissing, SealBroken
 from holdfast.format.names import RunKeys, last_component
 from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
@@ -59,7 +59,7 @@ def all_pins(store: ObjectStore, run: str) -> list[Pin]:
             base = tuple(str(key) for key in payload["base_parts"])
         except ChunkMissing:
             continue
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, SealBroken):
             base = ()
         pins.append(Pin(checkpoint_id, base))
     return pins

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
+from holdfast.errors import ChunkMissing, NoSpace, SealBroken, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records.processes import is_alive
 from holdfast.records.visible import wait_until_seen
@@ -88,7 +88,7 @@ def _is_stale(store: ObjectStore, info: ObjectInfo) -> bool:
     try:
         who = json.loads(store.get(info.key))
         pid, host = who["pid"], who["host"]
-    except (ChunkMissing, ValueError, KeyError, TypeError):
+    except (ChunkMissing, SealBroken, ValueError, KeyError, TypeError):
         # It is visible as a whole only; what is torn has been through a power cut.
         return True
     if host != socket.gethostname():

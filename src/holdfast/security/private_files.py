@@ -7,7 +7,7 @@ import shlex
 import stat
 from collections.abc import Callable
 
-from holdfast.errors import HoldfastError, NotFound
+from holdfast.errors import AlreadyExists, HoldfastError, NotFound, StoreUnavailable
 
 MAX_BYTES = 1 << 20
 PRIVATE, PUBLIC = 0o600, 0o644
@@ -17,19 +17,19 @@ _OTHERS_MAY_WRITE = 0o022
 Refusal = Callable[..., HoldfastError]
 
 
-def read_private(path: str, refusal: Refusal) -> bytes:
+def read_private(path: str, refusal: Refusal, malformed: Refusal | None = None) -> bytes:
     """Return the bytes of a secret file.
 
     Args:
         path: The file.
         refusal: Class of the error for a file that others may read or change.
+        malformed: Class of the error for what is no file of a key; ``refusal`` if not given.
 
     Raises:
         NotFound: There is no such file.
     """
-    return _read(
-        path, _OTHERS_MAY_READ, "read or change it", f"chmod 600 {shlex.quote(path)}", refusal
-    )
+    remedy = f"chmod 600 {shlex.quote(path)}"
+    return _read(path, _OTHERS_MAY_READ, "read or change it", remedy, refusal, malformed or refusal)
 
 
 def read_authentic(path: str, refusal: Refusal) -> bytes:
@@ -51,7 +51,8 @@ def read_authentic(path: str, refusal: Refusal) -> bytes:
                 f"{stat.S_IMODE(mode):04o}. It was not used. Run: chmod o-w {shlex.quote(folder)}",
                 path=path,
             )
-    return _read(path, _OTHERS_MAY_WRITE, "change it", f"chmod go-w {shlex.quote(path)}", refusal)
+    remedy = f"chmod go-w {shlex.quote(path)}"
+    return _read(path, _OTHERS_MAY_WRITE, "change it", remedy, refusal, refusal)
 
 
 def write_new(path: str, data: bytes, *, mode: int) -> None:
@@ -68,6 +69,27 @@ def write_new(path: str, data: bytes, *, mode: int) -> None:
         os.fsync(fd)
 
 
+def write_secret(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a new file that only its owner can read, durable on return.
+
+    Raises:
+        AlreadyExists: There is one; it is left as it is.
+        StoreUnavailable: The system does not let it be written.
+    """
+    name = os.fspath(path)
+    try:
+        write_new(name, data, mode=PRIVATE)
+    except FileExistsError as error:
+        raise AlreadyExists(
+            f"{name!r} is there already. It was left as it is: a key that is written over is lost.",
+            path=name,
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The key file {name!r} cannot be written: {error.strerror}.", path=name
+        ) from error
+
+
 def replace_file(path: str, data: bytes, *, mode: int) -> None:
     """Write a file in one step, in the place of one that may be there."""
     temporary = f"{path}.tmp-{os.getpid()}"
@@ -80,19 +102,21 @@ def replace_file(path: str, data: bytes, *, mode: int) -> None:
         raise
 
 
-def _read(path: str, forbidden: int, deed: str, remedy: str, refusal: Refusal) -> bytes:
+def _read(
+    path: str, forbidden: int, deed: str, remedy: str, refusal: Refusal, malformed: Refusal
+) -> bytes:
     try:
         # Not to wait for a writer, if it is a pipe.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise NotFound(f"There is no file {path!r}.", path=path) from None
     except OSError as error:
-        raise refusal(f"{path!r} could not be read: {error.strerror}.", path=path) from error
+        raise malformed(f"{path!r} could not be read: {error.strerror}.", path=path) from error
     try:
         # Of the open file: what the name means may change meanwhile.
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-            raise refusal(f"{path!r} is no file of a key or of trust.", path=path)
+            raise malformed(f"{path!r} is no file of a key or of trust.", path=path)
         if found.st_mode & forbidden:
             raise refusal(
                 f"{path!r} has mode {stat.S_IMODE(found.st_mode):04o}: others may {deed}. It was "

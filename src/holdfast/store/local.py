@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkMissing, UsageError
+from holdfast.errors import ChunkMissing
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.keys import check_key
 from holdfast.store.links import read_whole, refuse_links
 from holdfast.store.modes import Share, modes_of
 from holdfast.store.os_errors import translated
@@ -244,14 +245,14 @@ class LocalStore:
         Raises:
             LinkInStore: A folder on the way is a symbolic link.
         """
-        parts = _parts(key)
+        parts = check_key(key).split("/")
         refuse_links(self.location, parts[:-1])
         return os.path.join(self.location, *parts)
 
     # --- folders ---
 
     def _folder(self, prefix: str) -> str:
-        parts = _parts(prefix.rstrip("/")) if prefix else []
+        parts = check_key(prefix.rstrip("/")).split("/") if prefix else []
         refuse_links(self.location, parts)
         return os.path.join(self.location, *parts)
 
@@ -344,13 +345,6 @@ def _sync_folder(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _parts(key: str) -> Sequence[str]:
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in key:
-        raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
-    return parts
 
 
 def _is_object(entry: os.DirEntry[str]) -> bool:

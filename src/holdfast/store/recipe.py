@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from holdfast.errors import UsageError
@@ -20,11 +20,11 @@ from holdfast.store.contract import ObjectStore
 class Recipe:
     """A function, as ``module:name``, that returns the store when called with the arguments.
 
-    The arguments are values of JSON.
+    The arguments are values of JSON. They are not shown: those of an encrypted store are its keys.
     """
 
     opener: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, final
 
 from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, NoSpace, StoreUnavailable
 from holdfast.store import recipe as recipes
+from holdfast.store.bytes_reader import BytesReader
 from holdfast.store.contract import (
     Buffer,
     ObjectInfo,
@@ -25,7 +26,6 @@ from holdfast.store.recipe import Recipe, recipe_of
 from holdfast.testing import fault_plan
 from holdfast.testing.fault_plan import Fault, FaultKind, FaultPlan
 from holdfast.testing.lateness import Lateness
-from holdfast.testing.memory import BytesReader
 
 _T = TypeVar("_T")
 _BEFORE: tuple[FaultKind, ...] = ("no-space", "unavailable", "io-error")

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from holdfast.errors import ChunkDamaged, ChunkMissing, UsageError
+from holdfast.errors import ChunkMissing
+from holdfast.store.bytes_reader import BytesReader
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
+from holdfast.store.keys import check_key
 
 _counter = itertools.count(1)
 
@@ -47,7 +49,7 @@ class MemoryStore:
 
     def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedBytes:
         data = b"".join(buffers)
-        return StagedBytes(_checked(key), len(data), data)
+        return StagedBytes(check_key(key), len(data), data)
 
     def publish(self, staged: Sequence[Staged]) -> None:
         found = {i.key: (i.data, time.time()) for i in staged if isinstance(i, StagedBytes)}
@@ -66,20 +68,20 @@ class MemoryStore:
     def put_new(self, key: str, data: Buffer) -> bool:
         new = bytes(data), time.time()
         with self._lock:
-            return self._objects.setdefault(_checked(key), new) is new
+            return self._objects.setdefault(check_key(key), new) is new
 
     def append(self, key: str, data: bytes) -> None:
         with self._lock:
-            before, _ = self._objects.get(_checked(key), (b"", 0.0))
+            before, _ = self._objects.get(check_key(key), (b"", 0.0))
             self._objects[key] = before + data, time.time()
 
     def open_lock(self, key: str) -> MemoryLock:
         with self._lock:
-            return MemoryLock(self._locks.setdefault(_checked(key), MemoryLockState()))
+            return MemoryLock(self._locks.setdefault(check_key(key), MemoryLockState()))
 
     def get(self, key: str) -> bytes:
         with self._lock:
-            found = self._objects.get(_checked(key))
+            found = self._objects.get(check_key(key))
         if found is None:
             raise ChunkMissing(f"The object {key!r} is not in the store.", key=key)
         return found[0]
@@ -89,7 +91,7 @@ class MemoryStore:
 
     def exists(self, key: str) -> bool:
         with self._lock:
-            return _checked(key) in self._objects
+            return check_key(key) in self._objects
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._lock:
@@ -113,7 +115,7 @@ class MemoryStore:
     def delete(self, keys: Sequence[str]) -> None:
         with self._lock:
             for key in keys:
-                self._objects.pop(_checked(key), None)
+                self._objects.pop(check_key(key), None)
 
 
 @dataclass(slots=True)
@@ -146,41 +148,3 @@ class MemoryLock:
         if self._is_held:
             self._is_held = False
             self._state.mutex.release()
-
-
-@final
-class BytesReader:
-    """An open object: its bytes as they were when it was opened."""
-
-    def __init__(self, key: str, data: bytes) -> None:
-        self.key = key
-        self.size = len(data)
-        self._data = memoryview(data)
-
-    def read(self, into: memoryview, offset: int) -> None:
-        if offset + into.nbytes > self.size:
-            raise ChunkDamaged(
-                f"The object {self.key!r} is cut short: it ends at byte {self.size}.", key=self.key
-            )
-        into[:] = self._data[offset : offset + into.nbytes]
-
-    def is_cached(self, offset: int, nbytes: int) -> bool:
-        return offset + nbytes <= self.size
-
-    def read_cached(self, into: memoryview, offset: int) -> bool:
-        if not self.is_cached(offset, into.nbytes):
-            return False
-        self.read(into, offset)
-        return True
-
-    def read_uncached(self, into: memoryview, offset: int) -> None:
-        self.read(into, offset)
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to give back."""
-
-
-def _checked(key: str) -> str:
-    if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
-        raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
-    return key

@@ -9,6 +9,7 @@ from holdfast.bench.result import (
     LIMIT,
     OURS,
     OURS_FIRST,
+    OURS_SEALED,
     OURS_ZERO,
     TORCH,
     BenchResult,
@@ -20,6 +21,7 @@ GOOD = {
     OURS: {"held_s": 0.1, "durable_s": 0.55, "warm_s": 0.2, "cold_s": 0.65, "lost_s": 0.3},
     OURS_FIRST: {"held_s": 0.9, "durable_s": 1.4},
     OURS_ZERO: {"held_s": 0.02, "durable_s": 0.6},
+    OURS_SEALED: {"held_s": 0.1, "durable_s": 0.6, "warm_s": 0.21, "cold_s": 0.7},
     TORCH: {"held_s": 1.5, "durable_s": 1.5, "warm_s": 0.3},
     DCP: {"held_s": 1.3, "durable_s": 1.3, "warm_s": 0.4},
     DCP_ASYNC: {"held_s": 1.0, "durable_s": 2.0, "lost_s": 1.5},
@@ -48,6 +50,9 @@ BREAKERS = [
     ("verified restore warm, beside torch.load + load_state_dict", TORCH, "warm_s", 0.25),
     ("verified restore warm, beside dcp.load", DCP, "warm_s", 0.29),
     ("verified restore cold, beside raw cold read", OURS, "cold_s", 0.67),
+    ("encrypted store: save to durable, beside a plain one", OURS_SEALED, "durable_s", 0.62),
+    ("encrypted store: restore warm, beside a plain one", OURS_SEALED, "warm_s", 0.23),
+    ("encrypted store: restore cold, beside a plain one", OURS_SEALED, "cold_s", 0.73),
     ("training lost to a save, beside dcp.async_save", OURS, "lost_s", 0.51),
     ("90 % frozen: bytes written", FROZEN, "written_bytes", 1.11e8),
     ("90 % frozen: time to durable", FROZEN, "frozen_durable_s", 0.26),
@@ -112,7 +117,16 @@ def test_a_peer_that_failed_leaves_nothing_behind():
 def test_table_has_a_row_per_subject_and_json_has_everything():
     made = result(GOOD)
     head, *rows = made.table()
-    assert {row[0] for row in rows} == {LIMIT, OURS, OURS_FIRST, OURS_ZERO, TORCH, DCP, DCP_ASYNC}
+    assert {row[0] for row in rows} == {
+        LIMIT,
+        OURS,
+        OURS_FIRST,
+        OURS_ZERO,
+        OURS_SEALED,
+        TORCH,
+        DCP,
+        DCP_ASYNC,
+    }
     assert all(len(row) == len(head) for row in rows)
     plain = json.loads(json.dumps(made.to_json()))
     assert plain["schema"] == 1

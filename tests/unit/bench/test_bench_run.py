@@ -3,7 +3,16 @@ import json
 import pytest
 
 from holdfast.bench import BenchOptions, run
-from holdfast.bench.result import DCP, DCP_ASYNC, LIMIT, OURS, OURS_FIRST, OURS_ZERO, TORCH
+from holdfast.bench.result import (
+    DCP,
+    DCP_ASYNC,
+    LIMIT,
+    OURS,
+    OURS_FIRST,
+    OURS_SEALED,
+    OURS_ZERO,
+    TORCH,
+)
 from holdfast.errors import EnvironmentTrouble, NoSpace, UsageError
 
 
@@ -16,12 +25,12 @@ def test_a_tiny_benchmark_measures_everyone_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert lines
     assert result.absent == () or all("not installed" in line for line in result.absent)
-    for subject in (LIMIT, OURS, TORCH, DCP, DCP_ASYNC):
+    for subject in (LIMIT, OURS, OURS_SEALED, TORCH, DCP, DCP_ASYNC):
         for figure in ("held_s", "durable_s", "warm_s", "cold_s"):
             assert result.median(subject, figure) > 0, (subject, figure)
     assert result.median(OURS_FIRST, "held_s") > 0
     assert result.median(OURS_ZERO, "held_s") > 0
-    assert len(result.checks) == 14
+    assert len(result.checks) == 17
     plain = json.dumps(result.to_json())
     assert str(tmp_path) not in plain
 

@@ -302,7 +302,7 @@ def test_batches_hold_every_read_once_and_stay_within_a_pack() -> None:
     reads = whole(rows_in(store, chunks, per_pack=7), standing(chunks), in_place=False)
     some = [r for r in reads if rng.random() < 0.7]
     rng.shuffle(some)
-    found = batches(some)
+    found = batches(some, 0)
     assert sorted(r.leaf for b in found for r in b) == sorted(r.leaf for r in some)
     for batch in found:
         assert len({r.pack_key for r in batch}) == 1

@@ -37,8 +37,17 @@ class Ran:
 
 def environment(**extra: str | None) -> dict[str, str]:
     """The environment of this process without what decides how output looks."""
-    named = {"HOLDFAST_STORE", "HOLDFAST_TRUST"}
-    settings = named | {"COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "LINES"}
+    settings = {
+        "HOLDFAST_STORE",
+        "HOLDFAST_TRUST",
+        "HOLDFAST_IDENTITY",
+        "HOLDFAST_PASSPHRASE_FILE",
+        "COLUMNS",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "TERM",
+        "LINES",
+    }
     base = {name: value for name, value in os.environ.items() if name not in settings}
     return base | {"TERM": "xterm-256color"} | {k: v for k, v in extra.items() if v is not None}
 

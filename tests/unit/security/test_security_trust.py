@@ -17,6 +17,7 @@ from holdfast.errors import BadTrustFile, NotFound, Untrusted, UsageError
 from holdfast.format import commit, envelope
 from holdfast.format.commit import CommitRecord, Link, PartRef
 from holdfast.format.envelope import Signature
+from holdfast.security import trust_file
 from holdfast.security.authenticity import Authenticity
 from holdfast.security.ed25519 import LocalKey, key_id
 from holdfast.security.trust_policy import TrustedKey, TrustPolicy
@@ -149,7 +150,7 @@ POLICY = TrustPolicy(
 
 
 def write(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    holdfast.security.trust_file.save(path, POLICY)  # type: ignore[attr-defined]
+    trust_file.save(path, POLICY)
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))

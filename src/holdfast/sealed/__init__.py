@@ -1,0 +1,1 @@
+"""Encryption at rest: a store whose objects and names are sealed before another store has them."""
