@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults fuzz proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz proto vectors format clean
 
 setup: $(STAMP)
 
@@ -31,7 +32,10 @@ check: setup  ## what CI checks besides the tests
 bench: setup  ## speed here beside the physical limits and the peers
 	$(BIN)/holdfast bench
 
-faults: setup  ## the long version of the crash, damage and property tests
+faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="--json FILE", "--only NAME", …
+	PYTHONPATH=tests:tests/crash $(BIN)/python -m faults $(FAULTS)
+
+crash: setup  ## the long version of the crash, damage and property tests
 	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/property
 
 # Seconds for each target.
@@ -39,6 +43,13 @@ FUZZ_SECONDS ?= 30
 
 fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks longer
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+# The peers that do not go with our own packages; without them the matrix says that they are missing.
+$(PEERS)/.ready:
+	-$(PYTHON) -m venv $(PEERS)
+	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" torch_checkpointing
+	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check orbax-checkpoint jax
+	@touch $@
 
 proto: setup  ## regenerate the descriptor of the manifest
 	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto
@@ -51,4 +62,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

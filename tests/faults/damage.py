@@ -1,0 +1,233 @@
+"""Flipped bits and cut files, all kinds of files of a store, under every operation.
+
+Most are restored from, in this process, since only what is read then has to be set up again. The
+other operations change the store: each of them has a process and a copy of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import holdfast
+from faults.children import carried_out
+from faults.effort import Effort
+from faults.flips import Damage, by_kind
+from faults.outcomes import Ended, Found, How, Outcome, Trial, outcome_of
+from faults.scenario import (
+    BEFORE,
+    OPERATIONS,
+    RUN,
+    Operation,
+    Stage,
+    carry_out,
+    difference,
+    look_at_contents,
+    save,
+    small_packs,
+    small_state,
+    tree,
+)
+from holdfast.errors import HoldfastError
+from holdfast.format.names import RunKeys
+from holdfast.records import commits, pins
+from holdfast.records.marker import open_store
+
+NAME = "damage"
+KINDS = ("marker", "commits", "parts", "packs", "tags", "pins", "removals", "journal", "lock")
+_TOP = {"holdfast.json": "marker", "events.jsonl": "journal", "writer.lock": "lock"}
+
+
+def kind_of(name: str) -> str:
+    """Return what kind of file a file of a store is.
+
+    >>> kind_of("runs/run/commits/000000000001"), kind_of("holdfast.json")
+    ('commits', 'marker')
+    """
+    return _TOP.get(name.rpartition("/")[2]) or name.split("/")[2]
+
+
+def damages(files: dict[str, bytes], source: random.Random, count: int) -> Iterator[Damage]:
+    """Yield so many damages to a store; of its second run only to journal and lock."""
+    struck = {
+        name: data
+        for name, data in files.items()
+        if RUN in name.split("/")[1:2] or kind_of(name) in ("marker", "journal", "lock")
+    }
+    return by_kind(struck, kind_of, source, count)
+
+
+def with_all_kinds(store: Path) -> dict[str, bytes]:
+    """Give a store a file of each kind, and return the bytes of all."""
+    state = {"tree": tree(1)}
+    with holdfast.Checkpointer(store, state, run="journaled", rng=False) as ckpt:
+        ckpt.save(1).wait()
+    opened = open_store(store, create=False)
+    newest = holdfast.Store(store).log(RUN)[-1]
+    part = next((store / "runs" / RUN / "parts").glob(f"{newest.id}-*")).name
+    # What a save and a removal on another machine have there while they are under way.
+    pins.put_pin(opened, RUN, pins.Pin("0" * 32, (f"runs/{RUN}/parts/{part}",)))
+    who = json.dumps({"pid": 1, "host": "elsewhere"}).encode()
+    opened.put_hint(RunKeys(RUN).removal("1" * 32, "2" * 32), who)
+    found = {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    assert {kind_of(name) for name in found} == set(KINDS)
+    return found
+
+
+# --- restoring ---
+
+
+def restored(store: Path, refs: Mapping[str, int]) -> tuple[Ended, Found]:
+    """Restore from a damaged store by some refs, each of a step, and the newest."""
+    wrong: list[str] = []
+    told: list[str] = []
+    for ref, step in refs.items():
+        try:
+            wrong.append(difference(holdfast.load(store, ref), step))
+        except HoldfastError as error:
+            told.append(str(error))
+    into = tree(0)
+    try:
+        newest = holdfast.load(store, f"{RUN}@latest", into=into)
+    except HoldfastError as error:
+        # Nothing was changed in it.
+        wrong.append(difference(into, 0))
+        ended = Ended(How.REFUSED, str(error))
+    else:
+        wrong.append(difference(into, newest.step))
+        # What is stepped over without a word would be a loss that nobody hears of.
+        if newest.step != max(BEFORE) and not newest.stepped_over:
+            wrong.append(f"latest is {newest.step}, and nothing is said of {max(BEFORE)}")
+        ended = Ended(How.STRUCK) if newest.stepped_over else Ended(How.RETURNED)
+        if told and ended.how is How.RETURNED:
+            ended = Ended(How.REFUSED, "; ".join(told))
+    return ended, Found(differing=tuple(text for text in wrong if text))
+
+
+def dependents(store: Path) -> dict[str, dict[str, int]]:
+    """Return for each file the refs that need it, with their steps."""
+    opened = open_store(store, create=False)
+    found: dict[str, dict[str, int]] = {f"runs/{RUN}/tags/first": {f"{RUN}@first": 1}}
+    for record in commits.good_commits(opened, RUN):
+        needed = {f"runs/{RUN}/commits/{record.seq:012d}"}
+        for ref in record.parts:
+            packs = commits.read_part(opened, record, ref).packs
+            needed |= {ref.key, *(pack.key for pack in packs)}
+        for name in needed:
+            found.setdefault(name, {})[f"{RUN}@{record.step}"] = record.step
+    return found
+
+
+def _restoring(folder: Path, effort: Effort) -> Iterator[Trial]:
+    store = folder / "store"
+    for step in sorted(BEFORE):
+        save(store, step)
+    holdfast.Store(store).tag(f"{RUN}@1", "first")
+    files = with_all_kinds(store)
+    needed_by = dependents(store)
+    for damage in damages(files, random.Random(1), effort.flips):
+        damage.apply(store / damage.name, files[damage.name])
+        outcome, told = _tried(partial(restored, store, needed_by.get(damage.name, {})))
+        (store / damage.name).write_bytes(files[damage.name])
+        yield Trial(f"{damage.how}: {kind_of(damage.name)}", "restore", outcome, str(damage), told)
+
+
+def _tried(look: Callable[[], tuple[Ended, Found]]) -> tuple[Outcome, str]:
+    try:
+        ended, found = look()
+    except Exception as error:
+        return Outcome.UNCLEAR, f"{type(error).__name__}: {error}"
+    return outcome_of(ended, found), f"{ended.told} {found.text}"[:2000]
+
+
+# --- the other operations ---
+
+
+def _copy_out(store: Path, _: Path) -> str:
+    """Copy from the damaged store; ``copy`` itself copies into it."""
+    target = store.with_name("target")
+    shutil.rmtree(target, ignore_errors=True)
+    holdfast.Store(store).copy(f"{RUN}@3", target)
+    return difference(holdfast.load(target, f"{RUN}@3"), 3)
+
+
+_STRUCK = [operation for operation in OPERATIONS.values() if operation.name != "restore"]
+_STRUCK.append(Operation("copy", _copy_out))
+
+
+def _operating(folder: Path, effort: Effort) -> Iterator[Trial]:
+    with small_packs():
+        stage = Stage(folder / "operations")
+        for operation in _STRUCK:
+            yield from _operating_on(stage, operation, folder / "struck", effort)
+
+
+def _operating_on(
+    stage: Stage, operation: Operation, store: Path, effort: Effort
+) -> Iterator[Trial]:
+    stage.set_up(operation, store)
+    files = with_all_kinds(store)
+    work = partial(carry_out, operation, store, stage.source)
+    for damage in damages(files, random.Random(2), effort.flips_elsewhere):
+        _put_back(files, store)
+        damage.apply(store / damage.name, files[damage.name])
+        struck = (store / damage.name).read_bytes()
+        ended = carried_out(work)
+        before = _while_damaged(operation, ended, store)
+        _heal(store / damage.name, struck, files[damage.name])
+        after = _when_healed(operation, ended, store, stage.source)
+        found = Found(after.lost, before.differing + after.differing, after.unusable)
+        told = f"{ended.told} {found.text}"[:2000]
+        name = f"{damage.how}: {kind_of(damage.name)}"
+        yield Trial(name, operation.name, outcome_of(ended, found), str(damage), told)
+
+
+def _put_back(files: dict[str, bytes], store: Path) -> None:
+    shutil.rmtree(store)
+    for name, data in files.items():
+        path = store / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _while_damaged(operation: Operation, ended: Ended, store: Path) -> Found:
+    """Load what is there: the damage is told, and what was just saved does not build on it."""
+    differing = []
+    for step in sorted(operation.before | operation.adds):
+        try:
+            differing.append(difference(holdfast.load(store, f"{RUN}@{step}"), step))
+        except HoldfastError as error:
+            if step in operation.adds and ended.how is How.RETURNED:
+                differing.append(f"step {step} was just saved, and is damaged: {error}")
+    return Found(differing=tuple(text for text in differing if text))
+
+
+def _heal(path: Path, struck: bytes, data: bytes) -> None:
+    """Put a file right again, unless the operation has done so, or has removed it."""
+    if path.is_file() and path.read_bytes() == struck:
+        path.write_bytes(data)
+
+
+def _when_healed(operation: Operation, ended: Ended, store: Path, source: Path) -> Found:
+    """Look whether anything but the damage itself has been lost."""
+    must = operation.before - operation.removes
+    if ended.how is How.RETURNED:
+        must |= operation.adds
+    unusable = []
+    if operation.is_damaged:
+        try:
+            holdfast.Store(store).repair([source])
+        except HoldfastError as error:
+            unusable.append(str(error))
+    found = look_at_contents(store, must, operation.before | operation.adds)
+    return Found(found.lost, found.differing, tuple(unusable))
+
+
+def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
+    with small_state():
+        yield from _restoring(folder, effort)
+    yield from _operating(folder, effort)

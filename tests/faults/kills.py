@@ -1,0 +1,41 @@
+"""SIGKILL at every effect, and at every system call that writes, syncs or names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from effects import Fault
+
+from faults.effort import Effort
+from faults.outcomes import Trial
+from faults.scenario import Stage, small_packs
+from faults.strikes import Place
+from faults.tracing import CHANGING, READING, at_every_call
+
+NAME = "SIGKILL"
+
+
+def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
+    with small_packs():
+        place = Place(Stage(folder / "stage"), folder / "store")
+        yield from place.at_every_effect(
+            "SIGKILL before each effect", lambda at: Fault(at, kill="before"), every=effort.every
+        )
+        yield from place.at_every_effect(
+            "SIGKILL in the middle of a write",
+            lambda at: Fault(at, kill="within"),
+            only=("write", "writev", "pwrite"),
+            every=effort.every,
+        )
+        yield from at_every_call(
+            place, "SIGKILL at each system call", "signal=SIGKILL", CHANGING, effort.calls
+        )
+        yield from at_every_call(
+            place,
+            "SIGKILL at each system call",
+            "signal=SIGKILL",
+            READING,
+            effort.calls,
+            operations=("restore",),
+        )

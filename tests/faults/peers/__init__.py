@@ -1,0 +1,1 @@
+"""The same damage done to checkpoints of other tools: what they let through."""
