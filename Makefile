@@ -35,6 +35,13 @@ bench: setup  ## speed here beside the physical limits and the peers
 faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="--json FILE", "--only NAME", …
 	PYTHONPATH=tests:tests/crash $(BIN)/python -m faults $(FAULTS)
 
+# The peers that do not go with our own packages; without them the matrix says that they are missing.
+$(PEERS)/.ready:
+	-$(PYTHON) -m venv $(PEERS)
+	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" torch_checkpointing
+	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check orbax-checkpoint jax
+	@touch $@
+
 crash: setup  ## the long version of the crash, damage and property tests
 	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/property
 
@@ -43,13 +50,6 @@ FUZZ_SECONDS ?= 30
 
 fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks longer
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
-
-# The peers that do not go with our own packages; without them the matrix says that they are missing.
-$(PEERS)/.ready:
-	-$(PYTHON) -m venv $(PEERS)
-	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" torch_checkpointing
-	-$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check orbax-checkpoint jax
-	@touch $@
 
 proto: setup  ## regenerate the descriptor of the manifest
 	$(BIN)/python -m grpc_tools.protoc -Isrc --descriptor_set_out=src/holdfast/format/manifest.binpb src/holdfast/format/manifest.proto

@@ -24,7 +24,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 # The guide to the command line runs in tests/unit/cli.
 GUIDES = [p for p in sorted((ROOT / "docs/guides").glob("*.md")) if p.name != "command-line.md"]
-PAGES = [ROOT / "README.md", *GUIDES]
+PAGES = [ROOT / "README.md", ROOT / "docs/faults.md", *GUIDES]
 LINKED = [*PAGES, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^make (\w+)", re.MULTILINE)

@@ -19,6 +19,7 @@ from faults.effort import Effort
 from faults.fuse_disk import Flush, Write, events, served_disk
 from faults.outcomes import Ended, Found, How, Trial, outcome_of
 from faults.scenario import NEW, Operation, look, look_at_contents, save, small_packs
+from faults.threads import one_thread
 
 NAME = "recorded crash states"
 # Of so many writes between two flushes every choice is tried, of more some.
@@ -134,28 +135,29 @@ def _trials(folder: Path, kind: str, effort: Effort) -> Iterator[Trial]:
     found = list(states(log, returned_at, random.Random(5)))
     disk = Disk(folder / f"{kind}-state.img", folder / f"state-{kind}", kind)
     step = max(1, len(found) // effort.crash_states)
-    for number, state in enumerate(found[::step]):
-        _copy(base, disk.image)
-        _apply(state, disk.image)
-        yield _trial(disk, state, source, f"{kind}, state {number * step} of {len(found)}", number)
+    with one_thread():
+        for number, state in enumerate(found[::step]):
+            _copy(base, disk.image)
+            _apply(state, disk.image)
+            where = f"{kind}, state {number * step} of {len(found)}"
+            yield _trial(disk, state, source, where, number)
 
 
 def _trial(disk: Disk, state: State, source: Path, where: str, number: int) -> Trial:
-    where += f": flush {state.epoch}, {len(state.chosen)} writes after it"
     ended = Ended(How.RETURNED if state.is_promised else How.STRUCK)
     try:
         disk.mount()
     except CannotMake as error:
-        return Trial(f"each state after a power cut, {disk.kind}", "save", outcome_of(
-            ended, Found(lost=(f"not mountable: {error}",))), where, str(error))  # fmt: skip
-    try:
-        seen = _look(ended, disk.mount_point / "store", source, is_used=number % _USED_EVERY == 0)
-    finally:
-        disk.unmount()
-    return Trial(
-        f"each state after a power cut, {disk.kind}", "save", outcome_of(ended, seen), where,
-        seen.text,
-    )  # fmt: skip
+        found = Found(lost=(f"it cannot be mounted: {error}",))
+    else:
+        try:
+            store = disk.mount_point / "store"
+            found = _look(ended, store, source, is_used=number % _USED_EVERY == 0)
+        finally:
+            disk.unmount()
+    fault = f"each state after a power cut, {disk.kind}"
+    where += f": flush {state.epoch}, {len(state.chosen)} writes after it"
+    return Trial(fault, "save", outcome_of(ended, found), where, found.text)
 
 
 def _look(ended: Ended, store: Path, source: Path, *, is_used: bool) -> Found:
@@ -163,12 +165,9 @@ def _look(ended: Ended, store: Path, source: Path, *, is_used: bool) -> Found:
         return look(_OPERATION, ended, store, source)
     must = _BEFORE | (_OPERATION.adds if ended.how is How.RETURNED else frozenset())
     found = look_at_contents(store, must, _BEFORE | _OPERATION.adds)
-    report = holdfast.Store(store).verify()
-    return (
-        found
-        if report.ok
-        else Found(found.lost, found.differing, tuple(report.problems) or ("it does not verify",))
-    )
+    if not holdfast.Store(store).verify().ok:
+        return Found(found.lost, found.differing, ("it does not verify",))
+    return found
 
 
 def _copy(image: Path, target: Path) -> None:

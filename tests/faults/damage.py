@@ -32,6 +32,7 @@ from faults.scenario import (
     small_state,
     tree,
 )
+from faults.threads import one_thread
 from holdfast.errors import HoldfastError
 from holdfast.format.names import RunKeys
 from holdfast.records import commits, pins
@@ -177,9 +178,10 @@ def _operating_on(
         damage.apply(store / damage.name, files[damage.name])
         struck = (store / damage.name).read_bytes()
         ended = carried_out(work)
-        before = _while_damaged(operation, ended, store)
-        _heal(store / damage.name, struck, files[damage.name])
-        after = _when_healed(operation, ended, store, stage.source)
+        with one_thread():
+            before = _while_damaged(operation, ended, store)
+            _heal(store / damage.name, struck, files[damage.name])
+            after = _when_healed(operation, ended, store, stage.source)
         found = Found(after.lost, before.differing + after.differing, after.unusable)
         told = f"{ended.told} {found.text}"[:2000]
         name = f"{damage.how}: {kind_of(damage.name)}"
@@ -228,6 +230,6 @@ def _when_healed(operation: Operation, ended: Ended, store: Path, source: Path) 
 
 
 def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
-    with small_state():
+    with small_state(), one_thread():
         yield from _restoring(folder, effort)
     yield from _operating(folder, effort)

@@ -31,10 +31,10 @@ class Effort:
 FULL = Effort(
     every=1,
     flips=10_000,
-    flips_elsewhere=300,
+    flips_elsewhere=150,
     peer_flips=1_000,
     calls=10_000,
-    persister_calls=10_000,
+    persister_calls=33,
     crash_states=100_000,
 )
 SMALL = Effort(

@@ -53,7 +53,7 @@ def _room(every: int) -> Iterator[int]:
     at = 0
     while at <= _ENOUGH_BLOCKS:
         yield at
-        at += every * (1 if at < 24 else 12)
+        at += every * (1 if at < 16 else 20)
 
 
 def leave(mount: Path, ballast: Path, nbytes: int) -> None:

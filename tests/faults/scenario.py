@@ -15,6 +15,7 @@ from crash_running import debris
 
 import holdfast
 from faults.outcomes import Ended, Found, How
+from faults.threads import one_thread
 from holdfast import keep
 from holdfast.errors import DataError, HoldfastError
 
@@ -215,13 +216,20 @@ def look(operation: Operation, ended: Ended, store: Path, source: Path) -> Found
     must = operation.before - operation.removes
     if ended.how is How.RETURNED:
         must |= operation.adds
+    with one_thread():
+        return _look(operation, must, store, source)
+
+
+def _look(operation: Operation, must: frozenset[int], store: Path, source: Path) -> Found:
     unusable: list[str] = []
     if operation.is_damaged:
         unusable += _tried("repair", lambda: holdfast.Store(store).repair([source]))
     first = look_at_contents(store, must, operation.before | operation.adds)
     unusable += _tried("save", lambda: save(store, NEXT))
     unusable += _tried("verify", lambda: _verified(store))
-    again = look_at_contents(store, must | {NEXT}, operation.before | operation.adds | {NEXT})
+    # The others are verified: what was equal to what was saved still is.
+    may = operation.before | operation.adds | {NEXT}
+    again = look_at_contents(store, must | {NEXT}, may, load=frozenset({NEXT}))
     return Found(
         tuple(dict.fromkeys(first.lost + again.lost)),
         tuple(dict.fromkeys(first.differing + again.differing)),
@@ -229,17 +237,25 @@ def look(operation: Operation, ended: Ended, store: Path, source: Path) -> Found
     )
 
 
-def look_at_contents(store: Path, must: frozenset[int], may: frozenset[int]) -> Found:
-    """Load every checkpoint that is there, and the newest by that name, and compare it."""
+def look_at_contents(
+    store: Path, must: frozenset[int], may: frozenset[int], load: frozenset[int] | None = None
+) -> Found:
+    """Load every checkpoint that is there, and the newest by that name, and compare it.
+
+    Args:
+        store: Where.
+        must: Steps that have to be there.
+        may: Steps that may be there.
+        load: Steps to load, if not all.
+    """
     try:
         steps = [info.step for info in holdfast.Store(store).log(RUN)]
     except HoldfastError as error:
         return Found(lost=(f"all of {sorted(must)}: {error}",)) if must else Found()
     lost = [f"step {step} is not there" for step in sorted(must - set(steps))]
     differing = [f"step {step} was never committed" for step in sorted(set(steps) - may)]
-    for step, ref in [(s, f"{RUN}@{s}") for s in steps] + [
-        (s, f"{RUN}@latest") for s in steps[-1:]
-    ]:
+    refs = [(step, f"{RUN}@{step}") for step in steps if load is None or step in load]
+    for step, ref in [*refs, *((newest, f"{RUN}@latest") for newest in steps[-1:])]:
         try:
             wrong = difference(holdfast.load(store, ref), step)
         except HoldfastError as error:

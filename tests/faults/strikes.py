@@ -11,7 +11,7 @@ from pathlib import Path
 from effects import Effects, Fault
 
 from faults.children import carried_out
-from faults.outcomes import Ended, How, Trial, outcome_of
+from faults.outcomes import Ended, Trial, outcome_of
 from faults.scenario import COMMITS, OPERATIONS, Operation, Stage, carry_out, look
 
 Event = Callable[[], object]
@@ -34,7 +34,7 @@ class Happening(Fault):
 
     def happen(self) -> None:
         if not self.has_happened:
-            # Nothing else can be told of an event that is not possible at this very moment.
+            # What is not possible at this very moment may be at the next effect.
             self.has_happened = self._event() is not False
 
 
@@ -83,7 +83,7 @@ class Place:
     ) -> Trial:
         """Strike an operation that was set up, and look what came of it."""
         is_deadly = bool(fault.kill) or isinstance(fault, PowerCut)
-        ended = carried_out(lambda: self._carried_out(operation, fault), may_be_killed=is_deadly)
+        ended = carried_out(lambda: self._strike(operation, fault), may_be_killed=is_deadly)
         return self.judged(operation, ended, name, where, column)
 
     def judged(
@@ -99,19 +99,15 @@ class Place:
     def effects(self, operation: Operation) -> list[str]:
         """Return the names of the effects that an operation has."""
         self.set_up(operation)
-        told: list[str] = []
-
-        def work() -> str:
-            effects = Effects(str(self.store))
+        effects = Effects(str(self.store))
+        try:
             wrong = carry_out(operation, self.store, self.stage.source)
-            return wrong or " ".join(effects.names)
+        finally:
+            effects.close()
+        assert not wrong, wrong
+        return effects.names
 
-        ended = carried_out(work)
-        assert ended.how is How.DIFFERED or not ended.told, ended
-        told += ended.told.split()
-        return told
-
-    def _carried_out(self, operation: Operation, fault: Fault) -> str:
+    def _strike(self, operation: Operation, fault: Fault) -> str:
         effects = Effects(str(self.store), fault)
         wrong = carry_out(operation, self.store, self.stage.source)
         effects.close()

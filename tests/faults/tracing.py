@@ -6,7 +6,6 @@ one thread its count reaches every call.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -14,54 +13,57 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 from faults.children import PATIENCE_S, carried_out
 from faults.disks import CannotMake
 from faults.outcomes import Ended, Trial
 from faults.scenario import COMMITS, OPERATIONS, Operation, carry_out
 from faults.strikes import Place, column_of
+from faults.threads import one_thread
 
-CHANGING = (
-    "openat", "write", "writev", "pwrite64", "ftruncate", "fsync", "mkdir", "rename", "link",
-    "unlink",
-)  # fmt: skip
-READING = ("openat", "read", "pread64", "preadv", "preadv2", "mmap", "getdents64", "newfstatat")
-_PATCHED = ("holdfast.chunks.write", "holdfast.chunks.read", "holdfast.chunks.check")
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """System calls to strike.
+
+    Attributes:
+        names: Of the calls.
+        opening: What an ``openat`` must say to be one of them.
+    """
+
+    names: tuple[str, ...]
+    opening: str = ""
+
+
+CHANGING = Calls(
+    (
+        "openat",
+        "write",
+        "writev",
+        "pwrite64",
+        "ftruncate",
+        "fsync",
+        "mkdir",
+        "rename",
+        "link",
+        "unlink",
+    ),
+    opening="O_CREAT",
+)
+READING = Calls(
+    ("openat", "read", "pread64", "preadv", "preadv2", "mmap", "getdents64", "newfstatat")
+)
 _LINE = re.compile(r"^\d+\s+(\w+)\((.*)")
-
-
-class Inline(Executor):
-    """An executor that does everything at once, in the thread of who asks."""
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*args, **kwargs))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for module in _PATCHED:
-            stack.enter_context(mock.patch(f"{module}.ThreadPoolExecutor", Inline))
-        yield
 
 
 def at_every_call(
     place: Place,
     name: str,
     fault: str,
-    calls: Sequence[str],
+    calls: Calls,
     at_most: int,
     *,
     operations: Iterable[str] = tuple(OPERATIONS),
@@ -72,7 +74,7 @@ def at_every_call(
         place: Where.
         name: Of the fault.
         fault: What strace makes of a call: ``signal=SIGKILL``, ``error=EIO``.
-        calls: Names of the calls to strike.
+        calls: What to strike.
         at_most: How many calls of an operation are struck, spread over all.
         operations: Names of the operations.
     """
@@ -90,20 +92,18 @@ def at_every_call(
             yield place.judged(operation, ended, name, f"{call} number {n}, {path}", column)
 
 
-def calls_on_store(
-    place: Place, operation: Operation, calls: Sequence[str]
-) -> list[tuple[str, int, str]]:
+def calls_on_store(place: Place, operation: Operation, calls: Calls) -> list[tuple[str, int, str]]:
     """Return each call that concerns the store: its name, its number among its like, its line."""
     place.set_up(operation)
     log = place.stage.folder / "strace.log"
-    ended = _traced(place, operation, ",".join(calls), False, ("-y", "-o", str(log)))
+    ended = _traced(place, operation, ",".join(calls.names), False, ("-y", "-o", str(log)))
     assert not ended.told, ended
     numbers: Counter[str] = Counter()
     found = []
     for match in filter(None, map(_LINE.match, log.read_text(errors="replace").splitlines())):
         call, rest = match.groups()
         numbers[call] += 1
-        if str(place.store) in rest and (call != "openat" or calls is READING or "O_CREAT" in rest):
+        if str(place.store) in rest and (call != "openat" or calls.opening in rest):
             found.append((call, numbers[call], rest[:200]))
     return found
 
@@ -128,9 +128,10 @@ def _traced(
             time.sleep(0.001)
         os.kill(pid, signal.SIGUSR1)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         return carried_out(work, may_be_killed=is_deadly, meanwhile=attach)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for tracer in tracers:
             tracer.wait(PATIENCE_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
 from holdfast.store.contract import ObjectStore
+
+_log = logging.getLogger("holdfast")
+_Removed = tuple[CheckpointInfo, str]
+_Divided = tuple[list[tuple[CheckpointInfo, list[str]]], list[_Removed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ def apply_retention(
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
-    The newest and the tagged ones always stay. Safe beside saves and other removals.
+    The newest and the tagged ones always stay; where a tag cannot be read, all do. Safe beside
+    saves and other removals.
 
     Args:
         store: Where the run is.
@@ -73,15 +79,35 @@ def apply_retention(
     removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
     kept += [(item[0], ["another process's"]) for item in plan.removed if item not in removed]
     if dry_run or not removed:
+        spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])
-        return PruneReport(kept, removed, freed, dry_run)
+        return PruneReport([*kept, *spared], removed, freed, dry_run)
     with removals.announced(store, run, [info.id for info, _ in removed]):
         # After the announcement is visible, not before: see records.removals.
-        tagged = tags.tags_by_checkpoint(store, run)
-        kept += [(info, ["tagged"]) for info, _ in removed if info.id in tagged]
-        removed = [(info, reason) for info, reason in removed if info.id not in tagged]
+        spared, removed = _without_tagged(store, run, removed)
         _unlist(store, run, [info for info, _ in removed])
-    return PruneReport(kept, removed, sweep(store, run), dry_run)
+    return PruneReport([*kept, *spared], removed, sweep(store, run), dry_run)
+
+
+def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:
+    """Divide what shall go into what a tag keeps, or may keep, and what goes."""
+    found = tags.all_tags(store, run)
+    unreadable = [tag for tag in found if tag.error is not None]
+    if removed and unreadable:
+        # It may name any of them, and what is tagged stays.
+        name = unreadable[0].name
+        _log.warning(
+            "Nothing is removed from run %r while its tag %r cannot be read: it may name any of "
+            "%d checkpoint(s). Give it anew with 'holdfast tag', or bring it back with 'holdfast "
+            "repair'.",
+            run,
+            name,
+            len(removed),
+        )
+        return [(info, [f"may have the tag {name!r}, which is damaged"]) for info, _ in removed], []
+    named = {tag.checkpoint_id for tag in found}
+    kept = [(info, ["tagged"]) for info, _ in removed if info.id in named]
+    return kept, [(info, reason) for info, reason in removed if info.id not in named]
 
 
 def _check_metrics(run: str, checkpoints: Sequence[CheckpointInfo], policy: KeepPolicy) -> None:

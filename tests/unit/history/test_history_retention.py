@@ -244,3 +244,23 @@ def test_what_is_no_policy_is_refused(store_path: Path, policy: object) -> None:
     holdfast.save(store_path, {"n": 1}, run="r", step=1)
     with pytest.raises(UsageError, match="keep takes a policy"):
         holdfast.Store(store_path).prune("r", policy)
+
+
+def test_while_a_tag_cannot_be_read_nothing_that_it_may_name_goes(
+    store: holdfast.Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.tag("r@2", "precious")
+    path = Path(store.path) / RunKeys("r").tag("precious")
+    path.write_bytes(path.read_bytes()[:-9])
+    for dry_run in (True, False):
+        report = store.prune("r", keep.last(1), dry_run=dry_run)
+        assert not report.removed and report.freed_bytes == 0
+        because = {info.step: reasons for info, reasons in report.kept}
+        assert because[2] == ["may have the tag 'precious', which is damaged"]
+    assert "'precious' cannot be read" in caplog.text
+    assert [info.step for info in store.log("r")] == [1, 2, 3, 4, 5, 6]
+    # What is asked for by name goes all the same, and a tag that is given anew is good again.
+    store.remove("r@1")
+    store.tag("r@2", "precious")
+    store.prune("r", keep.last(1))
+    assert_intact(store, [2, 6])
