@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--small", action="store_true", help="what a minute allows")
     parser.add_argument("--only", action="append", choices=NAMES, help="one family of faults")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="families at a time")
+    parser.add_argument("--jobs", type=int, default=len(NAMES), help="families at a time")
     parser.add_argument("--json", type=Path, help="a file for the result")
     parser.add_argument("--write", type=Path, help="a page with a marked block to be rewritten")
     return parser.parse_args()

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from effects import Fault
-
 from faults.disks import SIZES, Disk, drop_caches, run
 from faults.effort import Effort
 from faults.fuse_disk import GOOD, NO_WRITES, NOTHING, ServedDisk, served_disk
 from faults.outcomes import Trial
 from faults.scenario import OPERATIONS, Stage, small_packs
-from faults.strikes import Happening, Place
+from faults.strikes import NEVER, Happening, Place
 
 NAME = "broken disks"
 _KIND = "ext4"
@@ -61,4 +59,4 @@ def _unreadable(place: Place, served: ServedDisk) -> Trial:
     restore = OPERATIONS["restore"]
     place.set_up(restore)
     served.be(NOTHING)
-    return place.struck(restore, Fault(-1), "disk answers no more", "before it begins")
+    return place.struck(restore, NEVER, "disk answers no more", "before it begins")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from effects import BROKEN, FULL, Fault
-
 from faults.effort import Effort
 from faults.outcomes import Trial
 from faults.scenario import Stage, small_packs
-from faults.strikes import Place
+from faults.strikes import Place, failing
 from faults.tracing import CHANGING, READING, at_every_call
 
 NAME = "calls that fail"
-_ERRORS = {"EIO": BROKEN, "ENOSPC": FULL}
+_ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 
 
 def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
@@ -25,7 +24,7 @@ def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
             for lasting, how in ((False, "from one effect"), (True, "from each effect on")):
                 yield from place.at_every_effect(
                     f"{name} {how}",
-                    partial(Fault, error=number, lasting=lasting),
+                    partial(failing, error=number, lasting=lasting),
                     every=effort.every,
                 )
         for name in _ERRORS:

@@ -8,13 +8,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from effects import Fault
-
 from faults.disks import MIB, loop_disk, memory_disk
 from faults.effort import Effort
 from faults.outcomes import Trial
 from faults.scenario import OPERATIONS, Stage, small_packs
-from faults.strikes import Place
+from faults.strikes import NEVER, Place
 
 NAME = "full disks"
 _BLOCK = 4096
@@ -44,8 +42,7 @@ def _trials(stage: Stage, mount: Path, name: str, effort: Effort) -> Iterator[Tr
         for blocks in _room(effort.every):
             place.set_up(operation)
             leave(mount, ballast, blocks * _BLOCK)
-            never = Fault(-1)
-            yield place.struck(operation, never, name, f"{blocks} blocks of {_BLOCK} bytes left")
+            yield place.struck(operation, NEVER, name, f"{blocks} blocks of {_BLOCK} bytes left")
 
 
 def _room(every: int) -> Iterator[int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-
-from effects import Fault
 
 from faults.effort import Effort
 from faults.outcomes import Trial
 from faults.scenario import Stage, small_packs
-from faults.strikes import Place
+from faults.strikes import Place, killed
 from faults.tracing import CHANGING, READING, at_every_call
 
 NAME = "SIGKILL"
@@ -19,12 +18,10 @@ NAME = "SIGKILL"
 def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
     with small_packs():
         place = Place(Stage(folder / "stage"), folder / "store")
-        yield from place.at_every_effect(
-            "SIGKILL before each effect", lambda at: Fault(at, kill="before"), every=effort.every
-        )
+        yield from place.at_every_effect("SIGKILL before each effect", killed, every=effort.every)
         yield from place.at_every_effect(
             "SIGKILL in the middle of a write",
-            lambda at: Fault(at, kill="within"),
+            partial(killed, within=True),
             only=("write", "writev", "pwrite"),
             every=effort.every,
         )

@@ -19,6 +19,20 @@ Event = Callable[[], object]
 _BEFORE_LINK, _AFTER_LINK = 3, 2
 
 
+# For what strikes by itself, at no effect.
+NEVER = Fault(-1)
+
+
+def killed(at: int, *, within: bool = False) -> Fault:
+    """Return SIGKILL before an effect, or in the middle of a write."""
+    return Fault(at, kill="within" if within else "before")
+
+
+def failing(at: int, *, error: int, lasting: bool) -> Fault:
+    """Return an error from an effect, or from it and all that follow."""
+    return Fault(at, error=error, lasting=lasting)
+
+
 class Happening(Fault):
     """Something that happens to the world right before an effect, once; the effect then goes on."""
 

@@ -38,21 +38,9 @@ class Calls:
     opening: str = ""
 
 
-CHANGING = Calls(
-    (
-        "openat",
-        "write",
-        "writev",
-        "pwrite64",
-        "ftruncate",
-        "fsync",
-        "mkdir",
-        "rename",
-        "link",
-        "unlink",
-    ),
-    opening="O_CREAT",
-)
+_WRITING = ("openat", "write", "writev", "pwrite64", "ftruncate", "fsync")
+_NAMING = ("mkdir", "rename", "link", "unlink")
+CHANGING = Calls((*_WRITING, *_NAMING), opening="O_CREAT")
 READING = Calls(
     ("openat", "read", "pread64", "preadv", "preadv2", "mmap", "getdents64", "newfstatat")
 )
