@@ -163,8 +163,7 @@ def _trial(disk: Disk, state: State, source: Path, where: str, number: int) -> T
 def _look(ended: Ended, store: Path, source: Path, *, is_used: bool) -> Found:
     if is_used:
         return look(_OPERATION, ended, store, source)
-    must = _BEFORE | (_OPERATION.adds if ended.how is How.RETURNED else frozenset())
-    found = look_at_contents(store, must, _BEFORE | _OPERATION.adds)
+    found = look_at_contents(store, _OPERATION.must(ended), _OPERATION.may)
     if not holdfast.Store(store).verify().ok:
         return Found(found.lost, found.differing, ("it does not verify",))
     return found

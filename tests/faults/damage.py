@@ -31,6 +31,7 @@ from faults.scenario import (
     small_packs,
     small_state,
     tree,
+    tried,
 )
 from faults.threads import one_thread
 from holdfast.errors import HoldfastError
@@ -103,6 +104,7 @@ def restored(store: Path, refs: Mapping[str, int]) -> tuple[Ended, Found]:
         # What is stepped over without a word would be a loss that nobody hears of.
         if newest.step != max(BEFORE) and not newest.stepped_over:
             wrong.append(f"latest is {newest.step}, and nothing is said of {max(BEFORE)}")
+        # Stepped over and told: resumed, as after a kill.
         ended = Ended(How.STRUCK) if newest.stepped_over else Ended(How.RETURNED)
         if told and ended.how is How.RETURNED:
             ended = Ended(How.REFUSED, "; ".join(told))
@@ -132,12 +134,12 @@ def _restoring(folder: Path, effort: Effort) -> Iterator[Trial]:
     needed_by = dependents(store)
     for damage in damages(files, random.Random(1), effort.flips):
         damage.apply(store / damage.name, files[damage.name])
-        outcome, told = _tried(partial(restored, store, needed_by.get(damage.name, {})))
+        outcome, told = _judged(partial(restored, store, needed_by.get(damage.name, {})))
         (store / damage.name).write_bytes(files[damage.name])
         yield Trial(f"{damage.how}: {kind_of(damage.name)}", "restore", outcome, str(damage), told)
 
 
-def _tried(look: Callable[[], tuple[Ended, Found]]) -> tuple[Outcome, str]:
+def _judged(look: Callable[[], tuple[Ended, Found]]) -> tuple[Outcome, str]:
     try:
         ended, found = look()
     except Exception as error:
@@ -199,7 +201,7 @@ def _put_back(files: dict[str, bytes], store: Path) -> None:
 def _while_damaged(operation: Operation, ended: Ended, store: Path) -> Found:
     """Load what is there: the damage is told, and what was just saved does not build on it."""
     differing = []
-    for step in sorted(operation.before | operation.adds):
+    for step in sorted(operation.may):
         try:
             differing.append(difference(holdfast.load(store, f"{RUN}@{step}"), step))
         except HoldfastError as error:
@@ -216,16 +218,10 @@ def _heal(path: Path, struck: bytes, data: bytes) -> None:
 
 def _when_healed(operation: Operation, ended: Ended, store: Path, source: Path) -> Found:
     """Look whether anything but the damage itself has been lost."""
-    must = operation.before - operation.removes
-    if ended.how is How.RETURNED:
-        must |= operation.adds
-    unusable = []
+    unusable: list[str] = []
     if operation.is_damaged:
-        try:
-            holdfast.Store(store).repair([source])
-        except HoldfastError as error:
-            unusable.append(str(error))
-    found = look_at_contents(store, must, operation.before | operation.adds)
+        unusable += tried("repair", lambda: holdfast.Store(store).repair([source]))
+    found = look_at_contents(store, operation.must(ended), operation.may)
     return Found(found.lost, found.differing, tuple(unusable))
 
 

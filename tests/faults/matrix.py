@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,23 @@ def run(
 
 def run_one(name: str, effort: Effort) -> Result:
     """Run a family, in a folder of its own that does not stay."""
-    logging.getLogger("holdfast").setLevel(logging.CRITICAL)
+    with _quiet():
+        return _run_one(name, effort)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let holdfast warn nobody of the damage that is done on purpose."""
+    log = logging.getLogger("holdfast")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _run_one(name: str, effort: Effort) -> Result:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-faults-", dir=_scratch()))
     trials: list[Trial] = []

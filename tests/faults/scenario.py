@@ -86,6 +86,16 @@ class Operation:
     removes: frozenset[int] = frozenset()
     is_damaged: bool = False
 
+    def must(self, ended: Ended) -> frozenset[int]:
+        """Return the steps that have to be there afterwards."""
+        added = self.adds if ended.how is How.RETURNED else frozenset()
+        return self.before - self.removes | added
+
+    @property
+    def may(self) -> frozenset[int]:
+        """The steps that may be there afterwards."""
+        return self.before | self.adds
+
 
 def _restore(store: Path, _: Path) -> str:
     into = tree(0)
@@ -120,11 +130,7 @@ OPERATIONS = {
             removes=frozenset({2}),
         ),
         Operation("restore", _restore),
-        Operation(
-            "repair",
-            _repair,
-            is_damaged=True,
-        ),
+        Operation("repair", _repair, is_damaged=True),
         Operation("tag", _tag, done=_is_tagged),
         Operation(
             "copy",
@@ -213,23 +219,20 @@ def _is_same(found: Any, expected: Any) -> bool:
 
 def look(operation: Operation, ended: Ended, store: Path, source: Path) -> Found:
     """Look at a store after a trial, and use it: load everything, mend, save, verify."""
-    must = operation.before - operation.removes
-    if ended.how is How.RETURNED:
-        must |= operation.adds
     with one_thread():
-        return _look(operation, must, store, source)
+        return _look(operation, operation.must(ended), store, source)
 
 
 def _look(operation: Operation, must: frozenset[int], store: Path, source: Path) -> Found:
     unusable: list[str] = []
     if operation.is_damaged:
-        unusable += _tried("repair", lambda: holdfast.Store(store).repair([source]))
-    first = look_at_contents(store, must, operation.before | operation.adds)
-    unusable += _tried("save", lambda: save(store, NEXT))
-    unusable += _tried("verify", lambda: _verified(store))
+        unusable += tried("repair", lambda: holdfast.Store(store).repair([source]))
+    first = look_at_contents(store, must, operation.may)
+    unusable += tried("save", lambda: save(store, NEXT))
+    unusable += tried("verify", lambda: _verified(store))
     # The others are verified: what was equal to what was saved still is.
-    may = operation.before | operation.adds | {NEXT}
-    again = look_at_contents(store, must | {NEXT}, may, load=frozenset({NEXT}))
+    only = frozenset({NEXT})
+    again = look_at_contents(store, must | only, operation.may | only, load=only)
     return Found(
         tuple(dict.fromkeys(first.lost + again.lost)),
         tuple(dict.fromkeys(first.differing + again.differing)),
@@ -272,7 +275,8 @@ def _verified(store: Path) -> None:
     assert not left, f"left behind: {left}"
 
 
-def _tried(what: str, call: Callable[[], object]) -> list[str]:
+def tried(what: str, call: Callable[[], object]) -> list[str]:
+    """Return what goes wrong with a call, in a list of one line, or nothing."""
     try:
         call()
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from faults.flips import Damage
 from faults.fuse_disk import FLUSH, HEADER, WRITE, Flush, Write, events
 from faults.matrix import FAMILIES, PEERS, Result, run_one
 from faults.outcomes import Cell, Ended, Found, How, Outcome, Trial, cells, outcome_of
-from faults.peers.compared import Compared
+from faults.peers.compared import Compared, damaged
 from faults.scenario import OPERATIONS, Stage, look, small_packs
 
 
@@ -29,6 +30,17 @@ def test_no_cell_is_bad(name: str) -> None:
     if result.missing:
         pytest.skip(f"NOT ALL FAULTS OF {name.upper()} WERE MADE: {result.missing}")
     assert result.trials
+
+
+def test_the_same_damage_is_done_to_peers(tmp_path: Path) -> None:
+    """holdfast lets nothing through; a format without checksums does."""
+    found = {
+        tool: damaged(tool, "", sys.executable, tmp_path, SMALL.peer_flips)
+        for tool in ("holdfast", "safetensors")
+    }
+    assert all(sum(f.counts.values()) == SMALL.peer_flips for f in found.values()), found
+    assert set(found["holdfast"].counts) <= {"intact", "refused"}
+    assert found["safetensors"].counts["silent"] > SMALL.peer_flips // 3
 
 
 # --- the matrix would notice ---

@@ -18,7 +18,8 @@ from faults.peers.worker import INTACT, REFUSED, SILENT
 
 CRASHED, STUCK = "crashed", "stuck"
 OUTCOMES = (INTACT, REFUSED, SILENT, CRASHED, STUCK)
-_PATIENCE_S = 60.0
+# Longer than any of them takes to be imported.
+_PATIENCE_S = 180.0
 # Damage can make a tool ask for any amount of memory.
 _MEMORY_BYTES = 24 << 30
 _TESTS = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def compared(folder: Path, effort: Effort, interpreters: list[str]) -> Iterator[
         for python in interpreters:
             version = version_of(python, module)
             if version:
-                yield _one(tool, version, python, folder / module, effort.peer_flips)
+                yield damaged(tool, version, python, folder, effort.peer_flips)
                 break
         else:
             yield Compared(tool, absent="not installed")
@@ -54,10 +55,11 @@ def version_of(python: str, module: str) -> str:
     return done.stdout.strip()
 
 
-def _one(tool: str, version: str, python: str, folder: Path, count: int) -> Compared:
+def damaged(tool: str, version: str, python: str, folder: Path, count: int) -> Compared:
+    """Damage a checkpoint of one tool so many times, in processes of an interpreter."""
     found = Compared(tool, version)
-    folder = folder.with_name(f"peer-{tool.replace(' ', '-')}")
-    folder.mkdir(parents=True)
+    folder = folder / tool.replace(" ", "-")
+    folder.mkdir()
     first = 0
     while first < count:
         before = first
