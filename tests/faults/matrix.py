@@ -19,6 +19,7 @@ from faults import (
     broken_disk,
     crash_states,
     damage,
+    damaged_operations,
     failing_calls,
     full_disk,
     kills,
@@ -44,13 +45,14 @@ FAMILIES = {
         power,
         crash_states,
         damage,
+        damaged_operations,
     )
 }
 PEERS = "peers"
 NAMES = (*FAMILIES, PEERS)
 _MEMORY, _ROOM_BYTES = "/dev/shm", 2 << 30
 # The longest first, so that nobody waits for one at the end.
-_ORDER = (damage.NAME, failing_calls.NAME, PEERS, power.NAME, full_disk.NAME, crash_states.NAME)
+_ORDER = (damage.NAME, damaged_operations.NAME, failing_calls.NAME, PEERS, stopped.NAME)
 
 
 @dataclass(frozen=True, slots=True)

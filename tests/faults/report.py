@@ -102,7 +102,7 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 
 def _matrix(results: Sequence[Result]) -> list[tuple[str, dict[str, Cell]]]:
-    return [row for result in results for row in cells(result.trials).items()]
+    return list(cells(trial for result in results for trial in result.trials).items())
 
 
 def _coloured(cell: Cell | None) -> str:
