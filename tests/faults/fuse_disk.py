@@ -94,8 +94,9 @@ def served_disk(folder: Path, nbytes: int) -> Iterator[ServedDisk]:
     with open(disk.image, "wb") as file:
         file.truncate(nbytes)
     command = [sys.executable, "-m", "faults.fuse_disk", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     with open(folder / "server.txt", "wb") as told:
-        server = subprocess.Popen(command, stdout=told, stderr=told)
+        server = subprocess.Popen(command, stdout=told, stderr=told, env=environment)
     try:
         deadline = time.monotonic() + _PATIENCE_S
         while not disk.device.exists():
