@@ -79,7 +79,7 @@ def test_a_call_of_the_persister_fails(tmp_path: Path, error: str, kind: str) ->
         by_writers = attached.injection.call == "writev" or attached.injection.n < 3
         assert len(failed) <= 1 or by_writers, failed
 
-    few = [("writev", 1), ("link", 1), ("rename", 1), ("rename", 2)]
+    few = [("writev", 1), ("link", 1), ("rename", 1), ("rename", 2), ("sendto", 1), ("sendto", 3)]
     few += [("fsync", n) for n in range(3, 10)]
     found = struck_ones(tmp_path, injections(f"error={error}", few), "--on-error", "warn")
     assert_good(((a.injection, partial(check, a)) for a in found), at_least=6)

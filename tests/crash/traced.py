@@ -73,6 +73,9 @@ class Attached:
         for step in steps:
             holdfast.load(self.store, f"{RUN}@{step}", into=state.tree, rng=True)
             assert state.wrong(step) == [], self.injection
+        if "error" in self.injection.fault:
+            # What could not be taken away goes when the run is opened again.
+            holdfast.save(self.store, {"next": 0}, run=RUN, step=LAST + 1)
         assert debris(self.store, RUN) == set(), self.injection
         return steps
 

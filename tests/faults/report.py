@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from faults.flips import CUT, FLIP
 from faults.matrix import PEERS, Result
 from faults.outcomes import Cell, Outcome, cells
 from faults.peers.compared import OUTCOMES, Compared
@@ -102,7 +103,9 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 
 def _matrix(results: Sequence[Result]) -> list[tuple[str, dict[str, Cell]]]:
-    return list(cells(trial for result in results for trial in result.trials).items())
+    rows = cells(trial for result in results for trial in result.trials)
+    # Kinds of files come in any order; what was done to them is told apart first.
+    return sorted(rows.items(), key=lambda row: (row[0].startswith(FLIP), row[0].startswith(CUT)))
 
 
 def _coloured(cell: Cell | None) -> str:
@@ -161,8 +164,7 @@ def write(results: Sequence[Result], page: Path) -> None:
 
 def markdown(results: Sequence[Result]) -> str:
     lines = [f"{system()}. {summary(results)}", ""]
-    lines += _rows(["fault", *NAMES])
-    lines.insert(len(lines), "|---" * (len(NAMES) + 1) + "|")
+    lines += [*_rows(["fault", *NAMES]), "|---" * (len(NAMES) + 1) + "|"]
     for fault, row in _matrix(results):
         lines += _rows([fault, *(cell_text(row.get(name)) for name in NAMES)])
     peers = [peer for result in results if result.name == PEERS for peer in result.peers]
@@ -170,8 +172,11 @@ def markdown(results: Sequence[Result]) -> str:
         lines += ["", *_rows(["the same damage", *(_PEER_WORDS[o] for o in OUTCOMES)])]
         lines.append("|---" + "|--:" * len(OUTCOMES) + "|")
         for peer in peers:
-            cells_of = peer_counts(peer) if peer.counts else [peer.absent.splitlines()[-1]]
-            lines += _rows([f"{peer.tool} {peer.version}".strip(), *cells_of])
+            name = f"{peer.tool} {peer.version}".strip()
+            counted = [name, *peer_counts(peer)]
+            lines += _rows(
+                counted if peer.counts else [f"{name}: not compared", *([""] * len(OUTCOMES))]
+            )
     return "\n".join(lines)
 
 

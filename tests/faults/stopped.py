@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -93,14 +93,18 @@ def _stop_for_a_while(ckpt: Checkpointer, number: int) -> None:
 def _struck(folder: Path, effort: Effort) -> Iterator[Trial]:
     if shutil.which("strace") is None:
         raise CannotMake("strace is not installed")
+    calls = [(call, n) for n in _CALLS for call in (*WRITING, *NAMING, "sendto")]
     for name, fault in _FAULTS.items():
-        calls = [(c, n) for n in _CALLS for c in (*WRITING, *NAMING, "sendto")]
-        chosen = [Injection(c, n, fault) for c, n in calls][: effort.persister_calls]
+        chosen = [Injection(*call, fault) for call in calls[: effort.persister_calls]]
+        places = [folder / f"{fault}-{number}" for number in range(len(chosen))]
+        runs = [Attached(*run, "--on-error", "warn") for run in zip(places, chosen, strict=True)]
         with ThreadPoolExecutor(2) as pool:
-            works = [partial(_strike, folder / f"{fault}-{i}", j) for i, j in enumerate(chosen)]
-            for found in pool.map(_do, works):
-                if found is not None:
-                    yield Trial(name, "save", *found)
+            # Judged one by one: what is loaded sets the generators of all threads.
+            for attached, trouble in zip(runs, pool.map(_run, runs), strict=True):
+                if trouble is not None:
+                    yield Trial(name, "save", *_judged(attached, trouble))
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 _FAULTS = {
@@ -110,27 +114,28 @@ _FAULTS = {
 }
 
 
-def _do(work: Callable[[], Any]) -> Any:
-    return work()
-
-
-def _strike(folder: Path, injection: Injection) -> tuple[Outcome, str, str] | None:
-    """Train with the persister struck at a call; None where it made no such call."""
-    where = f"{injection.call} number {injection.n}"
-    attached = Attached(folder, injection, "--on-error", "warn")
+def _run(attached: Attached) -> str | None:
+    """Train with the persister struck at a call; return what went wrong, None if it was not."""
     try:
-        if not attached.run():
-            return None
-        failed = dict(line.split() for line in attached.script.lines("failed"))
+        return "" if attached.run() else None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _judged(attached: Attached, trouble: str) -> tuple[Outcome, str, str]:
+    """Look at the store of a run that has ended."""
+    injection = attached.injection
+    where = f"{injection.call} number {injection.n}"
+    if trouble:
+        return Outcome.UNUSABLE, where, trouble
+    failed = dict(line.split() for line in attached.script.lines("failed"))
+    try:
         there = set(attached.check_contents())
-        durable = set(attached.script.numbers("durable"))
-        missing = (durable | set(range(1, LAST + 1)) - set(map(int, failed))) - there
-        if missing:
-            return Outcome.LOST, where, f"steps {sorted(missing)} are not there"
     except Exception as error:
         return Outcome.UNUSABLE, where, f"{type(error).__name__}: {error}"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    promised = set(range(1, LAST + 1)) - set(map(int, failed))
+    if missing := promised - there:
+        return Outcome.LOST, where, f"steps {sorted(missing)} are not there"
     if "KILL" in injection.fault:
         return Outcome.RESUMED, where, ""
     return (Outcome.REFUSED if failed else Outcome.DONE), where, " ".join(failed.values())

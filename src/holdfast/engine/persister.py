@@ -59,6 +59,7 @@ class Persister:
         self._keep: list[str] = []
         self._last_step: int | None = None
         self._trainer_pid = os.getppid()
+        self._has_hung_up = False
 
     def run(self) -> None:
         """Work until the trainer says goodbye or is gone, and nothing is left to do."""
@@ -72,7 +73,7 @@ class Persister:
                 break
             self._handle(message, payload, fd)
         if self._writer is not None:
-            if not said_goodbye:
+            if not said_goodbye and (self._is_orphaned() or not self._has_hung_up):
                 journal.record(
                     self._writer.store,
                     self._writer.run,
@@ -209,9 +210,13 @@ class Persister:
             journal.record(self._writer.store, self._writer.run, "save-failed", **facts)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        # A trainer that is gone needs no answer; the work goes on.
-        with contextlib.suppress(Closed):
+        try:
             self._channel.send(message)
+        except Closed:
+            # A trainer that is gone needs no answer; the work goes on. One that is there would wait
+            # for this answer for ever: it hears that no more will come, and starts another of us.
+            self._has_hung_up = True
+            self._channel.close()
 
 
 def main(argv: list[str]) -> None:

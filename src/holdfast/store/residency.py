@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import sys
@@ -21,10 +22,12 @@ class Residency:
         self._size = size
         self._address = 0
         if size and sys.platform == "linux":
-            self._map = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-            as_array = np.frombuffer(self._map, np.uint8)
-            self._address = as_array.__array_interface__["data"][0]
-            del as_array
+            # A file that cannot be mapped can perhaps be read: that tells what is wrong with it.
+            with contextlib.suppress(OSError):
+                self._map = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+                as_array = np.frombuffer(self._map, np.uint8)
+                self._address = as_array.__array_interface__["data"][0]
+                del as_array
 
     def covers(self, offset: int, nbytes: int) -> bool:
         """Say whether all bytes of a stretch are in the page cache."""

@@ -7,9 +7,12 @@ import mmap
 import os
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import holdfast
 from holdfast.store import direct
 from holdfast.store.residency import Residency
 
@@ -199,3 +202,22 @@ def test_an_empty_file_has_nothing_cached(path: Path) -> None:
     assert not residency.covers(0, 1)
     residency.close()
     os.close(fd)
+
+
+def test_a_file_that_cannot_be_mapped_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it can be read, reading tells; a disk that fails is told as such there."""
+    holdfast.save(tmp_path / "store", {"w": np.arange(1000)}, run="r", step=1, rng=False)
+
+    real, refused = mmap.mmap, []
+
+    def of_memory_only(fd: int, *more: Any, **named: Any) -> mmap.mmap:
+        if fd < 0:
+            return real(fd, *more, **named)
+        refused.append(fd)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(mmap, "mmap", of_memory_only)
+    np.testing.assert_equal(holdfast.load(tmp_path / "store", "r@1"), {"w": np.arange(1000)})
+    assert refused
