@@ -164,21 +164,19 @@ def write(results: Sequence[Result], page: Path) -> None:
 
 def markdown(results: Sequence[Result]) -> str:
     lines = [f"{system()}. {summary(results)}", ""]
-    lines += [*_rows(["fault", *NAMES]), "|---" * (len(NAMES) + 1) + "|"]
+    lines += [_row("fault", *NAMES), "|---" * (len(NAMES) + 1) + "|"]
     for fault, row in _matrix(results):
-        lines += _rows([fault, *(cell_text(row.get(name)) for name in NAMES)])
+        lines.append(_row(fault, *(cell_text(row.get(name)) for name in NAMES)))
     peers = [peer for result in results if result.name == PEERS for peer in result.peers]
     if peers:
-        lines += ["", *_rows(["the same damage", *(_PEER_WORDS[o] for o in OUTCOMES)])]
+        lines += ["", _row("the same damage", *(_PEER_WORDS[o] for o in OUTCOMES))]
         lines.append("|---" + "|--:" * len(OUTCOMES) + "|")
-        for peer in peers:
-            name = f"{peer.tool} {peer.version}".strip()
-            counted = [name, *peer_counts(peer)]
-            lines += _rows(
-                counted if peer.counts else [f"{name}: not compared", *([""] * len(OUTCOMES))]
-            )
+    for peer in peers:
+        name = f"{peer.tool} {peer.version}".strip()
+        counts = peer_counts(peer) if peer.counts else ["not compared"]
+        lines.append(_row(name, *counts, *[""] * (len(OUTCOMES) - len(counts))))
     return "\n".join(lines)
 
 
-def _rows(texts: Sequence[str]) -> list[str]:
-    return [f"| {' | '.join(texts)} |"]
+def _row(*texts: str) -> str:
+    return f"| {' | '.join(texts)} |"
