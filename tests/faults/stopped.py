@@ -26,8 +26,14 @@ NAME = "the persister"
 _STEPS = 10
 _STOPPED_AT = 4
 _STOPPED_S = 0.2
+_THEN: dict[str, int] = {"let go": signal.SIGCONT, "killed": signal.SIGKILL}
 # The calls of a thread that are struck: the first so many of each name.
 _CALLS = range(1, 9)
+_FAULTS = {
+    "persister killed at each system call": "signal=SIGKILL",
+    "EIO from each system call of the persister": "error=EIO",
+    "ENOSPC from each system call of the persister": "error=ENOSPC",
+}
 
 
 def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
@@ -39,8 +45,6 @@ def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
 
 
 # --- stopped ---
-
-_THEN: dict[str, int] = {"let go": signal.SIGCONT, "killed": signal.SIGKILL}
 
 
 def _trial(store: Path, name: str, backpressure: str, number: int) -> Trial:
@@ -105,13 +109,6 @@ def _struck(folder: Path, effort: Effort) -> Iterator[Trial]:
                     yield Trial(name, "save", *_judged(attached, trouble))
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
-
-
-_FAULTS = {
-    "persister killed at each system call": "signal=SIGKILL",
-    "EIO from each system call of the persister": "error=EIO",
-    "ENOSPC from each system call of the persister": "error=ENOSPC",
-}
 
 
 def _run(attached: Attached) -> str | None:
