@@ -10,8 +10,9 @@ from pathlib import Path
 from faults.effort import Effort
 from faults.outcomes import Trial
 from faults.scenario import Stage, small_packs
-from faults.strikes import Place, failing
+from faults.strikes import Place
 from faults.tracing import CHANGING, READING, at_every_call
+from holdfast.testing.effects import Strike
 
 NAME = "calls that fail"
 _ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
@@ -24,7 +25,7 @@ def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
             for lasting, how in ((False, "from one effect"), (True, "from each effect on")):
                 yield from place.at_every_effect(
                     f"{name} {how}",
-                    partial(failing, error=number, lasting=lasting),
+                    partial(Strike, error=number, lasting=lasting),
                     every=effort.every,
                 )
         for name in _ERRORS:

@@ -7,59 +7,54 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from effects import Effects, Fault
+from typing import cast
 
 from faults.children import carried_out
 from faults.outcomes import Ended, Trial, outcome_of
 from faults.scenario import COMMITS, OPERATIONS, Operation, Stage, carry_out, look
+from holdfast.testing.effects import EffectLog, Effects, Strike
 
 Event = Callable[[], object]
 # A commit record is opened, written, synced, linked; its folder synced, its first name removed.
 _BEFORE_LINK, _AFTER_LINK = 3, 2
 
 
-# For what strikes by itself, at no effect.
-NEVER = Fault(-1)
-
-
-def killed(at: int, *, within: bool = False) -> Fault:
-    """Return SIGKILL before an effect, or in the middle of a write."""
-    return Fault(at, kill="within" if within else "before")
-
-
-def failing(at: int, *, error: int, lasting: bool) -> Fault:
-    """Return an error from an effect, or from it and all that follow."""
-    return Fault(at, error=error, lasting=lasting)
-
-
-class Happening(Fault):
+class Happening:
     """Something that happens to the world right before an effect, once; the effect then goes on."""
 
-    def __init__(self, at: int, event: Event) -> None:
-        super().__init__(at)
-        self._event = event
-        self.has_happened = False
+    is_deadly = False
 
-    def strikes(self, number: int) -> bool:
+    def __init__(self, at: int, event: Event) -> None:
+        self.at = at
+        self._event = event
+        self._has_happened = False
+
+    def hits(self, number: int) -> bool:
         if number >= self.at:
             self.happen()
         return False
 
     def happen(self) -> None:
-        if not self.has_happened:
+        if not self._has_happened:
             # What is not possible at this very moment may be at the next effect.
-            self.has_happened = self._event() is not False
+            self._has_happened = self._event() is not False
 
 
 class PowerCut(Happening):
     """The disk loses its power, and with it the process."""
 
-    def strikes(self, number: int) -> bool:
+    is_deadly = True
+
+    def hits(self, number: int) -> bool:
         if number >= self.at:
             self.happen()
             os.kill(os.getpid(), signal.SIGKILL)
         return False
+
+
+Fault = Strike | Happening
+# For what strikes by itself, at no effect.
+NEVER = Strike(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ class Place:
         self, operation: Operation, fault: Fault, name: str, where: str, column: str = ""
     ) -> Trial:
         """Strike an operation that was set up, and look what came of it."""
-        is_deadly = bool(fault.kill) or isinstance(fault, PowerCut)
+        is_deadly = fault.is_deadly if isinstance(fault, Happening) else fault.kill is not None
         ended = carried_out(lambda: self._strike(operation, fault), may_be_killed=is_deadly)
         return self.judged(operation, ended, name, where, column)
 
@@ -113,22 +108,29 @@ class Place:
     def effects(self, operation: Operation) -> list[str]:
         """Return the names of the effects that an operation has."""
         self.set_up(operation)
-        effects = Effects(str(self.store))
+        log = self._log()
+        effects = Effects(str(self.store), log)
         try:
             wrong = carry_out(operation, self.store, self.stage.source)
         finally:
             effects.close()
         assert not wrong, wrong
-        return effects.names
+        return log.effects()
 
     def _strike(self, operation: Operation, fault: Fault) -> str:
-        effects = Effects(str(self.store), fault)
+        # What is asked of a strike here a happening answers too.
+        effects = Effects(str(self.store), self._log(), cast(Strike, fault))
         wrong = carry_out(operation, self.store, self.stage.source)
         effects.close()
         if isinstance(fault, Happening):
             # The last moment of all: it has returned, and what it promised must hold.
             fault.happen()
         return wrong
+
+    def _log(self) -> EffectLog:
+        path = self.stage.folder / "effects"
+        path.unlink(missing_ok=True)
+        return EffectLog(str(path))
 
     def at_every_effect(
         self,
