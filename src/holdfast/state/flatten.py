@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from enum import Enum
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from holdfast.errors import HoldfastError, UnsupportedLeaf, UsageError
 from holdfast.format.tree import KeyKind, NodeKind, TreeColumns
 from holdfast.state import arrays, codecs, values
+from holdfast.state.dataclass_fields import more_than_fields
 from holdfast.state.paths import Patterns, join, selector
 from holdfast.state.stateful import accessors
 
@@ -291,7 +291,7 @@ def _named_tuple(walk: _Walk, value: Any, path: str) -> None:
 
 def _dataclass(walk: _Walk, value: Any, path: str) -> None:
     names = [f.name for f in dataclasses.fields(value)]
-    if problem := _not_plain(value, names):
+    if problem := more_than_fields(value, names):
         raise UnsupportedLeaf(
             f"{path!r} is a {type(value).__qualname__}, a dataclass that {problem}; nothing was "
             "saved. Make that a field of it, or give its class state_dict() and load_state_dict(). "
@@ -302,22 +302,6 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> None:
     walk.tree.type_name.append(values.type_name(type(value)))
     items = [(name, getattr(value, name)) for name in names]
     walk.keyed(NodeKind.DATACLASS, value, items, path)
-
-
-def _not_plain(value: Any, names: list[str]) -> str | None:
-    """Say why a dataclass would not come back as it was from its fields alone, or None."""
-    if unset := [name for name in names if not hasattr(value, name)]:
-        return f"has no value in its field {unset[0]!r}"
-    builtin = next((b for b in (dict, list, tuple, set, str) if isinstance(value, b)), None)
-    if builtin is not None:
-        return f"is a {builtin.__name__} besides"
-    others = [
-        name
-        for name in getattr(value, "__dict__", {})
-        # What is computed once and kept is computed anew.
-        if name not in names and not isinstance(getattr(type(value), name, None), cached_property)
-    ]
-    return f"has {others[0]!r} besides its fields" if others else None
 
 
 def _stateful(walk: _Walk, value: Any, path: str) -> None:
