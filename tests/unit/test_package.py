@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError, Mismatch
 
 NAMES = {
     *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
-    *("__version__", "data", "errors", "every", "foreign", "keep", "load", "on"),
+    *("__version__", "adaptive", "data", "errors", "every", "foreign", "keep", "load", "on"),
     *("register_codec", "save", "testing", "watch"),
 }
 

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from holdfast.cli import (
+    advise,
     bench,
     bisect,
     demo,
@@ -20,10 +21,12 @@ from holdfast.cli import (
     plot,
     prune,
     repair,
+    report,
     rm,
     rollback,
     scan,
     show,
+    simulate,
     tag,
     verify,
 )
@@ -115,6 +118,9 @@ for _module, _command in (
     (export, export.export),
     (import_, import_.import_),
     (scan, scan.scan),
+    (report, report.report),
+    (advise, advise.advise),
+    (simulate, simulate.simulate),
     (bench, bench.bench),
     (doctor, doctor.doctor),
 ):
