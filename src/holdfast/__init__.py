@@ -15,6 +15,7 @@ from holdfast.version import __version__
 if TYPE_CHECKING:
     from holdfast import data, errors, foreign, signing, testing, trust
     from holdfast.checkpointer import Checkpointer
+    from holdfast.effectiveness.adaptive import adaptive
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
     from holdfast.history.info import CheckpointInfo, LeafInfo
@@ -35,6 +36,7 @@ _HOMES = {
     "SaveHandle": "holdfast.engine.handle",
     "SaveTimes": "holdfast.engine.ledger",
     "Store": "holdfast.repository",
+    "adaptive": "holdfast.effectiveness.adaptive",
     "every": "holdfast.policy",
     "keep": "holdfast.policy",
     "load": "holdfast.oneshot",
@@ -62,6 +64,7 @@ __all__ = [
     "SaveTimes",
     "Store",
     "__version__",
+    "adaptive",
     "data",
     "errors",
     "every",

@@ -11,15 +11,19 @@ from types import TracebackType
 from typing import Any, Literal
 
 from holdfast import frameworks
+from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine import journal
 from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.boundary import Boundary
 from holdfast.engine.choices import check_choices
+from holdfast.engine.chronicle import progress
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
+from holdfast.engine.measuring import Measuring
+from holdfast.engine.pace import Pace
 from holdfast.engine.restore import Wanted, restore_named
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
@@ -110,6 +114,8 @@ class Checkpointer:
         self._store = open_for_writing(at, run)
         self._schedule = Schedule(save, self._store, run)
         self._watcher = Watcher(watch, self._store, run)
+        if self._schedule.is_adaptive:
+            self._schedule.failures = failures_of(self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._lifetime = Lifetime()
         self._beginning = Beginning(self._store, run)
@@ -128,8 +134,12 @@ class Checkpointer:
                     zero_stall=zero_stall,
                     authenticity=at.authenticity,
                 )
+                heartbeat = self._saver.client.heartbeat
+                self._pace = Pace(heartbeat, lambda: self._saver.is_busy)
                 self._close_at_exit = close_at_exit(self)
+            self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
             self._prepare(_START_PATIENCE_S)
+            self._pace.begin()
         except BaseException:
             self._give_back()
             raise
@@ -194,6 +204,7 @@ class Checkpointer:
         self, event: str, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
     ) -> Restored | None:
         self._lifetime.require_open()
+        before, began_s = progress(self._saver.client.heartbeat), time.monotonic()
         self._saver.client.wait_ready()
         self._saver.wait()
         came_from = self._ledger.newest()
@@ -214,6 +225,7 @@ class Checkpointer:
             self._lifetime.half_restored = error
             raise
         self._beginning.look()
+        self._pace.begin()
         if outcome is None:
             return None
         self._lifetime.half_restored = None
@@ -223,8 +235,17 @@ class Checkpointer:
         self._last_step.forget()
         self._watcher.restart()
         restored = restored_of(outcome, self._trust)
-        facts = {"ref": restored.ref, "stepped_over": restored.stepped_over, "from_id": came_from}
-        journal.record(self._store, self.run, event, step=restored.step, **facts)
+        facts: dict[str, object] = {
+            "step": restored.step,
+            "ref": restored.ref,
+            "stepped_over": restored.stepped_over,
+            "from_id": came_from,
+            "took_s": time.monotonic() - began_s,
+            "state_bytes": restored.info.state_bytes,
+            "before": before,
+            "incarnation": self._saver.incarnation,
+        }
+        journal.record(self._store, self.run, event, **facts)
         return restored
 
     # --- saving ---
@@ -255,8 +276,12 @@ class Checkpointer:
         self._lifetime.require_whole()
         step = check_step(step)
         self._ledger.tell_errors()
-        self._saver.client.heartbeat.beat(step)
-        now_s = time.monotonic()
+        with self._pace.step_ended(step) as now_s:
+            return self._after_step(step, metrics, epoch, now_s)
+
+    def _after_step(
+        self, step: int, metrics: Mapping[str, Any] | None, epoch: float | None, now_s: float
+    ) -> SaveHandle | None:
         came = self._signals.take()
         reasons = self._schedule.due(step, metrics, epoch, now_s, came)
         frameworks.activate()
@@ -301,13 +326,15 @@ class Checkpointer:
         if tag is not None:
             check_tag(tag)
         self._ledger.tell_errors()
-        handle = self._save(step, metrics, "save()", tag=tag)
+        with self._pace.held():
+            handle = self._save(step, metrics, "save()", tag=tag)
         assert handle is not None
         return handle
 
     def wait(self) -> None:
         """Wait until no save is under way; raises what went wrong, as ``step`` would."""
-        self._saver.wait()
+        with self._pace.held():
+            self._saver.wait()
         self._ledger.tell_errors()
 
     def close(self) -> None:
@@ -335,7 +362,8 @@ class Checkpointer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        came = self._signals.answered + self._signals.came
+        self._lifetime.left_by = error
+        came = self._signals.all_that_came
         if self._lifetime.is_open and isinstance(error, Exception | KeyboardInterrupt):
             self._save_interrupted(error, came)
         elif self._lifetime.is_open and error is None and came:
@@ -358,7 +386,7 @@ class Checkpointer:
         """End the persister and the watching of signals, so far as they have begun."""
         try:
             if hasattr(self, "_saver"):
-                self._saver.close()
+                self._saver.close(self._lifetime.how_it_ended(self._signals.all_that_came))
         finally:
             if hasattr(self, "_signals"):
                 self._signals.close()
@@ -382,6 +410,7 @@ class Checkpointer:
             slot = self._saver.free_slot()
             if slot is None and self._backpressure == "skip" and not must:
                 _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
+                self._saver.client.note("save-skipped", step=step, reason=reason)
                 return None
             slot = slot or self._saver.wait_for_slot()
             frameworks.activate()

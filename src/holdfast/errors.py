@@ -92,6 +92,12 @@ class RestoreIncomplete(DataError):
     kind = "restore-incomplete"
 
 
+class JournalMixed(DataError):
+    """The journal of a run has events of another run; no numbers can be made from it."""
+
+    kind = "journal-mixed"
+
+
 class PickleMalformed(DataError):
     """A pickle that ends too soon, or makes no sense; ``program`` is what it does until there."""
 
@@ -136,6 +142,12 @@ class NotFound(UsageError):
     """A store, run, checkpoint or tag of that name does not exist."""
 
     kind = "not-found"
+
+
+class NoHistory(NotFound):
+    """A run has no recorded history to measure."""
+
+    kind = "no-history"
 
 
 class InvalidName(UsageError):

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.effectiveness.advise import Advice, read_advice
+from holdfast.effectiveness.report import Report, read_report
 from holdfast.engine.repair import RepairReport, repair
 from holdfast.engine.resign import sign_checkpoint
 from holdfast.engine.transfer import copy_checkpoint
@@ -366,6 +368,48 @@ class Store:
         store = self._open()
         others = [Store(source).open(create=False) for source in sources]
         return repair(store, others, dry_run=dry_run, progress=progress)
+
+    def report(self, run: str) -> Report:
+        """Return what checkpointing has cost a run and saved it, from its recorded history.
+
+        Raises:
+            NotFound: There is no such run.
+            NoHistory: Nothing was recorded of it.
+            JournalMixed: Its journal has events of another run.
+        """
+        store = self._open()
+        require_run(store, run)
+        return read_report(store, run)
+
+    def advise(
+        self,
+        run: str,
+        *,
+        mtbf_hours: float | None = None,
+        max_overhead: float | None = None,
+        budget_bytes: int | None = None,
+    ) -> Advice:
+        """Return how often a run should save, by its own costs and failures.
+
+        Args:
+            run: Its name.
+            mtbf_hours: Hours between failures that are expected; weighs as much as one failure.
+            max_overhead: The share of the time that saves may cost.
+            budget_bytes: What checkpoints may take.
+
+        Raises:
+            NotFound: There is no such run.
+            NoHistory: None of its saves was recorded.
+        """
+        store = self._open()
+        require_run(store, run)
+        return read_advice(
+            store,
+            run,
+            mtbf_hours=mtbf_hours,
+            max_overhead=max_overhead,
+            budget_bytes=budget_bytes,
+        )
 
     def doctor(self) -> DoctorReport:
         """Return facts about the store's health, and what is wrong with it."""

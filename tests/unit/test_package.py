@@ -13,7 +13,18 @@ from holdfast.errors import HoldfastError, Mismatch
 
 NAMES = {
     *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
-    *("__version__", "data", "errors", "every", "foreign", "keep", "keys", "load", "on"),
+    *(
+        "__version__",
+        "adaptive",
+        "data",
+        "errors",
+        "every",
+        "foreign",
+        "keep",
+        "keys",
+        "load",
+        "on",
+    ),
     *("register_codec", "save", "signing", "testing", "trust", "watch"),
 }
 

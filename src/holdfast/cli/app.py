@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from holdfast.cli import (
+    advise,
     bench,
     bisect,
     demo,
@@ -21,12 +22,14 @@ from holdfast.cli import (
     plot,
     prune,
     repair,
+    report,
     rm,
     rollback,
     scan,
     secrets,
     show,
     sign,
+    simulate,
     tag,
     trust,
     verify,
@@ -152,6 +155,9 @@ for _module, _command in (
     (export, export.export),
     (import_, import_.import_),
     (scan, scan.scan),
+    (report, report.report),
+    (advise, advise.advise),
+    (simulate, simulate.simulate),
     (bench, bench.bench),
     (doctor, doctor.doctor),
 ):

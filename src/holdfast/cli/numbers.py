@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
 
 _BYTE_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _DATE_AFTER_DAYS = 60
+_LONG_UNITS = (
+    ("d", _DAY_S, "h", _HOUR_S),
+    ("h", _HOUR_S, "min", _MINUTE_S),
+    ("min", _MINUTE_S, "s", 1),
+)
 _HIGHER_IS_BETTER = re.compile(
     r"(^|[^a-z0-9])(acc|accuracy|f1|auc|auroc|ap|map|precision|recall|score|reward|return|bleu"
     r"|rouge|iou|dice|psnr|ssim|r2|top1|top5|mfu|throughput)($|[^a-z0-9])"
@@ -51,6 +57,37 @@ def age_text(then: datetime, now: datetime) -> str:
     return f"{_one_unit(seconds)} ago"
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration with about three significant digits.
+
+    >>> duration_text(0.0123), duration_text(75.0), duration_text(90_000.0), duration_text(0.0)
+    ('12.3 ms', '75.0 s', '1 d 1 h', '0 s')
+    """
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 1e-6:
+        return "0 s"
+    for unit, size_s in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        if seconds < (120.0 if unit == "s" else 1000.0 * size_s):
+            return f"{_three_digits(seconds / size_s)} {unit}"
+    for unit, size_s, smaller, small_s in _LONG_UNITS:
+        if seconds >= size_s:
+            large, small = divmod(round(seconds / small_s), round(size_s / small_s))
+            return f"{large:,} {unit} {small} {smaller}" if small else f"{large:,} {unit}"
+    raise AssertionError(seconds)
+
+
+def share_text(share: float) -> str:
+    """Return a share in per cent.
+
+    >>> share_text(0.5), share_text(0.00012), share_text(0.0)
+    ('50.0 %', '0.012 %', '0 %')
+    """
+    if share and share < 0.001:
+        return f"{share * 100:.2g} %"
+    return f"{share * 100:.1f} %" if share else "0 %"
+
+
 def metric_text(value: float) -> str:
     """Return a metric with four significant digits.
 
@@ -66,7 +103,7 @@ def plural(count: int, noun: str) -> str:
     >>> plural(1, "leaf"), plural(1200, "checkpoint")
     ('1 leaf', '1,200 checkpoints')
     """
-    plurals = {"leaf": "leaves"}
+    plurals = {"leaf": "leaves", "process": "processes"}
     return f"{count:,} {noun if count == 1 else plurals.get(noun, noun + 's')}"
 
 

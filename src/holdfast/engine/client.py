@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.channel import Channel, Closed
+from holdfast.engine.chronicle import boot_id
 from holdfast.engine.handle import SaveHandle, error_of_kind
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.errors import HoldfastError, PersisterDied
@@ -56,9 +58,19 @@ class PersisterClient:
         run: str,
         keep: Sequence[str],
         nice: int,
+        incarnation: str,
         authenticity: Authenticity = NOBODY,
     ) -> None:
         self.heartbeat = Heartbeat.create()
+        self._started = {
+            "incarnation": incarnation,
+            "run": run,
+            "time_ns": time.time_ns(),
+            "mono_s": time.monotonic(),
+            "boot": boot_id(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
         self._store = store
         self._run = run
         self._keep = list(keep)
@@ -132,12 +144,22 @@ class PersisterClient:
                 with contextlib.suppress(Closed):
                     self._channel.send({"do": "drop-arena", "name": name})
 
-    def close(self) -> None:
-        """Say goodbye once nothing is pending, and wait for the persister to leave."""
+    def note(self, event: str, /, **facts: object) -> None:
+        """Have the persister write an event of this moment into the journal; never waits for it."""
+        now = {"time_ns": time.time_ns(), "mono_s": time.monotonic()}
+        with self._lock, contextlib.suppress(Closed):
+            self._channel.send({"do": "note", "event": event, "facts": {**now, **facts}})
+
+    def close(self, ended: str) -> None:
+        """Say goodbye once nothing is pending, and wait for the persister to leave.
+
+        Args:
+            ended: How training was left, for the journal.
+        """
         with self._lock:
             self._closing = True
             with contextlib.suppress(Closed):
-                self._channel.send({"do": "bye"})
+                self._channel.send({"do": "bye", "ended": ended})
         self._process.wait()
         self._channel.close()
         self._receiver.join()
@@ -181,6 +203,8 @@ class PersisterClient:
             "keep": self._keep,
             "trainer_pid": os.getpid(),
             "authenticity": remote_signing.to_message(self._authenticity),
+            "started": self._started,
+            "is_first": not self._ready.is_set(),
         }
         self._channel.send(opening)
         self._is_down = False

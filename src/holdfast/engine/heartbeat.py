@@ -1,4 +1,4 @@
-"""A word of shared memory in which the trainer notes its step: one store per step, no call."""
+"""Shared memory in which the trainer notes its step and counts what steps take, without a call."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import mmap
 import os
 
 from holdfast.engine.arena import anonymous_file
+from holdfast.engine.tally import TALLY_BYTES, Tally
 
 _SIZE = mmap.PAGESIZE
+_TALLY_AT = 64
 
 
 class Heartbeat:
-    """The step that the trainer has reached, readable after its death. -1 before the first."""
+    """The step that the trainer has reached, readable after its death. -1 before the first.
+
+    Attributes:
+        tally: What its steps took.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map = mmap.mmap(fd, _SIZE)
         self._words = memoryview(self._map).cast("q")
+        self._tally_memory = memoryview(self._map)[_TALLY_AT : _TALLY_AT + TALLY_BYTES]
+        self.tally = Tally(self._tally_memory)
 
     @classmethod
     def create(cls) -> Heartbeat:
@@ -45,6 +53,8 @@ class Heartbeat:
         """Unmap and close."""
         if self.fd < 0:
             return
+        self.tally.close()
+        self._tally_memory.release()
         self._words.release()
         self._map.close()
         os.close(self.fd)

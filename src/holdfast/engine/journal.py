@@ -17,9 +17,14 @@ from holdfast.store.contract import ObjectStore
 _log = logging.getLogger("holdfast")
 
 
-def record(store: ObjectStore, run: str, event: str, **facts: object) -> None:
-    """Append an event; trouble with it is logged, never raised."""
-    line = json.dumps({"event": event, "time_ns": time.time_ns(), **facts}, separators=(",", ":"))
+def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None:
+    """Append an event; trouble with it is logged, never raised.
+
+    It is of this moment, by the wall clock (``time_ns``) and by the one that cannot be set
+    (``mono_s``), unless the facts say of which.
+    """
+    now = {"event": event, "time_ns": time.time_ns(), "mono_s": time.monotonic()}
+    line = json.dumps({**now, **facts}, separators=(",", ":"))
     try:
         # The newline first ends a line that a crash has torn.
         store.append(RunKeys(run).events, b"\n" + line.encode() + b"\n")

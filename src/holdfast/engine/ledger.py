@@ -50,6 +50,12 @@ class Ledger:
         self._settle()
         self._newest = checkpoint_id
 
+    @property
+    def n_durable(self) -> int:
+        """How many saves have become durable so far."""
+        self._settle()
+        return len(self._times)
+
     def times(self) -> list[SaveTimes]:
         """Return what each save that has become durable cost, oldest first."""
         self._settle()

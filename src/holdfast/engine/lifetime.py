@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from holdfast.errors import RestoreIncomplete, UsageError
 
@@ -19,6 +20,8 @@ class Lifetime:
         self.is_over = False
         # Why the state has a checkpoint's values in some places only, or None.
         self.half_restored: RestoreIncomplete | None = None
+        # What has left the ``with`` block, or None.
+        self.left_by: BaseException | None = None
 
     def end(self) -> bool:
         """Close it; say whether that is this caller's to do."""
@@ -27,6 +30,18 @@ class Lifetime:
             return False
         self.is_open = False
         return True
+
+    def how_it_ended(self, came: tuple[int, ...]) -> str:
+        """Return how training was left, in words for the journal.
+
+        Args:
+            came: Signals that have asked for it.
+        """
+        if came:
+            return f"signal {signal.Signals(came[0]).name}"
+        if isinstance(self.left_by, Exception | KeyboardInterrupt):
+            return f"exception {type(self.left_by).__name__}"
+        return "done"
 
     def require_open(self) -> None:
         """Refuse what needs it to be open.

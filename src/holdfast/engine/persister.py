@@ -4,9 +4,9 @@ It imports no framework, is started by ``spawn`` (never ``fork``), and holds the
 trainer dies, however it dies, the persister finishes the saves in its hands, notes the step at
 which the trainer was, and leaves.
 
-Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``signature``, ``bye``. Messages out:
-``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the descriptors of
-both.
+Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``note``, ``signature``, ``bye``.
+Messages out: ``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the
+descriptors of both.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from typing import Any
 
 from holdfast.chunks.write import Stored
 from holdfast.engine import job as jobs
-from holdfast.engine import journal, remote_signing
+from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
 from holdfast.engine.channel import Channel, Closed
+from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
@@ -56,6 +57,7 @@ class Persister:
         self._arenas: dict[str, Arena] = {}
         self._places: dict[str, dict[int, Stored]] = {}
         self._writer: RunWriter | None = None
+        self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
         self._keep: list[str] = []
         self._last_step: int | None = None
@@ -67,22 +69,18 @@ class Persister:
         """Work until the trainer says goodbye or is gone, and nothing is left to do."""
         inbox: Inbox = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
-        said_goodbye = False
+        ended: str | None = None
         while (item := self._next(inbox)) is not None:
             message, payload, fd = item
             if message["do"] == "bye":
-                said_goodbye = True
+                ended = message["ended"]
                 break
             self._handle(message, payload, fd)
-        if self._writer is not None:
-            if not said_goodbye and (self._is_orphaned() or not self._has_hung_up):
-                journal.record(
-                    self._writer.store,
-                    self._writer.run,
-                    "trainer-died",
-                    step=self._heartbeat.step,
-                    saved_step=self._last_step,
-                )
+        if self._writer is not None and self._chronicle is not None:
+            if ended is not None:
+                self._chronicle.record_last("ended", how=ended)
+            elif self._is_orphaned() or not self._has_hung_up:
+                self._chronicle.record_last("trainer-died", saved_step=self._last_step)
             self._writer.close()
 
     def _next(self, inbox: Inbox) -> Item | None:
@@ -94,6 +92,8 @@ class Persister:
             except queue.Empty:
                 if self._is_orphaned():
                     break
+                if self._chronicle is not None:
+                    self._chronicle.note_steps()
         # What it sent just before may still be on its way through the listening thread.
         try:
             return inbox.get(timeout=_LAST_POLL_S)
@@ -128,6 +128,8 @@ class Persister:
                 self._places.pop(message["name"], None)
             elif what == "save":
                 self._save(jobs.from_message(message["job"], payload))
+            elif what == "note" and self._chronicle is not None:
+                self._chronicle.record(message["event"], **message["facts"])
         except HoldfastError as error:
             if what == "open":
                 self._refusal = error
@@ -145,12 +147,22 @@ class Persister:
         writer = RunWriter(store, message["run"], authenticity=authenticity)
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
+        started = dict(message["started"])
+        self._chronicle = Chronicle(
+            writer.store, writer.run, started.pop("incarnation"), self._heartbeat
+        )
+        # The process that trains began once, whatever became of persisters before this one.
+        if message["is_first"]:
+            self._chronicle.record("started", **started)
+        else:
+            self._chronicle.record("persister-restarted")
         self._tell({"say": "ready"})
 
     def _save(self, job: jobs.SaveJob) -> None:
-        if self._writer is None:
+        if self._writer is None or self._chronicle is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
+        began_s = time.monotonic()
         arena = self._arenas[job.arena]
         previous = self._places.pop(job.arena, {})
         source = ArenaSource(arena, job.layout, previous, self._is_orphaned)
@@ -158,8 +170,9 @@ class Persister:
         self._places[job.arena] = dict(enumerate(saved.places))
         self._last_step = job.step
         # Read now: once the trainer has the answer, the next snapshot may begin.
-        held_s = arena.filling.held_s
-        durable_s = time.monotonic() - arena.filling.completed_s
+        held_s, snapshot_s = arena.filling.held_s, arena.filling.completed_s
+        now_s = time.monotonic()
+        durable_s = now_s - snapshot_s
         record = saved.record
         self._tell(
             {
@@ -170,13 +183,13 @@ class Persister:
                 "tag_error": str(saved.tag_error) if saved.tag_error else None,
             }
         )
-        journal.record(
-            self._writer.store,
-            self._writer.run,
+        self._chronicle.record(
             "saved",
             step=job.step,
             id=job.id,
             held_s=held_s,
+            queued_s=max(began_s - snapshot_s, 0.0),
+            persist_s=now_s - began_s,
             durable_s=durable_s,
             state_bytes=job.state_bytes,
             stored_bytes=record.stored_bytes,
@@ -186,7 +199,7 @@ class Persister:
         self._retain(job)
 
     def _retain(self, job: jobs.SaveJob) -> None:
-        if not self._keep or self._writer is None:
+        if not self._keep or self._writer is None or self._chronicle is None:
             return
         policy, store, run = united(self._keep), self._writer.store, self._writer.run
         try:
@@ -204,9 +217,9 @@ class Persister:
             _log.warning("Old checkpoints of %r were not removed: %s", self._writer.run, error)
             return
         for removed, reason in report.removed:
-            journal.record(
-                self._writer.store, self._writer.run, "pruned", step=removed.step, reason=reason
-            )
+            self._chronicle.record("pruned", step=removed.step, id=removed.id, reason=reason)
+        if report.freed_bytes:
+            self._chronicle.record("freed", bytes=report.freed_bytes)
 
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]
@@ -216,9 +229,8 @@ class Persister:
         told = {n: v for n, v in known.items() if v is None or isinstance(v, str | int | float)}
         failed = {"say": "failed", "id": job.get("id"), "kind": kind, "message": text}
         self._tell({**failed, "facts": told})
-        if job and self._writer is not None:
-            facts = {"step": job["step"], "kind": kind, "message": text}
-            journal.record(self._writer.store, self._writer.run, "save-failed", **facts)
+        if job and self._chronicle is not None:
+            self._chronicle.record("save-failed", step=job["step"], kind=kind, message=text)
 
     def _tell(self, message: dict[str, Any]) -> None:
         try:

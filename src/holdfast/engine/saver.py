@@ -53,16 +53,21 @@ class Saver:
         authenticity: Authenticity = NOBODY,
     ) -> None:
         self._run = run
-        self.client = PersisterClient(store, run, keep, nice, authenticity)
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
-        self._incarnation = jobs.new_id()
+        self.incarnation = jobs.new_id()
+        self.client = PersisterClient(store, run, keep, nice, self.incarnation, authenticity)
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
 
     def free_slot(self) -> Slot | None:
         """Return a slot that is free now, or None."""
         return next((slot for slot in self._slots if slot.is_free), None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a save is under way."""
+        return not all(slot.is_free for slot in self._slots)
 
     def wait_for_slot(self) -> Slot:
         """Return a free slot, waiting for the oldest save if need be."""
@@ -120,7 +125,7 @@ class Saver:
                 tag=tag,
                 parent=parent,
                 environment=environment,
-                incarnation=self._incarnation,
+                incarnation=self.incarnation,
                 spares_others=spares_others,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
@@ -204,12 +209,16 @@ class Saver:
         for slot in self._slots:
             slot.wait()
 
-    def close(self) -> None:
-        """Wait for the saves under way, end the persister, free the arenas."""
+    def close(self, ended: str) -> None:
+        """Wait for the saves under way, end the persister, free the arenas.
+
+        Args:
+            ended: How training was left, for the journal.
+        """
         self.wait()
         if self._gate is not None:
             self._gate.open()
-        self.client.close()
+        self.client.close(ended)
         self._copier.close()
         for slot in self._slots:
             if slot.arena is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.errors import UsageError
-from holdfast.policy import Moment, Past, SavePolicy, updated_best
+from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore
 
 
 class Schedule:
-    """Asks a policy at every step, and remembers what the policy wants to know of the past."""
+    """Asks a policy at every step, and remembers what the policy wants to know of the past.
+
+    Attributes:
+        measure: Tells what a save costs; asked only for policies that adapt.
+        failures: Those of processes before this one.
+    """
 
     def __init__(self, policy: SavePolicy | None, store: ObjectStore, run: str) -> None:
         self.policy = policy
@@ -24,6 +29,14 @@ class Schedule:
         self._start_step = -1
         self.saved_step: int | None = None
         self._saved_s: float | None = None
+        self.measure: Callable[[], Costs | None] = lambda: None
+        self.failures = Failures()
+        self._interval_s: float | None = None
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the policy wants to know costs and failures."""
+        return self.policy is not None and self.policy.is_adaptive
 
     @property
     def signals(self) -> Mapping[int, str]:
@@ -63,7 +76,10 @@ class Schedule:
         # Only what the policy looks at: reading a metric may mean waiting for a device.
         numbers = clean_metrics({k: v for k, v in (metrics or {}).items() if k in watched})
         past = self._past_before(now_s)
-        reasons = self.policy.due(Moment(step, epoch, numbers, now_s, signals), past)
+        now = Moment(step, epoch, numbers, now_s, signals)
+        reasons = self.policy.due(now, past)
+        if self.is_adaptive:
+            self._interval_s = self.policy.interval_s(now, past)
         self._best = updated_best(self._best, numbers, self.policy.best_metrics)
         seen_epoch = epoch if epoch is not None else past.seen_epoch
         self._past = self._remember(past, seen_step=step, seen_epoch=seen_epoch)
@@ -74,7 +90,8 @@ class Schedule:
             return self._remember(self._past, self._past.seen_step, self._past.seen_epoch)
         self._best = self._best_so_far()
         start = self._start_step
-        return Past(start, None, now_s, start, None, self.saved_step, self._saved_s, self._best)
+        first = Past(start, None, now_s, start, None, self.saved_step, self._saved_s, self._best)
+        return self._remember(first, start, None)
 
     def _remember(self, past: Past, seen_step: int, seen_epoch: float | None) -> Past:
         return Past(
@@ -86,6 +103,9 @@ class Schedule:
             saved_step=self.saved_step,
             saved_time_s=self._saved_s,
             best=self._best,
+            costs=self.measure() if self.is_adaptive else None,
+            failures=self.failures,
+            interval_s=self._interval_s,
         )
 
     def _best_so_far(self) -> Mapping[str, float]:

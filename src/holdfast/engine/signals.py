@@ -39,6 +39,11 @@ class SignalWatch:
         """The signals that have come and were not taken yet."""
         return tuple(self._came)
 
+    @property
+    def all_that_came(self) -> tuple[int, ...]:
+        """The signals for which the process is to leave, and those that nobody has taken yet."""
+        return self.answered + self.came
+
     def take(self) -> tuple[int, ...]:
         """Return the signals that have come, and forget them."""
         came, self._came = tuple(self._came), []

@@ -14,12 +14,14 @@ from holdfast.policy.keep import (
     members,
     plan_retention,
 )
-from holdfast.policy.moment import Moment, Past
+from holdfast.policy.moment import Costs, Failures, Moment, Past
 from holdfast.policy.text import format_keep, parse_keep
 from holdfast.policy.when import SavePolicy, every, on, updated_best
 
 __all__ = [
     "Candidate",
+    "Costs",
+    "Failures",
     "KeepBest",
     "KeepPolicy",
     "Moment",

@@ -28,6 +28,34 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """What a save costs, as measured on the last ones of this process.
+
+    Attributes:
+        held_s: For how long the loop is held.
+        slowed_s: By how much the steps are slowed in all while it is written.
+        durable_s: From the end of the snapshot until it is durable.
+    """
+
+    held_s: float
+    slowed_s: float = 0.0
+    durable_s: float = 0.0
+
+    @property
+    def paid_s(self) -> float:
+        """What training pays for one."""
+        return self.held_s + self.slowed_s
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often a run has failed so far, and how long it was watched, in seconds."""
+
+    count: int = 0
+    watched_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What happened before a moment.
 
@@ -40,6 +68,9 @@ class Past:
         saved_step: The step saved last, None where none was.
         saved_time_s: When this process saved last, None where it has not.
         best: The best values so far, keyed by metric and mode: ``"val_loss:min"``.
+        costs: What a save costs, once one has been measured; told to policies that adapt.
+        failures: The failures of processes before this one; likewise.
+        interval_s: The interval that a policy that adapts has come to; None before the first.
     """
 
     start_step: int
@@ -50,3 +81,6 @@ class Past:
     saved_step: int | None
     saved_time_s: float | None
     best: Mapping[str, float]
+    costs: Costs | None = None
+    failures: Failures = Failures()
+    interval_s: float | None = None

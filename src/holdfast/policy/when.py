@@ -60,6 +60,15 @@ class SavePolicy(ABC):
         """The metrics whose best value so far must be kept, each with its mode."""
         return ()
 
+    def interval_s(self, now: Moment, past: Past) -> float | None:
+        """Return the interval that it has come to if it adapts, else None."""
+        return None
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether it wants to know what saves cost and how often the run has failed."""
+        return False
+
     @final
     def __or__(self, other: SavePolicy) -> SavePolicy:
         if not isinstance(other, SavePolicy):
@@ -81,6 +90,16 @@ class AnyOf(SavePolicy):
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reasons of all members, each once."""
         return tuple(dict.fromkeys(r for p in self.policies for r in p.due(now, past)))
+
+    def interval_s(self, now: Moment, past: Past) -> float | None:
+        """Return that of the first member that adapts."""
+        found = (policy.interval_s(now, past) for policy in self.policies)
+        return next((interval_s for interval_s in found if interval_s is not None), None)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether a member is."""
+        return any(policy.is_adaptive for policy in self.policies)
 
     @property
     def signals(self) -> Mapping[int, Then]:

@@ -1,0 +1,148 @@
+"""A report as one page of HTML with plots."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from holdfast.cli.numbers import bytes_text, duration_text, plural, share_text
+from holdfast.cli.page import figures, note, page, section, table
+from holdfast.effectiveness import charts
+
+if TYPE_CHECKING:
+    from holdfast.effectiveness.report import Report
+
+
+def report_page(report: Report) -> str:
+    """Return the page of a report."""
+    made = [
+        figures(_figures(report)),
+        *(note(doubt, doubt=True) for doubt in report.doubts),
+        _time(report),
+        _interruptions(report),
+        _alternatives(report),
+        _saves(report),
+        _steps(report),
+        _storage(report),
+        note(
+            "ETTR is the time of steps that still count, at the pace of undisturbed ones, divided "
+            "by the wall-clock from the first process to the last sign of life of the newest. "
+            "Goodput is steps that count for each hour of it."
+        ),
+    ]
+    lead = f"{plural(report.n_processes, 'process')}, {duration_text(report.wall_clock.total_s)}"
+    return page(f"Effectiveness of {report.run}", lead, made)
+
+
+def _figures(report: Report) -> list[tuple[str, str]]:
+    return [
+        ("ETTR", share_text(report.ettr)),
+        ("steps that count", f"{report.steps:,}"),
+        ("steps done twice", f"{report.steps_twice:,}"),
+        ("steps an hour", f"{report.steps_per_hour:,.0f}"),
+        ("of training goes into saves", share_text(report.overhead)),
+    ]
+
+
+def _time(report: Report) -> str:
+    clock = report.wall_clock
+    shares = list(clock.shares_s.items())
+    whole = clock.total_s or 1.0
+    rows = [[name, duration_text(s), share_text(s / whole)] for name, s in shares]
+    return section(
+        "Where the wall-clock went",
+        charts.stacked(shares, title="Shares of the wall-clock"),
+        charts.legend([name for name, _ in shares]),
+        table(["", "time", "share"], rows),
+    )
+
+
+def _interruptions(report: Report) -> str:
+    if not report.interruptions:
+        return section("Interruptions", note("None."))
+    rows = [
+        [
+            _time_text(item.at_ns),
+            item.how,
+            f"{item.reached:,}",
+            "" if item.back_to is None else f"{item.back_to:,}",
+            f"{item.lost_steps:,}",
+            duration_text(item.lost_s),
+            duration_text(item.down_s),
+            duration_text(item.restored_s),
+        ]
+        for item in report.interruptions
+    ]
+    titles = ["when (UTC)", "how", "at step", "went on from", "steps lost", "", "down", "restore"]
+    return section("Interruptions", table(titles, rows, text_columns=2))
+
+
+def _alternatives(report: Report) -> str:
+    if not report.alternatives:
+        return ""
+    rows = [
+        charts.Bar(item.name, (item.paid_s, item.lost_s), duration_text(item.cost_s))
+        for item in report.alternatives
+    ]
+    return section(
+        "What other strategies would have cost in the same history",
+        charts.bars(rows, title="Cost of strategies"),
+        charts.legend(["saves", "work lost"]),
+    )
+
+
+def _saves(report: Report) -> str:
+    named = (
+        ("loop held", report.held_s),
+        ("queued", report.queued_s),
+        ("persisted in", report.persist_s),
+        ("durable after", report.durable_s),
+        ("restored in", report.restore_s),
+    )
+    rows = [
+        [
+            name,
+            f"{times.n:,}",
+            *(
+                "" if value is None else duration_text(value)
+                for value in (times.mean, times.p50, times.p95, times.highest)
+            ),
+        ]
+        for name, times in named
+    ]
+    told = f"{report.n_saves:,} became durable, {report.n_failed:,} failed, "
+    told += f"{report.n_skipped:,} were skipped."
+    return section(
+        "Saves and restores",
+        note(told),
+        table(["", "how many", "mean", "median", "95 %", "highest"], rows),
+    )
+
+
+def _steps(report: Report) -> str:
+    lengths = report.step_lengths
+    if not lengths:
+        return ""
+    heights = [float(length.count) for length in lengths]
+    labels = [duration_text(length.from_s) for length in lengths]
+    return section("How long steps took", charts.columns(heights, labels, title="Step lengths"))
+
+
+def _storage(report: Report) -> str:
+    if len(report.storage) < 2:
+        return ""
+    points = [(point.at_ns / 1e9, float(point.nbytes)) for point in report.storage]
+    return section(
+        "Storage",
+        charts.stairs(
+            points,
+            lowest="0",
+            highest=bytes_text(max(point.nbytes for point in report.storage)),
+            ends=(_time_text(report.storage[0].at_ns), _time_text(report.storage[-1].at_ns)),
+            title="Stored bytes over time",
+        ),
+    )
+
+
+def _time_text(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")

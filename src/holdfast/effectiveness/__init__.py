@@ -1,0 +1,1 @@
+"""Does it work? What checkpointing costs and saves: measured, advised, simulated."""

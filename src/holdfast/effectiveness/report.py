@@ -1,0 +1,270 @@
+"""What checkpointing has cost a run and saved it, from the run's own journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, quantiles
+
+from holdfast.effectiveness.alternatives import Alternative, alternatives
+from holdfast.effectiveness.lives import RUNNING, Life, read_lives
+from holdfast.effectiveness.pieces import Loss, settle
+from holdfast.effectiveness.wall_clock import WallClock, doubts, down_s, wall_clock
+from holdfast.engine.tally import class_bounds_s
+from holdfast.errors import NoHistory
+from holdfast.store.contract import ObjectStore
+
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Some values: how many, mean, median, 95th percentile, highest; None where there are none."""
+
+    n: int
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    highest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """An end of training after which another process went on, or the same from an earlier step.
+
+    Attributes:
+        how: ``died``, ``vanished``, ``exception NAME``, ``signal NAME``, ``done``, ``rolled back``.
+        at_ns: When, in nanoseconds since the epoch.
+        reached: The step that had been done.
+        back_to: The step that training went on from; None if it never went on.
+        lost_steps: Steps done after that one, which had to be done again.
+        lost_s: What they had taken.
+        down_s: For how long nobody trained.
+        restored_s: For how long the next process restored.
+    """
+
+    how: str
+    at_ns: int
+    reached: int
+    back_to: int | None
+    lost_steps: int
+    lost_s: float
+    down_s: float
+    restored_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepLength:
+    """How many steps took from some seconds up to others."""
+
+    from_s: float
+    to_s: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePoint:
+    """What the run had stored at a time: all that was written less what was given back."""
+
+    at_ns: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The effectiveness of checkpointing in a run.
+
+    Attributes:
+        run: Its name.
+        n_processes: How many processes have trained it.
+        is_open: Whether the end of the newest is not in the journal: it may be training still.
+        wall_clock: Where the time went.
+        ettr: Useful time ÷ wall-clock.
+        steps: Steps that still count.
+        steps_twice: Steps that were lost or given up.
+        steps_per_hour: Goodput: steps that count, for each hour of wall-clock.
+        possible_steps_per_hour: The same at the pace of undisturbed steps.
+        overhead: The share of training that saves have cost: held and slowed ÷ (that and useful).
+        n_saves: Saves that became durable.
+        n_failed: Saves that failed.
+        n_skipped: Saves that were skipped because another was under way.
+        n_pruned: Checkpoints that retention has removed.
+        held_s, queued_s, persist_s, durable_s, restore_s: Distributions.
+        state_bytes: Of the newest checkpoint.
+        stored_bytes: What was written in all.
+        step_lengths: The lengths of steps, in classes.
+        interruptions: In order.
+        storage: Over time.
+        alternatives: What other strategies would have cost in the same history.
+        doubts: What makes these numbers less sure than they look.
+    """
+
+    run: str
+    n_processes: int
+    is_open: bool
+    wall_clock: WallClock
+    ettr: float
+    steps: int
+    steps_twice: int
+    steps_per_hour: float
+    possible_steps_per_hour: float
+    overhead: float
+    n_saves: int
+    n_failed: int
+    n_skipped: int
+    n_pruned: int
+    held_s: Distribution
+    queued_s: Distribution
+    persist_s: Distribution
+    durable_s: Distribution
+    restore_s: Distribution
+    state_bytes: int
+    stored_bytes: int
+    step_lengths: tuple[StepLength, ...]
+    interruptions: tuple[Interruption, ...]
+    storage: tuple[StoragePoint, ...]
+    alternatives: tuple[Alternative, ...]
+    doubts: tuple[str, ...]
+
+
+def read_report(store: ObjectStore, run: str) -> Report:
+    """Return the report of a run.
+
+    Raises:
+        NoHistory: Its journal has no events that tell of training.
+        JournalMixed: Its journal has events of another run.
+    """
+    return report_of(run, read_lives(store, run))
+
+
+def report_of(run: str, lives: Sequence[Life]) -> Report:
+    """Return the report of some lives."""
+    if not lives:
+        raise NoHistory(
+            f"Run {run!r} has no recorded history. A Checkpointer records one while it trains; "
+            "single saves do not, and a copy of checkpoints does not bring it along.",
+            run=run,
+        )
+    standing, losses = settle(lives)
+    clock = wall_clock(lives, standing, losses)
+    saves = [save for life in lives for save in life.saves]
+    steps = sum(piece.n_steps for piece in standing)
+    paid_s = clock.held_s + clock.slowed_s
+    return Report(
+        run=run,
+        n_processes=len(lives),
+        is_open=lives[-1].how == RUNNING,
+        wall_clock=clock,
+        ettr=clock.ettr,
+        steps=steps,
+        steps_twice=sum(loss.n_steps for loss in losses),
+        steps_per_hour=_per_hour(steps, clock.total_s),
+        possible_steps_per_hour=_per_hour(steps, clock.useful_s),
+        overhead=paid_s / (paid_s + clock.useful_s) if clock.useful_s else 0.0,
+        n_saves=len(saves),
+        n_failed=sum(life.n_failed for life in lives),
+        n_skipped=sum(life.n_skipped for life in lives),
+        n_pruned=sum(life.n_pruned for life in lives),
+        held_s=distribution([save.held_s for save in saves]),
+        queued_s=distribution([save.queued_s for save in saves]),
+        persist_s=distribution([save.persist_s for save in saves]),
+        durable_s=distribution([save.durable_s for save in saves]),
+        restore_s=distribution([r.took_s for life in lives for r in life.restores]),
+        state_bytes=saves[-1].state_bytes if saves else 0,
+        stored_bytes=sum(save.stored_bytes for save in saves),
+        step_lengths=_step_lengths(lives),
+        interruptions=tuple(_interruptions(lives, losses)),
+        storage=_storage(lives),
+        alternatives=tuple(alternatives(lives)),
+        doubts=(*doubts(lives), *_more_doubts(saves_any=bool(saves), steps=steps)),
+    )
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """Return what there is to say about some values.
+
+    >>> distribution([1.0, 2.0, 3.0]).p50
+    2.0
+    """
+    if not values:
+        return Distribution(0)
+    if len(values) == 1:
+        return Distribution(1, values[0], values[0], values[0], values[0])
+    cuts = quantiles(values, n=20, method="inclusive")
+    return Distribution(len(values), fmean(values), cuts[9], cuts[18], max(values))
+
+
+def _per_hour(steps: int, seconds: float) -> float:
+    return steps / seconds * _HOUR_S if seconds else 0.0
+
+
+def _interruptions(lives: Sequence[Life], losses: Sequence[Loss]) -> list[Interruption]:
+    found = []
+    for number, (before, after) in enumerate(pairwise(lives), 1):
+        lost = [loss for loss in losses if loss.life == number and not loss.is_rollback]
+        back_to = after.restores[0].step if after.restores else None
+        found.append(_interruption(before, after, lost, lost[0].back_to if lost else back_to))
+        found += _rollbacks(number, after, losses)
+    return _rollbacks(0, lives[0], losses) + found
+
+
+def _interruption(
+    before: Life, after: Life, lost: Sequence[Loss], back_to: int | None
+) -> Interruption:
+    return Interruption(
+        before.how,
+        before.end_ns,
+        before.reached,
+        back_to,
+        sum(loss.n_steps for loss in lost),
+        sum(loss.took_s for loss in lost),
+        down_s(before, after),
+        after.restores[0].took_s if after.restores else 0.0,
+    )
+
+
+def _rollbacks(number: int, life: Life, losses: Sequence[Loss]) -> list[Interruption]:
+    own = [loss for loss in losses if loss.life == number and loss.is_rollback]
+    return [
+        Interruption(
+            "rolled back",
+            life.end_ns,
+            loss.back_to + loss.n_steps,
+            loss.back_to,
+            loss.n_steps,
+            loss.took_s,
+            0.0,
+            next((r.took_s for r in life.restores if r.step == loss.back_to), 0.0),
+        )
+        for loss in own
+    ]
+
+
+def _step_lengths(lives: Sequence[Life]) -> tuple[StepLength, ...]:
+    counts: dict[int, int] = {}
+    for life in lives:
+        for number, count in life.counted.lengths.items():
+            counts[number] = counts.get(number, 0) + count
+    return tuple(StepLength(*class_bounds_s(number), n) for number, n in sorted(counts.items()))
+
+
+def _storage(lives: Sequence[Life]) -> tuple[StoragePoint, ...]:
+    nbytes = 0
+    points = []
+    for life in lives:
+        changes = [(save.at_ns, save.stored_bytes) for save in life.saves]
+        changes += [(freed.at_ns, -freed.nbytes) for freed in life.freed]
+        for at_ns, change in sorted(changes):
+            nbytes = max(nbytes + change, 0)
+            points.append(StoragePoint(at_ns, nbytes))
+    return tuple(points)
+
+
+def _more_doubts(*, saves_any: bool, steps: int) -> list[str]:
+    found = []
+    if not saves_any:
+        found.append("No save has become durable: the next failure takes everything.")
+    if not steps:
+        found.append("No step was done: Checkpointer.step() was never called, or never returned.")
+    return found

@@ -1,0 +1,102 @@
+"""Failures from a trace in CSV, with the columns that public cluster traces have.
+
+A row is a failure, or a job with a state. Its time is a number of seconds (or milliseconds since
+1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``; where there is one of
+``STATE_COLUMNS``, only jobs that failed count.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from holdfast.effectiveness.failures import Replayed, replayed
+from holdfast.errors import UsageError
+
+TIME_COLUMNS = (
+    *("failure_time", "fail_time", "end_time", "end", "finish_time"),
+    *("time", "timestamp", "time_s", "datetime"),
+)
+BEGIN_COLUMNS = ("start_time", "submit_time", "start", "begin")
+STATE_COLUMNS = ("state", "status", "exit_state", "job_state")
+FAILED = {"failed", "fail", "failure", "node_fail", "node_failure", "error", "crashed"}
+# Seconds since 1970 have ten digits for some centuries, milliseconds thirteen.
+_MILLISECONDS_FROM = 1e11
+
+
+def parse_trace(text: str, *, what: str) -> Replayed:
+    """Return the failures of a trace; its time begins with its first row.
+
+    Args:
+        text: The CSV, with a header.
+        what: Its name, for errors.
+
+    Raises:
+        UsageError: There is no column of times, a time that cannot be read, or no failure.
+    """
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    columns = {name.strip().lower(): name for name in reader.fieldnames or () if name}
+    time_column = _column(columns, TIME_COLUMNS)
+    if time_column is None:
+        raise UsageError(
+            f"{what} has no column with the times of failures. Its columns: "
+            f"{', '.join(columns) or 'none'}. One of these is needed: {', '.join(TIME_COLUMNS)}.",
+            columns=tuple(columns),
+        )
+    state_column = _column(columns, STATE_COLUMNS)
+    begin_column = _column(columns, BEGIN_COLUMNS)
+    rows = list(reader)
+    ends = [_seconds(row, time_column, what, number) for number, row in enumerate(rows, 2)]
+    begins = list(ends)
+    if begin_column is not None:
+        begins = [_seconds(row, begin_column, what, n) for n, row in enumerate(rows, 2)]
+    failed = [
+        end
+        for row, end in zip(rows, ends, strict=True)
+        if state_column is None or str(row[state_column]).strip().lower() in FAILED
+    ]
+    if not failed:
+        raise UsageError(f"{what} has {len(rows)} rows, none of which is a failure.")
+    return _replayed(begins, ends, failed, is_of_jobs=begin_column is not None)
+
+
+def _replayed(
+    begins: Sequence[float], ends: Sequence[float], failed: Sequence[float], *, is_of_jobs: bool
+) -> Replayed:
+    first = min(begins)
+    at_s = [time - first for time in failed]
+    return replayed(at_s, max(ends) - first if is_of_jobs and max(ends) > first else None)
+
+
+def _column(columns: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    return next((columns[name] for name in wanted if name in columns), None)
+
+
+def _seconds(row: Mapping[str, str | None], column: str, what: str, line: int) -> float:
+    text = (row[column] or "").strip()
+    try:
+        number = float(text)
+    except ValueError:
+        number = _of_date(text, column, what, line)
+    if not math.isfinite(number):
+        raise _unreadable(text, column, what, line)
+    return number / 1000.0 if abs(number) >= _MILLISECONDS_FROM else number
+
+
+def _of_date(text: str, column: str, what: str, line: int) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise _unreadable(text, column, what, line) from None
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _unreadable(text: str, column: str, what: str, line: int) -> UsageError:
+    return UsageError(
+        f"Line {line} of {what}: {text!r} in the column {column!r} is no time. Times are seconds, "
+        "milliseconds since 1970, or ISO 8601.",
+        line=line,
+    )

@@ -1,0 +1,69 @@
+"""What the persister writes into the journal about the process that trains.
+
+One process that trains is an *incarnation* of the run; every event names its own. A power cut may
+take the end of it: what the steps took is written down now and then, not at every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from holdfast.engine import journal
+from holdfast.engine.heartbeat import Heartbeat
+from holdfast.store.contract import ObjectStore
+
+# A journal of two months then has some megabytes.
+STEPS_EVERY_S = 300.0
+
+
+class Chronicle:
+    """The events of one incarnation.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        incarnation: Id of the process that trains.
+        heartbeat: Of that process.
+    """
+
+    def __init__(self, store: ObjectStore, run: str, incarnation: str, heartbeat: Heartbeat):
+        self._store = store
+        self._run = run
+        self._incarnation = incarnation
+        self._heartbeat = heartbeat
+        self._steps_noted_s = time.monotonic()
+        self._step_noted = heartbeat.step
+
+    def record(self, event: str, /, **facts: object) -> None:
+        """Write down an event of this incarnation."""
+        journal.record(self._store, self._run, event, incarnation=self._incarnation, **facts)
+
+    def note_steps(self) -> None:
+        """Write down what the steps took so far, if that was last done long ago."""
+        if time.monotonic() - self._steps_noted_s < STEPS_EVERY_S:
+            return
+        self._steps_noted_s = time.monotonic()
+        if self._heartbeat.step != self._step_noted:
+            self._step_noted = self._heartbeat.step
+            self.record("steps", **progress(self._heartbeat))
+
+    def record_last(self, event: str, /, **facts: object) -> None:
+        """Write down that training is over, and what its steps took."""
+        self.record(event, **facts, **progress(self._heartbeat))
+
+
+def progress(heartbeat: Heartbeat) -> dict[str, Any]:
+    """Return the step that was reached, and what the steps took, for an event."""
+    counted = dataclasses.asdict(heartbeat.tally.read())
+    return {"step": heartbeat.step, "counted": counted}
+
+
+def boot_id() -> str | None:
+    """Return what names this boot of this machine: the monotonic clock counts from there."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None

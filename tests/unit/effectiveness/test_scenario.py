@@ -1,0 +1,134 @@
+"""Scenarios and traces: read as written, refused in words that name what is wrong."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from holdfast.effectiveness.failures import Exponential, FirstOf, Relapsing, Replayed, Weibull
+from holdfast.effectiveness.scenario import job_of, parse_scenario, strategy_of
+from holdfast.effectiveness.simulate import simulate
+from holdfast.effectiveness.traces import parse_trace
+from holdfast.errors import UsageError
+
+TOML = """
+[job]
+days = 10
+mtbf_hours = 3.1
+shape = 0.7
+relapse = 0.2
+preempt_every_hours = 24
+queue_minutes = 5
+
+[[strategy]]
+name = "two tiers"
+every_minutes = 10
+cost_seconds = 2
+durable_seconds = 60
+restart_seconds = 300
+stored_gb = 1.5
+replicas = 2
+loses_one = 0.1
+tier = { every = 6, survives = 0.9, restart_seconds = 60, lag_seconds = 1 }
+
+[[strategy]]
+formula = "young"
+state_gb = 1.5
+store_gbps = 0.5
+ratio = 1.5
+codec_gbps = 0.7
+blocking = true
+keep = 5
+"""
+
+
+def no_file(name: str) -> str:
+    raise AssertionError(name)
+
+
+def test_a_file_says_job_and_strategies() -> None:
+    found = parse_scenario(TOML, no_file, what="s.toml")
+    [tiers, young] = found.strategies
+    assert (tiers.name, tiers.interval_s, tiers.lag_s) == ("two tiers", 600.0, 60.0)
+    assert tiers.tier is not None and tiers.tier.survives == pytest.approx(0.99)
+    assert tiers.stored_bytes == 1_500_000_000
+    assert (young.name, young.keep, young.lag_s) == ("young", 5, 0.0)
+    assert young.cost_s == pytest.approx(0.15 + max(1.5 / 0.7, 1.0 / 0.5))
+    failures = found.job.failures
+    assert isinstance(failures, FirstOf) and isinstance(failures.causes[0], Relapsing)
+    assert failures.causes[0].usual == Weibull(3.1 * 3600, 0.7)
+    assert (found.job.wall_s, found.job.queue_s) == (864_000.0, 300.0)
+    assert simulate(found.job, tiers, count=10).ettr.mean() > 0.5
+
+
+def test_a_job_may_be_said_in_other_ways() -> None:
+    job, mtbf_s = job_of({"nodes": 1500, "per_node_day": 6.5e-3, "work_hours": 5}, no_file)
+    assert isinstance(job.failures, Exponential) and round(mtbf_s) == 8862
+    assert (job.wall_s, job.work_s) == (math.inf, 18_000.0)
+    traced, mtbf_s = job_of({"trace": "t.csv"}, {"t.csv": "time\n0\n60\n120\n"}.__getitem__)
+    assert isinstance(traced.failures, Replayed) and mtbf_s == pytest.approx(160 / 3)
+    assert strategy_of({"formula": "none"}, 60.0).interval_s == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[job", "no TOML"),
+        ("[jobs]\n", "does not know jobs"),
+        ("[job]\nmtbf = 3\n", "does not know mtbf"),
+        ("[job]\ndays = 3\n", "one way"),
+        ("[job]\nmtbf_hours = 3\nnodes = 3\n", "one way"),
+        ("[job]\nmtbf_hours = -3\n", "above 0"),
+        ("[job]\nmtbf_hours = 'often'\n", "is a number"),
+        ("[job]\nmtbf_hours = 3\nrelapse = 2\n", "from 0 to 1"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\nformula = 'mine'\n", "young, daly, best or none"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\ntier = 3\n", "tier is a table"),
+        ("[job]\nmtbf_hours = nan\n", "is a number"),
+    ],
+)
+def test_what_cannot_be_is_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parse_scenario(text, no_file, what="s.toml")
+
+
+# --- traces ---
+
+
+def test_a_trace_of_failures() -> None:
+    found = parse_trace("node, failure_time\na, 1100\nb, 1000\nc, 1300\n", what="t")
+    assert found.at_s == (0.0, 100.0, 300.0) and found.length_s == 400.0
+
+
+def test_a_trace_of_jobs_counts_those_that_failed() -> None:
+    day = "2023-07-01 0"
+    text = (
+        "job_id,submit_time,start_time,end_time,state\n"
+        f"1,{day}0:00:00+00:00,{day}0:00:00+00:00,{day}1:00:00+00:00,COMPLETED\n"
+        f"2,{day}0:00:00+00:00,{day}0:10:00+00:00,{day}2:00:00+00:00,FAILED\n"
+        f"3,{day}0:00:00+00:00,{day}0:10:00+00:00,{day}3:00:00+00:00,NODE_FAIL\n"
+    )
+    found = parse_trace(text, what="t")
+    assert found.at_s == (7200.0, 10800.0) and found.length_s == 10800.0
+
+
+def test_milliseconds_are_known_as_such() -> None:
+    found = parse_trace("timestamp\n1700000000000\n1700000060000\n", what="t")
+    assert found.at_s == (0.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "Its columns: none"),
+        ("a,b\n1,2\n", "Its columns: a, b"),
+        ("time\nyesterday\n", "Line 2 of t: 'yesterday'"),
+        ("time\n1\n\n2,3\nnan\n", "Line 4 of t: 'nan'"),
+        ("time,state\n1,COMPLETED\n", "1 rows, none of which is a failure"),
+        ("time\n", "0 rows"),
+        ("time,state\n1\n", "none of which"),
+    ],
+)
+def test_a_trace_with_wrong_columns_is_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parse_trace(text, what="t")
