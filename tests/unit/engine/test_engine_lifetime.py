@@ -41,10 +41,9 @@ def test_one_that_nobody_has_any_more_gives_its_run_back(
 
 
 def test_two_of_one_process_are_told_of_each_other(tmp_path: Path) -> None:
-    with (
-        Checkpointer(tmp_path, state(), run="r"),
-        Checkpointer(tmp_path, state(), run="r") as second,
-    ):
+    with Checkpointer(tmp_path, state(), run="r") as first:
+        first._saver.client.wait_ready()
+        second = Checkpointer(tmp_path, state(), run="r")
         with pytest.raises(RunBusy, match="this very process") as caught:
             second.restore()
         assert caught.value.pid == os.getpid()
