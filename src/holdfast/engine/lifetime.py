@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from holdfast.errors import RestoreIncomplete, UsageError
 
@@ -27,6 +29,15 @@ class Lifetime:
             return False
         self.is_open = False
         return True
+
+    @contextmanager
+    def noting_half(self) -> Iterator[None]:
+        """Note that the state is half restored, if the block leaves it so."""
+        try:
+            yield
+        except RestoreIncomplete as error:
+            self.half_restored = error
+            raise
 
     def require_open(self) -> None:
         """Refuse what needs it to be open.

@@ -18,6 +18,7 @@ from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
+from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import Layout, align, plan_layout
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.state.collector import collector_paused
@@ -56,13 +57,21 @@ class Saver:
         self.client = PersisterClient(store, run, keep, nice, authenticity)
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
-        self._incarnation = jobs.new_id()
+        self.incarnation = jobs.new_id()
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
 
     def free_slot(self) -> Slot | None:
         """Return a slot that is free now, or None."""
         return next((slot for slot in self._slots if slot.is_free), None)
+
+    def slot_for(self, step: int, *, may_skip: bool) -> Slot | None:
+        """Return a free slot, waiting for one if need be; or None, and say so, if it may be."""
+        slot = self.free_slot()
+        if slot is None and may_skip:
+            _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
+            return None
+        return slot or self.wait_for_slot()
 
     def wait_for_slot(self) -> Slot:
         """Return a free slot, waiting for the oldest save if need be."""
@@ -88,6 +97,8 @@ class Saver:
         started_s: float,
         remembered: Mapping[int, object] | None = None,
         spares_others: bool = False,
+        lineage: Lineage | None = None,
+        versions: tuple[str, ...] = (),
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -105,6 +116,8 @@ class Saver:
             started_s: When the loop began to be held, on the monotonic clock.
             remembered: Earlier state of some objects, to be saved in its place; see ``flatten``.
             spares_others: Retention leaves alone what other processes have saved.
+            lineage: Goes with the checkpoint.
+            versions: Sequences of names from which it gets the next one each.
         """
         with collector_paused():
             state = make_state()
@@ -120,8 +133,10 @@ class Saver:
                 tag=tag,
                 parent=parent,
                 environment=environment,
-                incarnation=self._incarnation,
+                incarnation=self.incarnation,
                 spares_others=spares_others,
+                lineage=lineage or Lineage(),
+                versions=versions,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
             later = in_pieces(flat.leaves, layout, guarded)
