@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate history proto vectors format clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,9 @@ faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="-
 
 crash: setup  ## the long version of the crash, damage, encryption and property tests
 	HOLDFAST_FAULTS=full $(BIN)/python -m pytest tests/crash tests/encryption tests/property
+
+history: setup  ## lists and refs on a store of ten thousand checkpoints, timed
+	$(BIN)/python tests/unit/history/speed_of_many.py
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 30

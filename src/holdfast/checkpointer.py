@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from holdfast import frameworks
 from holdfast.effectiveness.adaptive import failures_of
-from holdfast.engine import journal
+from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.beginning import Beginning
-from holdfast.engine.boundary import Boundary
+from holdfast.engine.boundary import Boundary, tree_of
 from holdfast.engine.choices import check_choices
 from holdfast.engine.chronicle import progress
 from holdfast.engine.handle import SaveHandle
@@ -23,14 +23,16 @@ from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
+from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.pace import Pace
 from holdfast.engine.restore import Wanted, restore_named
 from holdfast.engine.saver import Saver
-from holdfast.engine.schedule import Schedule
+from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.watching import Watcher
-from holdfast.errors import HoldfastError, NotFound, RestoreIncomplete, SnapshotTorn
+from holdfast.errors import HoldfastError, NotFound, SnapshotTorn
+from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.watch import WatchPolicy
@@ -38,7 +40,7 @@ from holdfast.records.marker import Location
 from holdfast.repository import Store, open_for_writing
 from holdfast.restored import Restored, restored_of
 from holdfast.state import environment
-from holdfast.state import rng as rng_state
+from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.root import check_root
@@ -72,6 +74,8 @@ class Checkpointer:
         in_flight: Snapshots that may be under way at a time; each takes memory of the state's size.
         zero_stall: Copy parameters and moments while the next forward and backward pass go on; the
             step of their optimizer waits for it. Nothing else may change them until then.
+        config: What was set: a mapping, dataclass or namespace of plain values, no secrets.
+        dataset: A fingerprint of the data, as text.
         nice: Added to the niceness of the process that writes, so that training goes first.
 
     Raises:
@@ -97,21 +101,24 @@ class Checkpointer:
         backpressure: Literal["wait", "skip"] = "wait",
         in_flight: int = 1,
         zero_stall: bool = False,
+        config: object = None,
+        dataset: str | None = None,
         nice: int = DEFAULT_NICE,
     ) -> None:
         check_root(state)
         check_run(run)
         selector(only, skip)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
-        self.run = run
-        self.next_step = 0
+        self.run, self.next_step = run, 0
         self._ledger = Ledger(on_error)
         self._state = state
         self._rng, self._only, self._skip = rng, only, skip
         self._backpressure = backpressure
+        given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = Store(location)
         self._trust = at.authenticity.trust
         self._store = open_for_writing(at, run)
+        self._ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
@@ -136,6 +143,7 @@ class Checkpointer:
                 )
                 heartbeat = self._saver.client.heartbeat
                 self._pace = Pace(heartbeat, lambda: self._saver.is_busy)
+                self._feed = MetricsFeed(self._saver.client.metrics_ring, self._saver.incarnation)
                 self._close_at_exit = close_at_exit(self)
             self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
             self._prepare(_START_PATIENCE_S)
@@ -155,17 +163,19 @@ class Checkpointer:
         self,
         ref: str | int | None = None,
         *,
+        store: Location | Store | None = None,
         strict: bool = True,
         only: Patterns = None,
         skip: Patterns = None,
     ) -> Restored | None:
         """Put the newest good checkpoint of the run, or the one that ref names, into the state.
 
-        Damaged checkpoints are stepped over, with a warning that names them; with a ``ref``
-        nothing is stepped over. ``next_step`` becomes the step after the restored one.
+        Damaged checkpoints are stepped over, with a warning that names them; with a ``ref`` nothing
+        is. ``next_step`` becomes the step after. A run begun at another's checkpoint is its fork.
 
         Args:
             ref: A ref of any run; or ``latest``, ``best:METRIC``, a tag or a step of this run.
+            store: The store that ref is looked up in, where it is not this run's own.
             strict: A leaf that only one side has is an error; else it is told in the result.
             only: Glob patterns on leaf paths; only leaves that match are restored.
             skip: Glob patterns on leaf paths; leaves that match are not restored.
@@ -182,7 +192,7 @@ class Checkpointer:
             RunBusy: Another live process is writing the run.
         """
         with self._turn:
-            return self._restore("restored", ref, strict, only, skip)
+            return self._restore("restored", ref, store, strict, only, skip)
 
     def rollback(self, ref: str | int, *, only: Patterns = None, skip: Patterns = None) -> Restored:
         """Go back to a checkpoint in the middle of training; go on from it, at ``next_step``.
@@ -195,13 +205,19 @@ class Checkpointer:
             DataError, Mismatch: It is damaged or does not fit; nothing was changed.
         """
         with self._turn:
-            restored = self._restore("rolled-back", ref, True, only, skip)
+            restored = self._restore("rolled-back", ref, None, True, only, skip)
         if restored is None:
             raise NotFound(f"Run {self.run!r} has no checkpoint to go back to.", run=self.run)
         return restored
 
     def _restore(
-        self, event: str, ref: str | int | None, strict: bool, only: Patterns, skip: Patterns
+        self,
+        event: str,
+        ref: str | int | None,
+        store: Location | Store | None,
+        strict: bool,
+        only: Patterns,
+        skip: Patterns,
     ) -> Restored | None:
         self._lifetime.require_open()
         before, began_s = progress(self._saver.client.heartbeat), time.monotonic()
@@ -209,21 +225,23 @@ class Checkpointer:
         self._saver.wait()
         came_from = self._ledger.newest()
         frameworks.activate()
+        at = Store(store) if store is not None else None
+        source = at.open(create=False) if at is not None else self._store
+        trust = (at.authenticity.trust if at is not None else None) or self._trust
+        only = only if only is not None else self._only
+        skip = skip if skip is not None else self._skip
         wanted = Wanted(
             self._state,
-            whole=only is None and self._only is None,
-            only=only if only is not None else self._only,
-            skip=skip if skip is not None else self._skip,
-            strict=strict,
-            rng=self._rng,
+            only is None,
+            only,
+            skip,
+            strict,
+            self._rng,
+            trust=trust,
             spare=self._saver.lend_memory(),
-            trust=self._trust,
         )
-        try:
-            outcome = restore_named(self._store, self.run, ref, wanted)
-        except RestoreIncomplete as error:
-            self._lifetime.half_restored = error
-            raise
+        with self._lifetime.noting_half():
+            outcome = restore_named(source, self.run, ref, wanted)
         self._beginning.look()
         self._pace.begin()
         if outcome is None:
@@ -234,19 +252,17 @@ class Checkpointer:
         self._ledger.restart(outcome.record.id)
         self._last_step.forget()
         self._watcher.restart()
-        restored = restored_of(outcome, self._trust)
-        facts: dict[str, object] = {
-            "step": restored.step,
-            "ref": restored.ref,
-            "stepped_over": restored.stepped_over,
-            "from_id": came_from,
-            "took_s": time.monotonic() - began_s,
-            "state_bytes": restored.info.state_bytes,
-            "before": before,
-            "incarnation": self._saver.incarnation,
-        }
-        journal.record(self._store, self.run, event, **facts)
-        return restored
+        self._feed.begin(outcome.record.step)
+        self._ancestry.went_on_from(
+            outcome,
+            source,
+            event,
+            came_from,
+            took_s=time.monotonic() - began_s,
+            before=before,
+            incarnation=self._saver.incarnation,
+        )
+        return restored_of(outcome, trust)
 
     # --- saving ---
 
@@ -260,8 +276,8 @@ class Checkpointer:
 
         Args:
             step: Index of the step that has just been finished.
-            metrics: Numbers of this step: what ``on.best`` looks at, and what goes with a
-                checkpoint. Arrays of one element are read only when needed.
+            metrics: Numbers of this step: all are kept, ``on.best`` looks at them, and a checkpoint
+                has them. What an accelerator has still to compute is read some steps later.
             epoch: Epochs finished so far, for ``every(epochs=…)``.
 
         Returns:
@@ -283,7 +299,8 @@ class Checkpointer:
         self, step: int, metrics: Mapping[str, Any] | None, epoch: float | None, now_s: float
     ) -> SaveHandle | None:
         came = self._signals.take()
-        reasons = self._schedule.due(step, metrics, epoch, now_s, came)
+        metrics = self._feed.log(step, metrics)
+        due = self._schedule.due(step, metrics, epoch, now_s, came)
         frameworks.activate()
         self._last_step.note(step)
         if not self._is_prepared:
@@ -292,10 +309,9 @@ class Checkpointer:
                 # Told now, not hours later when the first save is due and fails.
                 _log.warning("The state cannot be saved as it is now: %s", error)
         handle = None
-        if reasons:
+        if due.reason:
             try:
-                why = ", ".join(reasons)
-                handle = self._save(step, metrics, why, must=bool(came), started_s=now_s)
+                handle = self._save(step, metrics, due, must=bool(came), started_s=now_s)
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
         self._watcher.look(step, metrics)
@@ -326,8 +342,9 @@ class Checkpointer:
         if tag is not None:
             check_tag(tag)
         self._ledger.tell_errors()
+        metrics = self._feed.log(step, metrics)
         with self._pace.held():
-            handle = self._save(step, metrics, "save()", tag=tag)
+            handle = self._save(step, metrics, Due("save()"), tag=tag)
         assert handle is not None
         return handle
 
@@ -385,6 +402,8 @@ class Checkpointer:
     def _give_back(self) -> None:
         """End the persister and the watching of signals, so far as they have begun."""
         try:
+            if hasattr(self, "_feed"):
+                self._feed.close()
             if hasattr(self, "_saver"):
                 self._saver.close(self._lifetime.how_it_ended(self._signals.all_that_came))
         finally:
@@ -398,7 +417,7 @@ class Checkpointer:
         self,
         step: int,
         metrics: Mapping[str, Any] | None,
-        reason: str,
+        due: Due,
         *,
         tag: str | None = None,
         must: bool = True,
@@ -407,21 +426,20 @@ class Checkpointer:
     ) -> SaveHandle | None:
         started_s = time.monotonic() if started_s is None else started_s
         with self._turn:
-            slot = self._saver.free_slot()
-            if slot is None and self._backpressure == "skip" and not must:
-                _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
-                self._saver.client.note("save-skipped", step=step, reason=reason)
+            slot = self._saver.slot_for(step, may_skip=self._backpressure == "skip" and not must)
+            if slot is None:
+                self._saver.client.note("save-skipped", step=step, reason=due.reason)
                 return None
-            slot = slot or self._saver.wait_for_slot()
             frameworks.activate()
             self._beginning.warn()
+            self._feed.flush()
             handle = self._saver.save(
-                lambda: self._tree(boundary),
+                lambda: tree_of(self._state, boundary, rng=self._rng),
                 step,
                 only=self._only,
                 skip=self._skip,
                 metrics=clean_metrics(metrics),
-                reason=reason,
+                reason=due.reason,
                 tag=tag,
                 parent=self._ledger.newest(),
                 environment=environment.capture(),
@@ -429,17 +447,12 @@ class Checkpointer:
                 started_s=started_s,
                 remembered=boundary.positions if boundary is not None else None,
                 spares_others=self._beginning.spares_others,
+                lineage=self._ancestry.lineage,
+                versions=due.versions,
             )
             self._ledger.add(handle)
             self._schedule.note_save(step)
             return handle
-
-    def _tree(self, boundary: Boundary | None) -> dict[str, Any]:
-        tree = dict(self._state)
-        if self._rng:
-            known = boundary.generators if boundary is not None else None
-            tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()
-        return tree
 
     def _prepare(self, patience_s: float = 0.0) -> Exception | None:
         """Have memory for snapshots ready before the first is due; return why it cannot be saved.
@@ -449,12 +462,15 @@ class Checkpointer:
         """
         frameworks.activate()
         return self._saver.prepare(
-            self._tree(None), only=self._only, skip=self._skip, patience_s=patience_s
+            tree_of(self._state, None, rng=self._rng),
+            only=self._only,
+            skip=self._skip,
+            patience_s=patience_s,
         )
 
     def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
         """Save at the last whole step, if there is one that the state is still at."""
         if self._lifetime.half_restored is None:
             self._last_step.save(
-                error, came, lambda at, why: self._save(at.step, None, why, boundary=at)
+                error, came, lambda at, why: self._save(at.step, None, Due(why), boundary=at)
             )

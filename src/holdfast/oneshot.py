@@ -14,7 +14,9 @@ from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import UsageError
+from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
+from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records.marker import Location
@@ -22,6 +24,7 @@ from holdfast.repository import Store, open_for_writing
 from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
+from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.flatten import flatten
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns
@@ -41,6 +44,8 @@ def save(
     only: Patterns = None,
     skip: Patterns = None,
     rng: bool = True,
+    config: object = None,
+    dataset: str | None = None,
 ) -> CheckpointInfo:
     """Save a state as one checkpoint; it is durable when this returns.
 
@@ -55,6 +60,8 @@ def save(
         only: Glob patterns on leaf paths; only leaves that match are saved.
         skip: Glob patterns on leaf paths; leaves that match are not saved.
         rng: Save the random number generators of the libraries in play too.
+        config: What it was made with: a mapping, dataclass or namespace of plain values.
+        dataset: A fingerprint of the data, as text.
 
     Returns:
         What was saved.
@@ -72,6 +79,7 @@ def save(
         check_tag(tag)
     check_root(tree)
     numbers = clean_metrics(metrics)
+    lineage = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
     frameworks.activate()
     state = tree.copy()
     if rng:
@@ -95,10 +103,12 @@ def save(
                 tag=tag,
                 parent=writer.newest_id,
                 environment=environment.capture(),
+                lineage=lineage,
             )
             saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
         finally:
             writer.close()
+    catalog.note(store, run)
     if saved.tag_error is not None:
         raise saved.tag_error
     return info_of(saved.record, (tag,) if tag else (), at.authenticity.trust)

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.effectiveness.advise import Advice, read_advice
-from holdfast.effectiveness.report import Report, read_report
-from holdfast.engine.repair import RepairReport, repair
-from holdfast.engine.resign import sign_checkpoint
-from holdfast.engine.transfer import copy_checkpoint
-from holdfast.errors import DataError, NotFound, UsageError
-from holdfast.format.commit import CommitRecord, Link
-from holdfast.history.chain import head_of
-from holdfast.history.curves import curves
-from holdfast.history.diff.compare import Source, diff
-from holdfast.history.diff.report import DiffReport
-from holdfast.history.health import DoctorReport, examine
+from holdfast.errors import UsageError
+from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, LeafInfo, info_of
-from holdfast.history.leaves import leaves
-from holdfast.history.log import log, require_run
+from holdfast.history.lineage import Branch
+from holdfast.history.log import RunLog, lineage, log, require_run, summarize
+from holdfast.history.noting import write_note
 from holdfast.history.refs import read_ref, resolve
-from holdfast.history.retention import PruneReport, apply_retention, remove
-from holdfast.history.tagging import give_tag
-from holdfast.history.unpack import unpack
-from holdfast.history.verify import VerifyReport, verify
-from holdfast.policy import KeepPolicy
-from holdfast.policy.curve import Curve
-from holdfast.records import commits, tags
+from holdfast.history.summary import RunSummary
+from holdfast.history.tagging import give_name, give_tag, take_tag
+from holdfast.records import commits, notes, tags
 from holdfast.records.marker import (
     Location,
     check_location,
@@ -36,6 +24,7 @@ from holdfast.records.marker import (
     is_encrypted,
     open_store,
 )
+from holdfast.records.notes import Value
 from holdfast.security.authenticity import Authenticity, authenticity
 from holdfast.security.keys import Key, Keys, as_keys
 from holdfast.security.signing import Signer
@@ -44,6 +33,20 @@ from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
 from holdfast.store.modes import Share
 from holdfast.store_keys import StoreKeys
+
+# ``actions`` is imported where it is used: see there.
+if TYPE_CHECKING:
+    from holdfast.effectiveness.advise import Advice
+    from holdfast.effectiveness.report import Report
+    from holdfast.engine.repair import RepairReport
+    from holdfast.format.commit import CommitRecord, Link
+    from holdfast.history.diff.report import DiffReport
+    from holdfast.history.health import DoctorReport
+    from holdfast.history.metrics import MetricsLog
+    from holdfast.history.retention import PruneReport
+    from holdfast.history.verify import VerifyReport
+    from holdfast.policy import KeepPolicy
+    from holdfast.policy.curve import Curve
 
 
 class Store:
@@ -134,7 +137,31 @@ class Store:
         Raises:
             NotFound: There is no such run.
         """
+        return list(self.history(run).checkpoints)
+
+    def history(self, run: str) -> RunLog:
+        """Return all that there is to tell of a run: checkpoints, damage, notes.
+
+        Raises:
+            NotFound: There is no such run.
+        """
         return log(self._open(), run, self._trust)
+
+    def summary(self, run: str) -> RunSummary:
+        """Return a run at a glance: how many checkpoints, the newest, extremes of metrics.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return summarize(self._open(), run, self._trust)
+
+    def lineage(self) -> list[Branch]:
+        """Return all runs at a glance, each below the one that it was forked from."""
+        return lineage(self._open(), self._trust)
+
+    def stored_bytes(self, run: str) -> int:
+        """Return what a run's packs and manifests take in the store."""
+        return catalog.stored_bytes(self._open(), run)
 
     def info(self, ref: str) -> CheckpointInfo:
         """Return what a ref names. Its chunks are not read: ``verify`` does that.
@@ -146,9 +173,7 @@ class Store:
             NotFound: There is no such run or checkpoint.
         """
         store = self._open()
-        record = resolve(store, ref)
-        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
-        return info_of(record, names, self._trust)
+        return self._told(store, resolve(store, ref))
 
     def leaves(self, ref: str) -> list[LeafInfo]:
         """Return the leaves of a checkpoint, in tree order, random generators included.
@@ -156,8 +181,10 @@ class Store:
         Raises:
             Untrusted: The store's trust policy does not believe it.
         """
+        from holdfast import actions
+
         store = self._open()
-        return read_ref(store, ref, lambda record: leaves(store, record), self._trust)
+        return read_ref(store, ref, lambda record: actions.leaves(store, record), self._trust)
 
     def sign(self, ref: str) -> CheckpointInfo:
         """Add the signatures of this store's signers to a checkpoint; others on it stay.
@@ -168,10 +195,10 @@ class Store:
             UsageError: The store was opened without ``sign=``.
             DataError: The checkpoint is damaged; nothing was changed.
         """
+        from holdfast import actions
+
         store = self._open()
-        record = sign_checkpoint(store, ref, self.authenticity)
-        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
-        return info_of(record, names, self._trust)
+        return self._told(store, actions.sign_checkpoint(store, ref, self.authenticity))
 
     def head(self, run: str) -> Link:
         """Return the newest trusted commit of a run, to note it where nobody else may write.
@@ -183,7 +210,9 @@ class Store:
             NotFound: There is no such run, or it has no checkpoint that is trusted.
             RolledBack: It is not what the policy's head says.
         """
-        return head_of(self._open(), run, self._trust)
+        from holdfast import actions
+
+        return actions.head_of(self._open(), run, self._trust)
 
     def verify(
         self, ref: str | None = None, progress: Callable[[int, int], None] | None = None
@@ -192,9 +221,11 @@ class Store:
 
         Args:
             ref: A ref, the name of a run, or None for everything.
-            progress: Called with the bytes done and the bytes to do.
+            progress: Called with the bytes done and the bytes to actions.
         """
-        return verify(self._open(), ref, progress, self._trust)
+        from holdfast import actions
+
+        return actions.verify(self._open(), ref, progress, self._trust)
 
     def diff(
         self,
@@ -223,33 +254,71 @@ class Store:
             NotFound: A ref names no checkpoint.
             DataError: One of them is damaged; the message names the leaf.
         """
-        second = self if other is None else Store(other)
-        sides = (Source(self._open(), a, self._trust), Source(second._open(), b, second._trust))
-        return diff(*sides, only=only, skip=skip, progress=progress)
+        from holdfast import actions
 
-    def tag(self, ref: str, name: str) -> None:
+        second = self if other is None else Store(other)
+        one = actions.Source(self._open(), a, self._trust)
+        two = actions.Source(second._open(), b, second._trust)
+        return actions.diff(one, two, only=only, skip=skip, progress=progress)
+
+    def tag(self, ref: str, name: str, fixed: bool = False) -> None:
         """Give a checkpoint a name; a tag that named another moves.
+
+        Args:
+            ref: The checkpoint.
+            name: The tag; afterwards ``RUN@NAME`` is a ref.
+            fixed: Give the name for good: it never moves, and is never taken away.
 
         Raises:
             Untrusted: The store's trust policy does not believe it.
+            AlreadyExists: The name was given for good before, or shall be and is taken.
         """
-        give_tag(self._open(), ref, name, self._trust)
+        (give_name if fixed else give_tag)(self._open(), ref, name, self._trust)
 
     def untag(self, run: str, name: str) -> None:
-        """Take a name away; the checkpoint stays.
+        """Take a tag away; the checkpoint stays.
 
         Raises:
             NotFound: The run has no such tag.
+            UsageError: It is a name for good.
         """
         store = self._open()
         require_run(store, run)
-        if name not in [tag.name for tag in tags.all_tags(store, run)]:
-            raise NotFound(f"Run {run!r} has no tag {name!r}.", run=run, tag=name)
-        tags.delete_tag(store, run, name)
+        take_tag(store, run, name)
+
+    def note(
+        self, target: str, text: str | None = None, values: Mapping[str, Value | None] | None = None
+    ) -> None:
+        """Write a note on a checkpoint or a run.
+
+        Args:
+            target: A ref, or the name of a run.
+            text: What it says; texts add up.
+            values: What it sets, by name; the last value counts, and None takes one back.
+
+        Raises:
+            NotFound: There is no such run or checkpoint.
+            UsageError: There is nothing to write, or a value is none that can be.
+        """
+        write_note(self._open(), target, text, values or {})
+
+    def metrics(self, run: str) -> MetricsLog:
+        """Return the metrics of every step that was logged, saved or not.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        from holdfast import actions
+
+        store = self._open()
+        require_run(store, run)
+        return actions.read_metrics(store, run)
 
     def remove(self, ref: str) -> PruneReport:
         """Remove one checkpoint, its tags, and the bytes that it alone needed."""
-        return remove(self._open(), ref)
+        from holdfast import actions
+
+        return actions.remove(self._open(), ref)
 
     def prune(self, run: str, keep: KeepPolicy, dry_run: bool = False) -> PruneReport:
         """Remove the checkpoints of a run that a policy does not keep.
@@ -260,11 +329,13 @@ class Store:
         Raises:
             UsageError: It is no policy, or ranks by a metric that no checkpoint has.
         """
-        if not isinstance(keep, KeepPolicy):
+        from holdfast import actions
+
+        if not isinstance(keep, actions.KeepPolicy):
             raise UsageError(f"keep takes a policy such as keep.last(3), not {keep!r}.")
         store = self._open()
         require_run(store, run)
-        return apply_retention(store, run, keep, dry_run=dry_run, trust=self._trust)
+        return actions.apply_retention(store, run, keep, dry_run=dry_run, trust=self._trust)
 
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
         """Copy a checkpoint into the run of the same name in another store, checked on the way.
@@ -274,6 +345,8 @@ class Store:
         Raises:
             Untrusted: This store's trust policy does not believe it.
         """
+        from holdfast import actions
+
         source, other = self._open(), Store(other_store)
         run = resolve(source, ref, self._trust).run  # Before a store is made for it.
         target = open_for_writing(other, run)
@@ -282,9 +355,10 @@ class Store:
         saved = read_ref(
             source,
             ref,
-            lambda record: copy_checkpoint(source, record, target, other.authenticity),
+            lambda record: actions.copy_checkpoint(source, record, target, other.authenticity),
             self._trust,
         )
+        catalog.note(target, run)
         return info_of(saved.record, trust=other.authenticity.trust)
 
     def curves(self, run: str) -> dict[str, Curve]:
@@ -293,7 +367,9 @@ class Store:
         Raises:
             NotFound: There is no such run.
         """
-        return curves(self._open(), run)
+        from holdfast import actions
+
+        return actions.curves(self._open(), run)
 
     def unpack(self, info: CheckpointInfo, folder: str | os.PathLike[str]) -> None:
         """Write a checkpoint into a folder as ``arrays.npz`` and ``checkpoint.json``.
@@ -305,16 +381,9 @@ class Store:
             Untrusted: The store's trust policy does not believe it.
             DataError: It is damaged.
         """
-        store = self._open()
-        try:
-            record = commits.read_commit(store, info.run, info.seq)
-            if self._trust is not None:
-                self._trust.require(record)
-            unpack(store, record, Path(folder))
-        except DataError as error:
-            if commits.is_listed(store, info.run, info.seq, info.id):
-                raise
-            raise NotFound(f"{info.ref} is not there any more.", ref=info.ref) from error
+        from holdfast import actions
+
+        actions.unpack_listed(self._open(), info, Path(folder), self._trust)
 
     def rollback(self, ref: str) -> CheckpointInfo:
         """Make an older checkpoint the newest of its run again: the next start goes on from it.
@@ -328,23 +397,9 @@ class Store:
             Untrusted: The store's trust policy does not believe it, or who signs here.
             DataError: It is damaged; nothing was committed.
         """
-        store = self._open()
+        from holdfast import actions
 
-        def again(record: CommitRecord) -> CheckpointInfo:
-            newest = resolve(store, f"{record.run}@latest", self._trust)
-            if newest.id == record.id:
-                raise UsageError(
-                    f"{record.run}@{record.step} is the newest of its run already; the next start "
-                    "goes on from it. Nothing was changed.",
-                    ref=ref,
-                )
-            self.authenticity.require_fit(record.run)
-            saved = copy_checkpoint(
-                store, record, store, self.authenticity, reason="rolled back to"
-            )
-            return info_of(saved.record, trust=self._trust)
-
-        return read_ref(store, ref, again, self._trust)
+        return actions.roll_back(self._open(), ref, self.authenticity)
 
     def repair(
         self,
@@ -363,11 +418,13 @@ class Store:
             dry_run: Only tell what would be done.
             progress: Called with the bytes done and the bytes to do, run by run.
         """
+        from holdfast import actions
+
         if isinstance(sources, str | os.PathLike | Store):
             raise UsageError(f"sources= takes a list of stores, not {sources!r} alone.")
         store = self._open()
         others = [Store(source).open(create=False) for source in sources]
-        return repair(store, others, dry_run=dry_run, progress=progress)
+        return actions.repair(store, others, dry_run=dry_run, progress=progress)
 
     def report(self, run: str) -> Report:
         """Return what checkpointing has cost a run and saved it, from its recorded history.
@@ -377,6 +434,8 @@ class Store:
             NoHistory: Nothing was recorded of it.
             JournalMixed: Its journal has events of another run.
         """
+        from holdfast.effectiveness.report import read_report
+
         store = self._open()
         require_run(store, run)
         return read_report(store, run)
@@ -401,6 +460,8 @@ class Store:
             NotFound: There is no such run.
             NoHistory: None of its saves was recorded.
         """
+        from holdfast.effectiveness.advise import read_advice
+
         store = self._open()
         require_run(store, run)
         return read_advice(
@@ -412,8 +473,15 @@ class Store:
         )
 
     def doctor(self) -> DoctorReport:
-        """Return facts about the store's health, and what is wrong with it."""
-        return examine(self._open())
+        """Return facts about the store's health, and what is wrong; make the catalog anew."""
+        from holdfast import actions
+
+        return actions.examine(self._open())
+
+    def _told(self, store: ObjectStore, record: CommitRecord) -> CheckpointInfo:
+        names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
+        written = notes.of_run(store, record.run).get(record.id)
+        return info_of(record, names, self._trust, written)
 
     @property
     def _trust(self) -> TrustPolicy | None:

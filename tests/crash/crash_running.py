@@ -110,6 +110,10 @@ def files(store: Path) -> set[str]:
     return {str(p.relative_to(store)) for p in store.rglob("*") if not p.is_dir()}
 
 
+# The marker, and a cache that anybody may delete.
+KEPT = {"holdfast.json", *(f"catalog.sqlite{suffix}" for suffix in ("", "-wal", "-shm"))}
+
+
 def debris(store: Path, run: str) -> set[str]:
     """Return the files of a run that no checkpoint needs."""
     expected = {"events.jsonl", "writer.lock"}
@@ -118,8 +122,9 @@ def debris(store: Path, run: str) -> set[str]:
         expected |= {f"commits/{info.seq:012d}"}
     needed = needed_objects(store, run)
     found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
-    tags = {name for name in found if name.startswith("tags/") and ".tmp-" not in name}
-    stray = {name for name in files(store) if "/" not in name and name != "holdfast.json"}
+    beside = ("tags/", "names/", "notes/", "metrics/")
+    tags = {name for name in found if name.startswith(beside) and ".tmp-" not in name}
+    stray = {name for name in files(store) if "/" not in name and name not in KEPT}
     return found - expected - needed - tags | stray
 
 

@@ -66,7 +66,9 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
     names = (p for p in sorted(store.rglob("*")) if p.is_file())
     files = {str(p.relative_to(store)): p.read_bytes() for p in names}
     kinds = {kind_of(name) for name in files}
-    assert kinds == {*PROVEN, "tags", "events.jsonl", "writer.lock", "holdfast.json"}
+    assert kinds == {*PROVEN, "tags", "metrics", "events.jsonl", "writer.lock", "holdfast.json"} | {
+        "catalog.sqlite"
+    }
     return Pristine(store, files)
 
 
@@ -300,8 +302,9 @@ def test_a_file_in_another_place_is_never_silent(pristine: Pristine) -> None:
 
 
 def test_what_is_in_no_checkpoint_harms_none(pristine: Pristine) -> None:
-    """Journal and lock may be anything: every load and save works."""
-    for name in (f"runs/{RUN}/events.jsonl", f"runs/{RUN}/writer.lock"):
+    """Journal, lock, metrics and catalog may be anything: every load and save works."""
+    names = [name for name in pristine.files if kind_of(name) in ("metrics", "catalog.sqlite")]
+    for name in (f"runs/{RUN}/events.jsonl", f"runs/{RUN}/writer.lock", *names):
         for harm in (empty, delete, cut_half, random_bytes):
             harm(pristine.store / name, pristine.files[name])
             assert check_loads(pristine.store) == 0

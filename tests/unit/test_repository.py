@@ -99,7 +99,11 @@ def test_hostile_names_stay_in_the_store(store_path: Path) -> None:
         holdfast.save(store_path, {"a": 1}, run=name, step=1, tag=name)
         assert holdfast.load(store_path, f"{name}@{name}") == {"a": 1}
     assert sorted(p.name for p in store_path.parent.iterdir()) == [store_path.name]
-    assert sorted(p.name for p in store_path.iterdir()) == ["holdfast.json", "runs"]
+    assert sorted(p.name for p in store_path.iterdir()) == [
+        "catalog.sqlite",
+        "holdfast.json",
+        "runs",
+    ]
     assert set(holdfast.Store(store_path).runs()) == {
         *("..", "../../x", "/etc", "~", ".hidden", "a/../../../b")
     }

@@ -20,9 +20,11 @@ from making import (
     Tree,
     commit,
     encoded,
+    fixed_name,
     head,
     link,
     marker,
+    note,
     statement,
     tag,
 )
@@ -46,6 +48,16 @@ def files() -> Files:
         **first,
         **second,
         f"{ROOT}tags/best model": tag(RUN, "best model", IDS[0]),
+        f"{ROOT}names/model_v1": fixed_name(RUN, "model_v1", IDS[1]),
+        f"{ROOT}notes/000000000001": note(
+            run=RUN, seq=1, id=IDS[0], text="ölig", values={"lr": 0.5, "ok": True}, created_ns=1
+        ),
+        f"{ROOT}notes/000000000002": note(
+            run=RUN, seq=2, id=IDS[0], text=None, values={"ok": None, "n": 3}, created_ns=2
+        ),
+        f"{ROOT}notes/000000000003": note(
+            run=RUN, seq=3, id=None, text="a run", values={}, created_ns=0
+        ),
         # A save that never ended, and files that are no objects: none of them is looked at.
         f"{ROOT}pins/{UNFINISHED}": pin,
         f"{ROOT}packs/{UNFINISHED}-00000": b"unfinished",
@@ -97,7 +109,20 @@ def _second(older: Packs, first: Arrays, first_commit: bytes) -> Files:
     packs = Packs(ROOT, IDS[1], older)
     packs.add(arrays.chunks, per_pack=4)
     assert set(arrays.chunks) & set(first.chunks), "nothing is shared"
-    more = {"metrics": {"val_loss": 0.5}, "parent": IDS[0], "previous": link(first_commit)}
+    origin = {"store": "5" * 32, "run": RUN, "step": STEPS[0], "id": IDS[0]}
+    lineage = {
+        "resumed_from": origin,
+        "forked_from": origin | {"store": None, "run": "base"},
+        "config": {"lr": 0.1, "layers": [1, 2], "name": None},
+        "dataset": "sha256:00",
+    }
+    more = {
+        "metrics": {"val_loss": 0.5},
+        "parent": IDS[0],
+        "previous": link(first_commit),
+        "lineage": lineage,
+        "names": ["model_v1"],
+    }
     return _checkpoint(1, tree, arrays, packs, more, SEEDS)
 
 

@@ -25,6 +25,8 @@ CHUNK_BYTES = 4096
 COMMIT_TYPE = "application/vnd.in-toto+json"
 MARKER_TYPE = "application/vnd.holdfast.store+json"
 TAG_TYPE = "application/vnd.holdfast.tag+json"
+NAME_TYPE = "application/vnd.holdfast.name+json"
+NOTE_TYPE = "application/vnd.holdfast.note+json"
 PREDICATE_TYPE = "https://holdfast.dev/checkpoint/v1"
 
 Files = dict[str, bytes]
@@ -84,6 +86,14 @@ def tag(run: str, name: str, checkpoint_id: str) -> bytes:
     return sealed(TAG_TYPE, canonical({"run": run, "tag": name, "id": checkpoint_id}))
 
 
+def fixed_name(run: str, name: str, checkpoint_id: str) -> bytes:
+    return sealed(NAME_TYPE, canonical({"run": run, "name": name, "id": checkpoint_id}))
+
+
+def note(**payload: object) -> bytes:
+    return sealed(NOTE_TYPE, canonical(payload))
+
+
 def statement(
     part_key: str, part: bytes, *, run: str, step: int, seq: int, id: str, **predicate: object
 ) -> dict[str, Any]:
@@ -109,6 +119,13 @@ def statement(
             "stored_bytes": 0,
             "n_leaves": 0,
             "environment": {},
+            "lineage": {
+                "resumed_from": None,
+                "forked_from": None,
+                "config": None,
+                "dataset": None,
+            },
+            "names": [],
             "parts": [{"rank": 0, "length": len(part)}],
         }
         | predicate,

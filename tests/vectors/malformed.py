@@ -24,6 +24,7 @@ from making import (
     commit,
     digests_of,
     encoded,
+    fixed_name,
     head,
     marker,
     sealed,
@@ -207,6 +208,30 @@ def _records() -> list[Case]:
     elsewhere = "runs/other/parts/" + PART.rpartition("/")[2]
     made: list[tuple[str, str, str, Files]] = [
         ("marker-too-new", TOO_NEW, "a store of format 2", {"holdfast.json": marker(format=2)}),
+        (
+            "name-moved",
+            "data",
+            "a file that another name was renamed to",
+            {f"{ROOT}names/t": fixed_name(RUN, "s", ID)},
+        ),
+        ("no-lineage", DAMAGED, "no lineage", _with_statement(_without_lineage)),
+        ("origin-text", DAMAGED, "an origin that is text", _with_lineage(forked_from="r@1")),
+        (
+            "origin-id",
+            DAMAGED,
+            "an origin with an id of 31 digits",
+            _with_lineage(resumed_from={"store": None, "run": "r", "step": 1, "id": ID[1:]}),
+        ),
+        (
+            "origin-step",
+            DAMAGED,
+            "an origin with a step below 0",
+            _with_lineage(forked_from={"store": None, "run": "r", "step": -1, "id": ID}),
+        ),
+        ("config-list", DAMAGED, "a configuration that is a list", _with_lineage(config=[])),
+        ("dataset-number", DAMAGED, "a fingerprint that is a number", _with_lineage(dataset=1)),
+        ("names-text", DAMAGED, "names that are text", _with_predicate(names="v1")),
+        ("names-number", DAMAGED, "a name that is a number", _with_predicate(names=[1])),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
         ("too-new", TOO_NEW, "a commit of format 2", _with_predicate(format=2)),
         (
@@ -299,6 +324,14 @@ def _records() -> list[Case]:
         ),
     ]
     return [Case(f"R-{name}", "R", kind, why, files) for name, kind, why, files in made]
+
+
+def _without_lineage(found: dict[str, Any]) -> None:
+    del found["predicate"]["lineage"]
+
+
+def _with_lineage(**changes: object) -> Files:
+    return _with_statement(lambda s: s["predicate"]["lineage"].update(changes))
 
 
 def _without_parts(found: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ class Sealed(Plain):
 
     def stored(self, key: str) -> str:
         parts = key.split("/")
-        if len(parts) > 3 and parts[2] == "tags":
+        if len(parts) > 3 and parts[2] in ("tags", "names"):
             parts[3] = self.hidden("tag", parts[1], parts[3])
         if len(parts) > 1 and parts[0] == "runs":
             parts[1] = self.hidden("run", parts[1])
@@ -149,7 +149,7 @@ class Sealed(Plain):
         names = super().listed(self.stored(folder))
         if folder == "runs":
             return sorted(self.run_in(name) for name in names)
-        if folder.endswith("/tags"):
+        if folder.endswith(("/tags", "/names")):
             found = (self.object_at(f"{self.stored(folder)}/{name}")[0] for name in names)
             return sorted(key.rsplit("/", 1)[1] for key in found)
         return names

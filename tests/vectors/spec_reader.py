@@ -548,6 +548,9 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
             refuse_unless(type(number_before) is int and 0 <= number_before < seq, "previous")
             refuse_unless(re.fullmatch(r"[0-9a-f]{64}", previous["blake3"]), "no digest")
             previous = {"seq": number_before, "blake3": previous["blake3"]}
+        check_lineage(predicate["lineage"])
+        refuse_unless(type(predicate["names"]) is list, "names are no list")
+        refuse_unless(all(type(name) is str for name in predicate["names"]), "a name is no text")
         subjects, parts = statement["subject"], predicate["parts"]
         world = predicate["world_size"]
         refuse_unless(len(subjects) == len(parts) == world > 0, "as many parts as ranks")
@@ -566,9 +569,22 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
     except (KeyError, TypeError, AttributeError) as error:
         raise Refused(f"malformed: {error!r}") from error
     names = ("step", "seq", "id", "parent", "reason", "created_ns", "state_bytes")
-    record = {name: predicate[name] for name in (*names, "stored_bytes", "n_leaves")}
+    more = ("stored_bytes", "n_leaves", "lineage", "names")
+    record = {name: predicate[name] for name in names + more}
     proof = {"previous": previous, "signed_by": signed_by(opened, public_keys)}
     return {"run": run, **record, **proof, "metrics": metrics, "nodes": nodes}
+
+
+def check_lineage(lineage: dict[str, Any]) -> None:
+    refuse_unless(type(lineage["config"]) in (dict, type(None)), "the configuration is no object")
+    refuse_unless(type(lineage["dataset"]) in (str, type(None)), "the fingerprint is no text")
+    for origin in (lineage["resumed_from"], lineage["forked_from"]):
+        if origin is not None:
+            refuse_unless(re.fullmatch(r"[0-9a-f]{32}", origin["id"]), "no id")
+            refuse_unless(type(origin["step"]) is int and 0 <= origin["step"] < 2**63, "no step")
+            refuse_unless(type(origin["run"]) is str, "no run")
+            store = origin["store"]
+            refuse_unless(store is None or re.fullmatch(r"[0-9a-f]{32}", store), "no store")
 
 
 def metric(value: object) -> str:
@@ -610,7 +626,7 @@ def describe(folder: Path, secret: str = "", public_keys: Sequence[bytes] = ()) 
         from sealed_reader import Sealed
 
         store = Sealed(folder, payload["keyring"], secret)
-    checkpoints, tags = [], []
+    checkpoints, tags, names, notes = [], [], [], []
     for word in store.listed("runs"):
         run = unquoted(word)
         refuse_unless(quoted(run) == word, "a folder that is no run's")
@@ -621,4 +637,21 @@ def describe(folder: Path, secret: str = "", public_keys: Sequence[bytes] = ()) 
             tag = unwrap(data, "application/vnd.holdfast.tag+json")
             refuse_unless((tag["run"], tag["tag"]) == (run, unquoted(name)), "another tag's record")
             tags.append([run, tag["tag"], tag["id"]])
-    return {"format": 1, "checkpoints": checkpoints, "tags": tags}
+        for word_of_name in store.listed(f"runs/{word}/names"):
+            data = store.get(f"runs/{word}/names/{word_of_name}")
+            named = unwrap(data, "application/vnd.holdfast.name+json")
+            found = (named["run"], named["name"])
+            refuse_unless(found == (run, unquoted(word_of_name)), "another name's record")
+            names.append([run, named["name"], named["id"]])
+        for number in store.listed(f"runs/{word}/notes"):
+            data = store.get(f"runs/{word}/notes/{number}")
+            note = unwrap(data, "application/vnd.holdfast.note+json")
+            refuse_unless((note["run"], note["seq"]) == (run, int(number)), "another note")
+            notes.append([run, note["id"], note["text"], note["values"]])
+    return {
+        "format": 1,
+        "checkpoints": checkpoints,
+        "tags": tags,
+        "names": names,
+        "notes": notes,
+    }

@@ -23,11 +23,12 @@ from holdfast.chunks.read import read_chunks
 from holdfast.demo.compare import compare
 from holdfast.errors import DataError
 from holdfast.format import commit as commit_format
+from holdfast.format import lineage as lineage_format
 from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.format.tree import KEYED, TYPED, NodeKind
 from holdfast.plan.reads import plan_reads
-from holdfast.records import commits, tags
+from holdfast.records import commits, notes, tags
 from holdfast.records.marker import open_store
 from holdfast.security.authenticity import Authenticity
 from holdfast.security.ed25519 import LocalKey
@@ -75,7 +76,7 @@ def described(
 ) -> dict[str, Any]:
     """Return what holdfast finds in a store, in the words of ``spec_reader.describe``."""
     store = open_store(location, create=False, keys=keys)
-    checkpoints, tags_found = [], []
+    checkpoints, tags_found, names_found, notes_found = [], [], [], []
     for run in commits.runs(store):
         for seq in commits.sequence_numbers(store, run):
             record = commits.read_commit(store, run, seq)
@@ -86,11 +87,23 @@ def described(
             checkpoints.append(
                 {name: getattr(record, name) for name in names + sizes}
                 | _proof(record, trusted)
+                | {"lineage": lineage_format.encode(record.lineage), "names": list(record.names)}
                 | {"metrics": {name: _metric(v) for name, v in record.metrics.items()}}
                 | {"nodes": [list(row) for row in _rows(root, _arrays(store, part), {})]}
             )
-        tags_found += [[run, tag.name, tag.checkpoint_id] for tag in tags.all_tags(store, run)]
-    return {"format": 1, "checkpoints": checkpoints, "tags": tags_found}
+        for tag in tags.all_tags(store, run):
+            found = names_found if tag.is_fixed else tags_found
+            found.append([run, tag.name, tag.checkpoint_id])
+        for note in notes.all_notes(store, run):
+            assert isinstance(note, notes.Note)
+            notes_found.append([run, note.checkpoint_id, note.text, dict(note.values)])
+    return {
+        "format": 1,
+        "checkpoints": checkpoints,
+        "tags": tags_found,
+        "names": names_found,
+        "notes": notes_found,
+    }
 
 
 def _proof(record: CommitRecord, keys: Sequence[TrustedKey]) -> dict[str, Any]:
@@ -197,14 +210,21 @@ def test_python_values_come_back_as_they_were() -> None:
     assert found["model"]["tied.weight"] is found["model"]["layer.weight"]
 
 
-def test_refs_metrics_and_lineage_of_the_golden_store() -> None:
+def test_refs_metrics_and_lineage_of_the_golden_store(tmp_path: Path) -> None:
     store = holdfast.Store(GOLDEN)
     first, second = store.log(RUN)
     assert [first.step, second.step] == [7, 8] and second.parent == first.id
     assert store.info(f"{RUN}@best:val_loss").id == store.info(f"{RUN}@best model").id == first.id
     assert store.info(f"{RUN}@latest").id == second.id
     assert str(first.metrics["broken"]) == "nan" and first.metrics["best"] == float("inf")
-    assert store.doctor().facts["unfinished"] == 1
+    assert second.parent == second.resumed_from.id == first.id
+    assert second.forked_from.ref == "base@7" and second.config["layers"] == [1, 2]
+    assert store.info(f"{RUN}@model_v1").id == second.id and second.tags == ("model_v1",)
+    assert (first.notes, first.values) == (("ölig",), {"lr": 0.5, "n": 3})
+    assert store.history(RUN).written.texts == ("a run",)
+    # In a copy, since it makes the catalog anew.
+    copied = shutil.copytree(GOLDEN, tmp_path / "copy")
+    assert holdfast.Store(copied).doctor().facts["unfinished"] == 1
 
 
 # --- writing ---
@@ -223,8 +243,18 @@ def test_holdfast_writes_the_same_bytes(tmp_path: Path) -> None:
 
     copy = open_store(tmp_path / "copy", create=True)
     tags.put_tag(copy, RUN, "best model", EXPECTED["tags"][0][2])
-    tag_key = "runs/gpt%2F%CE%B1/tags/best model"
-    assert copy.get(tag_key) == golden.get(tag_key)
+    tags.put_name(copy, RUN, "model_v1", EXPECTED["names"][0][2])
+    for key in ("tags/best model", "names/model_v1"):
+        key = f"runs/gpt%2F%CE%B1/{key}"
+        assert copy.get(key) == golden.get(key)
+    for name, text, values, created_ns in (
+        (EXPECTED["tags"][0][2], "ölig", {"lr": 0.5, "ok": True}, 1),
+        (EXPECTED["tags"][0][2], None, {"ok": None, "n": 3}, 2),
+    ):
+        notes.add(copy, RUN, notes.Note(name, text, values, created_ns))
+    for seq in (1, 2):
+        key = f"runs/gpt%2F%CE%B1/notes/{seq:012d}"
+        assert copy.get(key) == golden.get(key)
 
 
 def test_holdfast_makes_the_same_tree_of_the_same_state() -> None:
@@ -278,7 +308,7 @@ def test_the_store_that_the_faults_are_laid_over_is_sound(sound: Path) -> None:
 def test_malformed_stores_are_refused(name: str, sound: Path) -> None:
     case = MALFORMED["cases"][name]
     lay_over(sound, case["files"])
-    ref = "r@t" if name in ("R-tag-moved", "E-tag-signed") else "r@1"
+    ref = "r@t" if name in ("R-tag-moved", "R-name-moved", "E-tag-signed") else "r@1"
     for check in [ONE_DIGEST[name]] if name in ONE_DIGEST else ["fast", "full"]:
         with pytest.raises(DataError) as caught:
             holdfast.load(sound, ref, verify=check)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from holdfast.cli.numbers import higher_is_better, metric_text
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo, LeafInfo
-    from holdfast.repository import Store
+    from holdfast.history.summary import RunSummary
 
 _VALUE_CHARACTERS = 60
 
@@ -43,25 +42,16 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
         "stored_bytes": info.stored_bytes,
         "n_leaves": info.n_leaves,
         "parent": info.parent,
+        "incarnation": info.incarnation,
+        "resumed_from": info.resumed_from,
+        "forked_from": info.forked_from,
+        "config": info.config,
+        "dataset": info.dataset,
+        "notes": info.notes,
+        "values": info.values,
         "signed_by": info.signed_by,
         "trust": info.trust,
     }
-
-
-def damaged(store: Store, run: str) -> list[str]:
-    """Return why each of a run's commits that cannot be read cannot; its log leaves them out."""
-    from holdfast.records.commits import DamagedCommit, all_commits
-
-    found = all_commits(store.open(create=False), run)
-    return [str(commit.error) for commit in found if isinstance(commit, DamagedCommit)]
-
-
-def bytes_on_disk(store: Store, run: str) -> int:
-    """Return what a run's checkpoints take in the store, data and manifests."""
-    from holdfast.format.names import RunKeys
-
-    objects, keys = store.open(create=False), RunKeys(run)
-    return sum(found.size for part in (keys.packs, keys.parts) for found in objects.list(part))
 
 
 def is_refused(info: CheckpointInfo) -> bool:
@@ -87,41 +77,35 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {metric_text(value)}" for name, value in metrics.items())
 
 
+def notes_text(texts: Sequence[str], values: Mapping[str, object]) -> str:
+    """Return notes on one line: texts, then values.
+
+    >>> notes_text(["diverged"], {"lr": 0.1})
+    'diverged; lr=0.1'
+    """
+    return "; ".join([*texts, *(f"{name}={value}" for name, value in values.items())])
+
+
 def metric_names(checkpoints: Iterable[CheckpointInfo]) -> list[str]:
     """Return the names of all metrics that any of the checkpoints has, in order of appearance."""
     return list(dict.fromkeys(name for info in checkpoints for name in info.metrics))
 
 
-def bests(checkpoints: Sequence[CheckpointInfo]) -> list[Best]:
+def bests(summary: RunSummary) -> list[Best]:
     """Return each metric's best value: the lowest, or the highest where its name suggests so."""
     return [
-        best
-        for name in metric_names(checkpoints)
-        if (best := best_of(checkpoints, name, highest=higher_is_better(name))) is not None
+        Best(name, highest, found.value, found.step)
+        for name in summary.lowest
+        for highest in [higher_is_better(name)]
+        for found in [(summary.highest if highest else summary.lowest)[name]]
     ]
 
 
-def best_of(checkpoints: Iterable[CheckpointInfo], metric: str, *, highest: bool) -> Best | None:
-    """Return a metric's lowest or highest value; the earliest of equals, and never NaN."""
-    values = [
-        (info.metrics[metric], info.step)
-        for info in checkpoints
-        if not math.isnan(info.metrics.get(metric, math.nan))
-    ]
-    if not values:
-        return None
-    value, step = min(values, key=lambda found: -found[0] if highest else found[0])
-    return Best(metric, highest, value, step)
-
-
-def bests_json(checkpoints: Sequence[CheckpointInfo]) -> dict[str, object]:
+def bests_json(summary: RunSummary) -> dict[str, object]:
     """Return the lowest and the highest value of each metric, with their steps."""
     return {
-        name: {
-            "lowest": _value_json(best_of(checkpoints, name, highest=False)),
-            "highest": _value_json(best_of(checkpoints, name, highest=True)),
-        }
-        for name in metric_names(checkpoints)
+        name: {"lowest": lowest, "highest": summary.highest[name]}
+        for name, lowest in summary.lowest.items()
     }
 
 
@@ -142,7 +126,3 @@ def value_text(leaf: LeafInfo) -> str:
         return "None" if leaf.kind == "none" else ""
     text = repr(leaf.value)
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
-
-
-def _value_json(best: Best | None) -> dict[str, object] | None:
-    return None if best is None else {"value": best.value, "step": best.step}

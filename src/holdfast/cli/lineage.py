@@ -14,10 +14,14 @@ class Glyphs:
     line: str
     across: str
     join: str
+    branch: str
+    last: str
 
 
-UNICODE = Glyphs(node="●", line="│", across="─", join="╯")
-ASCII = Glyphs(node="*", line="|", across="-", join="'")
+UNICODE = Glyphs(node="●", line="│", across="─", join="╯", branch="├", last="└")
+ASCII = Glyphs(node="*", line="|", across="-", join="'", branch="|", last="`")
+# A tree that is deeper is drawn as if it were not.
+_MAX_DEPTH = 20
 
 
 def draw(nodes: Sequence[tuple[str, str | None]], glyphs: Glyphs = UNICODE) -> list[str]:
@@ -52,6 +56,25 @@ def draw(nodes: Sequence[tuple[str, str | None]], glyphs: Glyphs = UNICODE) -> l
         while waiting and waiting[-1] is None:
             waiting.pop()
     return rows
+
+
+def tree(depths: Sequence[int], glyphs: Glyphs = UNICODE) -> list[str]:
+    """Return what goes before the name of each node of a tree, in pre-order, by its depth.
+
+    >>> [line.rstrip() for line in tree([0, 1, 2, 1, 0])]
+    ['', '├─', '│ └─', '└─', '']
+    """
+    lines = []
+    open_below: list[bool] = []  # For each depth, whether another child is still to come.
+    for depth in reversed(depths):
+        shown = min(depth, _MAX_DEPTH)
+        open_below += [False] * (shown + 1 - len(open_below))
+        branch = glyphs.branch if open_below[shown] else glyphs.last
+        bars = "".join(f"{glyphs.line} " if is_open else "  " for is_open in open_below[1:shown])
+        lines.append(f"{bars}{branch}{glyphs.across} " if shown else "")
+        open_below[shown] = True
+        open_below[shown + 1 :] = []
+    return lines[::-1]
 
 
 def _free_lane(waiting: list[str | None]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,9 @@ from holdfast.cli.tables import Column, Styled, visible, without_empty
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo
+    from holdfast.history.lineage import Branch
+    from holdfast.history.log import RunLog
+    from holdfast.repository import Store
 
 EXAMPLE = "holdfast --store ckpts log gpt2-small"
 
@@ -31,38 +34,50 @@ def log(
 ) -> int:
     """List the runs, or the checkpoints of one run, newest first."""
     store = options.open_store(context)
-    if run is not None:
-        newest_first = list(reversed(store.log(run)))
-        damaged = checkpoints.damaged(store, run)
-        if as_json:
-            shown = [checkpoints.as_json(info) for info in newest_first]
-            output.result_json(
-                {"store": store.path, "run": run, "checkpoints": shown, "damaged": damaged}
-            )
-        else:
-            _show_run(run, newest_first, checkpoints.bytes_on_disk(store, run))
-            _show_damaged(run, damaged)
-        return 0
-    runs = {name: store.log(name) for name in store.runs()}
-    sizes = {name: checkpoints.bytes_on_disk(store, name) for name in runs}
-    damaged_in = {name: checkpoints.damaged(store, name) for name in runs}
-    if as_json:
-        shown = [
-            _run_json(name, saved, sizes[name], damaged_in[name]) for name, saved in runs.items()
-        ]
-        output.result_json({"store": store.path, "runs": shown})
-    elif runs:
-        _show_runs(runs, sizes)
-        for name, damaged in damaged_in.items():
-            _show_damaged(name, damaged)
+    if run is None:
+        _log_runs(store, as_json)
     else:
-        output.say(f"No runs in {store.path} yet: the first save makes one.")
+        _log_run(store, run, as_json)
     return 0
 
 
-def _show_runs(runs: dict[str, list[CheckpointInfo]], sizes: dict[str, int]) -> None:
+def _log_runs(store: Store, as_json: bool) -> None:
+    branches = store.lineage()
+    sizes = {branch.run: store.stored_bytes(branch.run) for branch in branches}
+    if as_json:
+        shown = [_run_json(branch, sizes[branch.run]) for branch in branches]
+        output.result_json({"store": store.path, "runs": shown})
+    elif branches:
+        _show_runs(branches, sizes)
+        for branch in branches:
+            _show_damaged(branch.run, branch.summary.damaged)
+    else:
+        output.say(f"No runs in {store.path} yet: the first save makes one.")
+
+
+def _log_run(store: Store, run: str, as_json: bool) -> None:
+    history = store.history(run)
+    if as_json:
+        shown = [checkpoints.as_json(info) for info in reversed(history.checkpoints)]
+        output.result_json(
+            {
+                "store": store.path,
+                "run": run,
+                "checkpoints": shown,
+                "damaged": history.damaged,
+                "notes": history.written.texts,
+                "values": history.written.values,
+            }
+        )
+    else:
+        _show_run(run, history, store.stored_bytes(run))
+        _show_damaged(run, history.damaged)
+
+
+def _show_runs(branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
     columns = [
         Column("run", style="bold", may_wrap=True),
+        Column("forked from", may_wrap=True),
         Column("checkpoints", right=True),
         Column("latest", right=True),
         Column("best", may_wrap=True),
@@ -70,51 +85,67 @@ def _show_runs(runs: dict[str, list[CheckpointInfo]], sizes: dict[str, int]) -> 
         Column("saved"),
     ]
     now = datetime.now(UTC)
-    output.table(columns, [_run_row(name, saved, sizes[name], now) for name, saved in runs.items()])
+    lines = lineage.tree([branch.depth for branch in branches], _glyphs())
+    rows = [
+        _run_row(line, branch, sizes[branch.run], now)
+        for line, branch in zip(lines, branches, strict=True)
+    ]
+    output.table(*without_empty(columns, rows))
 
 
-def _run_row(
-    name: str, saved: Sequence[CheckpointInfo], stored_bytes: int, now: datetime
-) -> list[str]:
-    if not saved:
-        return [name, "0", "", "", bytes_text(stored_bytes), ""]
-    latest = saved[-1]
+def _run_row(line: str, branch: Branch, stored_bytes: int, now: datetime) -> list[str]:
+    summary, origin = branch.summary, branch.forked_from
+    latest = summary.latest
     return [
-        name,
-        f"{len(saved):,}",
-        f"@{latest.step}",
-        checkpoints.bests_text(checkpoints.bests(saved)),
+        line + branch.run,
+        origin.ref if origin is not None else "",
+        f"{summary.n_checkpoints:,}",
+        f"@{latest.step}" if latest is not None else "",
+        checkpoints.bests_text(checkpoints.bests(summary)),
         bytes_text(stored_bytes),
-        age_text(latest.created, now),
+        age_text(latest.created, now) if latest is not None else "",
     ]
 
 
-def _run_json(
-    name: str, saved: Sequence[CheckpointInfo], stored_bytes: int, damaged: Sequence[str]
-) -> dict[str, object]:
+def _run_json(branch: Branch, stored_bytes: int) -> dict[str, object]:
+    summary = branch.summary
     return {
-        "run": name,
-        "n_checkpoints": len(saved),
+        "run": branch.run,
+        "forked_from": branch.forked_from,
+        "depth": branch.depth,
+        "n_checkpoints": summary.n_checkpoints,
         "stored_bytes": stored_bytes,
-        "best": checkpoints.bests_json(saved),
-        "latest": checkpoints.as_json(saved[-1]) if saved else None,
-        "damaged": damaged,
+        "best": checkpoints.bests_json(summary),
+        "latest": checkpoints.as_json(summary.latest) if summary.latest is not None else None,
+        "damaged": summary.damaged,
     }
 
 
-def _show_run(run: str, newest_first: Sequence[CheckpointInfo], stored_bytes: int) -> None:
-    if not newest_first:
+def _show_run(run: str, history: RunLog, stored_bytes: int) -> None:
+    if not history.checkpoints:
         output.say(f"No checkpoints in run {run} yet.")
         return
-    names = checkpoints.metric_names(newest_first)
-    apart = _columns(names), _rows(newest_first, names)
-    together = _columns(None), _rows(newest_first, None)
-    one_each = len(names) <= _METRIC_COLUMNS and output.fits(*apart)
+    names = checkpoints.metric_names(history.checkpoints)
+    apart = _columns(names), _rows(history.checkpoints, names)
+    together = _columns(None), _rows(history.checkpoints, None)
+    one_each = len(names) <= _METRIC_COLUMNS and output.fits(*without_empty(*apart))
     output.table(*without_empty(*(apart if one_each else together)))
     output.say()
-    best = checkpoints.bests_text(checkpoints.bests(newest_first))
-    summary = f"{plural(len(newest_first), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
-    output.say(f"{summary}; best: {best}" if best else summary)
+    _show_about(history, stored_bytes)
+
+
+def _show_about(history: RunLog, stored_bytes: int) -> None:
+    from holdfast.history.summary import summary_of
+
+    best = checkpoints.bests_text(checkpoints.bests(summary_of(history.checkpoints)))
+    stored = f"{plural(len(history.checkpoints), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
+    output.say(f"{stored}; best: {best}" if best else stored)
+    origin = history.checkpoints[-1].forked_from
+    if origin is not None:
+        output.say("forked from ", Styled(origin.ref, "bold"), f" ({origin.id})")
+    written = checkpoints.notes_text(history.written.texts, history.written.values)
+    if written:
+        output.say(f"notes: {written}")
 
 
 def _show_damaged(run: str, damaged: Sequence[str]) -> None:
@@ -139,10 +170,12 @@ def _columns(metrics: Sequence[str] | None) -> list[Column]:
         Column("state", right=True),
         Column("new", right=True),
         Column("reason", may_wrap=True),
+        Column("notes", may_wrap=True),
     ]
 
 
-def _rows(newest_first: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> list[list[str]]:
+def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> list[list[str]]:
+    """Return the rows of a run's checkpoints, given oldest first; the newest comes first."""
     now = datetime.now(UTC)
     return [
         [
@@ -155,16 +188,23 @@ def _rows(newest_first: Sequence[CheckpointInfo], metrics: Sequence[str] | None)
             bytes_text(info.state_bytes),
             bytes_text(info.stored_bytes),
             info.reason,
+            checkpoints.notes_text(info.notes, info.values),
         ]
-        for line, info in zip(_graph(newest_first), newest_first, strict=True)
+        for line, info in zip(_graph(infos), reversed(infos), strict=True)
     ]
 
 
-def _graph(newest_first: Sequence[CheckpointInfo]) -> list[str]:
+def _graph(infos: Sequence[CheckpointInfo]) -> list[str]:
     """Return each row's piece of the lineage; nothing where each only follows the one before."""
-    glyphs = lineage.UNICODE if output.speaks_unicode() else lineage.ASCII
-    lines = lineage.draw([(info.id, info.parent) for info in newest_first], glyphs)
+    from holdfast.history.lineage import ancestors
+
+    glyphs = _glyphs()
+    lines = lineage.draw(ancestors(infos)[::-1], glyphs)
     return lines if any(line != glyphs.node for line in lines) else [""] * len(lines)
+
+
+def _glyphs() -> lineage.Glyphs:
+    return lineage.UNICODE if output.speaks_unicode() else lineage.ASCII
 
 
 def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[str]:

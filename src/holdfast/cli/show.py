@@ -14,6 +14,7 @@ from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.errors import Untrusted
 
 if TYPE_CHECKING:
+    from holdfast.format.lineage import Origin
     from holdfast.history.info import CheckpointInfo, LeafInfo
 
 EXAMPLE = "holdfast --store ckpts show gpt2-small@latest --filter 'model/**'"
@@ -64,7 +65,8 @@ def show(
         if limit is None:
             limit = _SHOWN_ON_TERMINAL if output.stdout().is_terminal else len(wanted)
         _show_leaves(wanted, limit, pattern)
-    _show_environment(info.environment)
+    _show_facts("configuration", info.config or {})
+    _show_facts("environment", info.environment)
     output.say()
     output.facts([("integrity", _NOT_CHECKED)])
     return status
@@ -90,6 +92,10 @@ def _show_summary(info: CheckpointInfo) -> None:
         ("signed by", ", ".join(info.signed_by)),
         ("trust", _trust(info)),
         ("metrics", checkpoints.metrics_text(info.metrics)),
+        ("notes", checkpoints.notes_text(info.notes, info.values)),
+        ("resumed from", _origin_text(info.resumed_from)),
+        ("forked from", _origin_text(info.forked_from)),
+        ("data", info.dataset or ""),
         ("state", f"{bytes_text(info.state_bytes)} in {plural(info.n_leaves, 'leaf')}"),
         ("newly stored", _stored_text(info)),
     ]
@@ -102,6 +108,10 @@ def _trust(info: CheckpointInfo) -> Cell:
     if not info.trust.trusted:
         return Styled(f"NOT TRUSTED: {info.trust.why}", "bold red")
     return f"trusted: {info.trust.why}"
+
+
+def _origin_text(origin: Origin | None) -> str:
+    return "" if origin is None else f"{origin.ref} ({origin.id})"
 
 
 def _stored_text(info: CheckpointInfo) -> str:
@@ -138,11 +148,11 @@ def _leaf_row(leaf: LeafInfo) -> list[str]:
     return [leaf.path, leaf.dtype or leaf.kind, shape, size, checkpoints.value_text(leaf)]
 
 
-def _show_environment(environment: Mapping[str, object]) -> None:
-    known = [(name, value) for name, value in _flat(environment) if value]
+def _show_facts(title: str, facts: Mapping[str, object]) -> None:
+    known = [(name, value) for name, value in _flat(facts) if value]
     if known:
         output.say()
-        output.say(Styled("environment", "bold"))
+        output.say(Styled(title, "bold"))
         output.facts(known)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.errors import NotFound
+from holdfast.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from holdfast.repository import Store
@@ -21,18 +21,24 @@ def tag(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The tag; afterwards RUN@NAME is a ref.")
     ],
+    fixed: Annotated[
+        bool,
+        typer.Option("--fixed", help="Give the name for good: it never moves, nor is taken away."),
+    ] = False,
     delete: Annotated[
         bool, typer.Option("--delete", "-d", help="Take the tag away; the checkpoint stays.")
     ] = False,
 ) -> int:
     """Name a checkpoint, to find it and keep it by that name."""
     store = options.open_store(context)
+    if delete and fixed:
+        raise UsageError("--fixed gives a name and --delete takes one away; say one of them.")
     if delete:
         _delete(store, ref, name)
     else:
         info = store.info(ref)
-        store.tag(ref, name)
-        output.say(f"{info.run}@{name} is {info.ref}")
+        store.tag(ref, name, fixed=fixed)
+        output.say(f"{info.run}@{name} is {info.ref}{', for good' if fixed else ''}")
     return 0
 
 

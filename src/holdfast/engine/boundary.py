@@ -15,6 +15,21 @@ from holdfast.state import rng as rng_state
 from holdfast.state.changes import cheap_ones, cheap_state, mark
 
 
+def tree_of(state: Mapping[str, Any], boundary: Boundary | None, *, rng: bool) -> dict[str, Any]:
+    """Return what is saved of a state: itself and, with rng, the generators.
+
+    Args:
+        state: The state.
+        boundary: The end of a step whose generators are taken, or None for those of now.
+        rng: Whether generators are saved.
+    """
+    tree = dict(state)
+    if rng:
+        known = boundary.generators if boundary is not None else None
+        tree[rng_state.ROOT_KEY] = known if known is not None else rng_state.capture()
+    return tree
+
+
 @dataclass(frozen=True, slots=True)
 class Boundary:
     """What a state was at the end of a step, but for its arrays.

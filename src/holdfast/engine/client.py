@@ -24,6 +24,7 @@ from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import boot_id
 from holdfast.engine.handle import SaveHandle, error_of_kind
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.errors import HoldfastError, PersisterDied
 from holdfast.format import commit as commit_format
 from holdfast.history.info import info_of
@@ -72,6 +73,7 @@ class PersisterClient:
             "pid": os.getpid(),
         }
         self._store = store
+        self.metrics_ring = MetricsRing.create()
         self._run = run
         self._keep = list(keep)
         self._nice = nice
@@ -164,6 +166,7 @@ class PersisterClient:
         self._channel.close()
         self._receiver.join()
         self.heartbeat.close()
+        self.metrics_ring.close()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -179,9 +182,10 @@ class PersisterClient:
                     str(theirs.fileno()),
                     str(self.heartbeat.fd),
                     str(self._nice),
+                    str(self.metrics_ring.fd),
                     repr([entry or os.getcwd() for entry in sys.path]),
                 ],
-                pass_fds=(theirs.fileno(), self.heartbeat.fd),
+                pass_fds=(theirs.fileno(), self.heartbeat.fd, self.metrics_ring.fd),
                 stdin=subprocess.DEVNULL,
                 # Who reads what the trainer prints need not wait for the persister.
                 stdout=subprocess.DEVNULL,

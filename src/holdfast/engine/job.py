@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.format import lineage as lineage_format
+from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import Layout
 
 
@@ -22,7 +24,7 @@ class SaveJob:
     ``parent`` is the checkpoint that training went on from. ``plan`` is the encoded part manifest
     without chunks and packs. ``arena`` is the name of the arena in which the snapshot is, or is
     being taken. ``spares_others`` says that retention shall leave alone what other processes
-    have saved.
+    have saved. ``versions`` are the sequences of names from which it gets the next one each.
     """
 
     id: str
@@ -39,6 +41,8 @@ class SaveJob:
     incarnation: str = field(default_factory=new_id)
     arena: str = ""
     spares_others: bool = False
+    lineage: Lineage = field(default_factory=Lineage)
+    versions: tuple[str, ...] = ()
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
@@ -49,6 +53,7 @@ def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
         if name not in ("plan", "layout", "metrics")
     }
     fields["environment"] = dict(job.environment)
+    fields["lineage"] = lineage_format.encode(job.lineage)
     # As text: JSON would lose NaN's and infinities' names on strict parsers.
     fields["metrics"] = {name: float(value).hex() for name, value in job.metrics.items()}
     # Where each leaf lies, the plan says already.
@@ -65,4 +70,8 @@ def from_message(fields: Mapping[str, Any], payload: bytes) -> SaveJob:
     known = dict(fields)
     layout = Layout(places=(), **known.pop("layout"))
     metrics = {name: float.fromhex(text) for name, text in known.pop("metrics").items()}
-    return SaveJob(**known, layout=layout, metrics=metrics, plan=payload)
+    lineage = lineage_format.decode(known.pop("lineage"))
+    versions = tuple(known.pop("versions"))
+    return SaveJob(
+        **known, layout=layout, metrics=metrics, lineage=lineage, versions=versions, plan=payload
+    )

@@ -1,6 +1,7 @@
-"""The journal of a run: one JSON object per line for every event, appended, never rewritten.
+"""The journal of a run: one JSON object per line for every event.
 
 It is for people and reports; no checkpoint depends on it. A line torn by a crash is passed over.
+What has grown long is put away, compressed to a tenth or less.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from holdfast.errors import ChunkMissing, HoldfastError, SealBroken
@@ -15,6 +18,8 @@ from holdfast.format.names import RunKeys
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
+
+MAX_BYTES = 4 << 20
 
 
 def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None:
@@ -34,16 +39,61 @@ def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None
 
 def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
+    put_away = [_unpacked(store, run, number) for number in _numbers(store, run)]
+    newest = _current(store, run)
+    if put_away and newest.startswith(put_away[-1]):
+        newest = newest[len(put_away[-1]) :]  # A crash came before it was shortened.
+    return [event for data in (*put_away, newest) for event in _parsed(data)]
+
+
+def shorten(store: ObjectStore, run: str) -> None:
+    """Put a journal that has grown long away, compressed; trouble with it is logged, never raised.
+
+    Only to be called by who holds the run's lock.
+    """
     try:
-        data = store.get(RunKeys(run).events)
+        data = _current(store, run)
+        if len(data) < MAX_BYTES:
+            return
+        numbers = _numbers(store, run)
+        last = _unpacked(store, run, numbers[-1]) if numbers else b""
+        if not last or not data.startswith(last):
+            number = numbers[-1] + 1 if numbers else 1
+            store.put_new(RunKeys(run).old_events(number), zlib.compress(data))
+            last = data
+        store.put(RunKeys(run).events, _current(store, run)[len(last) :])
+    except HoldfastError as error:
+        _log.warning("The journal of run %r stays long: %s", run, error)
+
+
+def _current(store: ObjectStore, run: str) -> bytes:
+    try:
+        return store.get(RunKeys(run).events)
     except (ChunkMissing, SealBroken):
-        return []
-    found = []
+        return b""
+
+
+def _numbers(store: ObjectStore, run: str) -> list[int]:
+    names = (info.key.rsplit("/", 1)[-1] for info in store.list(RunKeys(run).old_events_prefix))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _unpacked(store: ObjectStore, run: str, number: int) -> bytes:
+    try:
+        # No more than a journal grows to: a few bytes can swell to gigabytes.
+        return zlib.decompressobj().decompress(
+            store.get(RunKeys(run).old_events(number)), 4 * MAX_BYTES
+        )
+    except (ChunkMissing, SealBroken, zlib.error) as error:
+        _log.warning("Events of run %r from long ago cannot be read: %s", run, error)
+        return b""
+
+
+def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
-            found.append(event)
-    return found
+            yield event

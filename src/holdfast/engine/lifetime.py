@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from holdfast.errors import RestoreIncomplete, UsageError
 
@@ -42,6 +44,15 @@ class Lifetime:
         if isinstance(self.left_by, Exception | KeyboardInterrupt):
             return f"exception {type(self.left_by).__name__}"
         return "done"
+
+    @contextmanager
+    def noting_half(self) -> Iterator[None]:
+        """Note that the state is half restored, if the block leaves it so."""
+        try:
+            yield
+        except RestoreIncomplete as error:
+            self.half_restored = error
+            raise
 
     def require_open(self) -> None:
         """Refuse what needs it to be open.

@@ -25,15 +25,18 @@ from typing import Any
 
 from holdfast.chunks.write import Stored
 from holdfast.engine import job as jobs
-from holdfast.engine import remote_signing
+from holdfast.engine import journal, remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.metrics_drain import MetricsDrain
+from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import HoldfastError, SaveFailed
+from holdfast.history import catalog
 from holdfast.history.retention import apply_retention, united
 from holdfast.records.marker import open_store
 from holdfast.store.recipe import reopen
@@ -43,6 +46,8 @@ _log = logging.getLogger("holdfast")
 
 _POLL_S = 0.25
 _LAST_POLL_S = 1.0
+# Saves between two looks at how long the journal is.
+_SHORTEN_EVERY = 1000
 
 Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
@@ -51,9 +56,11 @@ Inbox = queue.SimpleQueue[Item | None]
 class Persister:
     """Carries out the trainer's messages, in order."""
 
-    def __init__(self, channel: Channel, heartbeat: Heartbeat) -> None:
+    def __init__(self, channel: Channel, heartbeat: Heartbeat, ring: MetricsRing) -> None:
         self._channel = channel
         self._heartbeat = heartbeat
+        self._ring = ring
+        self._drain: MetricsDrain | None = None
         self._arenas: dict[str, Arena] = {}
         self._places: dict[str, dict[int, Stored]] = {}
         self._writer: RunWriter | None = None
@@ -61,6 +68,7 @@ class Persister:
         self._refusal: HoldfastError | None = None
         self._keep: list[str] = []
         self._last_step: int | None = None
+        self._n_saved = 0
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
         self._questions = Questions(channel, self._is_orphaned)
@@ -81,6 +89,8 @@ class Persister:
                 self._chronicle.record_last("ended", how=ended)
             elif self._is_orphaned() or not self._has_hung_up:
                 self._chronicle.record_last("trainer-died", saved_step=self._last_step)
+            if self._drain is not None:
+                self._drain.close()
             self._writer.close()
 
     def _next(self, inbox: Inbox) -> Item | None:
@@ -156,6 +166,9 @@ class Persister:
             self._chronicle.record("started", **started)
         else:
             self._chronicle.record("persister-restarted")
+        journal.shorten(writer.store, writer.run)
+        self._drain = MetricsDrain(self._ring, writer.store, writer.run)
+        self._drain.start()
         self._tell({"say": "ready"})
 
     def _save(self, job: jobs.SaveJob) -> None:
@@ -196,7 +209,11 @@ class Persister:
             reason=job.reason,
             signed_by=[signature.key_id for signature in record.signatures],
         )
+        self._n_saved += 1
+        if self._n_saved % _SHORTEN_EVERY == 0:
+            journal.shorten(self._writer.store, self._writer.run)
         self._retain(job)
+        catalog.note(self._writer.store, self._writer.run)
 
     def _retain(self, job: jobs.SaveJob) -> None:
         if not self._keep or self._writer is None or self._chronicle is None:
@@ -253,7 +270,8 @@ def main(argv: list[str]) -> None:
         with contextlib.suppress(OSError):
             os.nice(niceness)
     channel = Channel(socket.socket(fileno=int(argv[1])))
-    Persister(channel, Heartbeat.attach(int(argv[2]))).run()
+    ring = MetricsRing.attach(int(argv[4]))
+    Persister(channel, Heartbeat.attach(int(argv[2])), ring).run()
 
 
 if __name__ == "__main__":

@@ -154,9 +154,11 @@ class _Repair:
             if tag.error is None:
                 continue
             for source in self.sources:
-                same = [t for t in tags.all_tags(source, run) if t.name == tag.name]
+                same = [t for t in tags.all_tags(source, run) if _is_same_name(t, tag)]
                 if same and same[0].error is None and same[0].checkpoint_id in ids:
-                    self._put(source, RunKeys(run).tag(tag.name), "tag")
+                    keys = RunKeys(run)
+                    key = keys.name(tag.name) if tag.is_fixed else keys.tag(tag.name)
+                    self._put(source, key, "name" if tag.is_fixed else "tag")
                     break
             else:
                 self.lost.append(f"{tag.error} Give it anew with 'holdfast tag'.")
@@ -204,3 +206,7 @@ class _Repair:
                 self._note(pack.key, f"chunks taken from {', '.join(sorted(origins))}")
                 if not self.dry_run:
                     self.store.put(pack.key, content)
+
+
+def _is_same_name(one: tags.Tag, other: tags.Tag) -> bool:
+    return (one.name, one.is_fixed) == (other.name, other.is_fixed)

@@ -72,6 +72,7 @@ class RunWriter:
         # Saves that failed when their commit was there already, so that it may count or not.
         self._in_doubt: set[str] = set()
         self._turn = 0
+        self._has_unnamed = False
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -90,6 +91,7 @@ class RunWriter:
         numbers = commits.sequence_numbers(self.store, self.run)
         self._next_seq = numbers[-1] + 1 if numbers else 1
         sweep_debris(self.store, self.run)
+        self._give_missing_names()
         for seq in reversed(numbers):
             record = self._believed(seq)
             if record is None:
@@ -180,7 +182,7 @@ class RunWriter:
             is_ours=True,
             written_bytes=record.stored_bytes,
         )
-        return Saved(record, data, list(written.places), self._tag(job))
+        return Saved(record, data, list(written.places), self._tag(job, record))
 
     def _saved_already(self, job: SaveJob, base: Base) -> Saved:
         """Answer for a writer that died between its commit and its answer."""
@@ -189,7 +191,7 @@ class RunWriter:
         data = self.store.get(key)
         self.store.put(key, data)
         record = commits.read_commit(self.store, self.run, base.seq)
-        return Saved(record, data, [], self._tag(job))
+        return Saved(record, data, [], self._tag(job, record))
 
     def _pinned_base(self, job: SaveJob) -> Base | None:
         base = self._base
@@ -200,6 +202,9 @@ class RunWriter:
         return base
 
     def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> bytes:
+        if self._has_unnamed and job.versions:
+            self._give_missing_names()
+        names = tuple(tags.next_version(self.store, self.run, base) for base in job.versions)
         while True:
             record = CommitRecord(
                 run=self.run,
@@ -217,6 +222,8 @@ class RunWriter:
                 n_leaves=job.n_leaves,
                 environment=job.environment,
                 previous=self._previous,
+                lineage=job.lineage,
+                names=names,
             )
             data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.
@@ -278,14 +285,25 @@ class RunWriter:
             step=record.step,
         )
 
-    def _tag(self, job: SaveJob) -> HoldfastError | None:
-        if job.tag is None:
-            return None
+    def _tag(self, job: SaveJob, record: CommitRecord) -> HoldfastError | None:
         try:
-            tags.put_tag(self.store, self.run, job.tag, job.id)
+            if job.tag is not None:
+                tags.put_tag(self.store, self.run, job.tag, job.id)
+            for name in record.names:
+                tags.put_name(self.store, self.run, name, record.id)
         except HoldfastError as error:
+            self._has_unnamed = True
             return error
         return None
+
+    def _give_missing_names(self) -> None:
+        """Give checkpoints the names that their commits tell of, where a writer died before."""
+        self._has_unnamed = True
+        try:
+            tags.put_missing_names(self.store, self.run, commits.good_commits(self.store, self.run))
+            self._has_unnamed = False
+        except HoldfastError as error:
+            _log.warning("A checkpoint of run %r waits for its name: %s", self.run, error)
 
     def _unpin(self, job: SaveJob) -> None:
         try:

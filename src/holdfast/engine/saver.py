@@ -18,6 +18,7 @@ from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
+from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import Layout, align, plan_layout
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.state.collector import collector_paused
@@ -69,6 +70,14 @@ class Saver:
         """Whether a save is under way."""
         return not all(slot.is_free for slot in self._slots)
 
+    def slot_for(self, step: int, *, may_skip: bool) -> Slot | None:
+        """Return a free slot, waiting for one if need be; or None, and say so, if it may be."""
+        slot = self.free_slot()
+        if slot is None and may_skip:
+            _log.warning("Step %d was not saved: the save before it is not durable yet.", step)
+            return None
+        return slot or self.wait_for_slot()
+
     def wait_for_slot(self) -> Slot:
         """Return a free slot, waiting for the oldest save if need be."""
         while (slot := self.free_slot()) is None:
@@ -93,6 +102,8 @@ class Saver:
         started_s: float,
         remembered: Mapping[int, object] | None = None,
         spares_others: bool = False,
+        lineage: Lineage | None = None,
+        versions: tuple[str, ...] = (),
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -110,6 +121,8 @@ class Saver:
             started_s: When the loop began to be held, on the monotonic clock.
             remembered: Earlier state of some objects, to be saved in its place; see ``flatten``.
             spares_others: Retention leaves alone what other processes have saved.
+            lineage: Goes with the checkpoint.
+            versions: Sequences of names from which it gets the next one each.
         """
         with collector_paused():
             state = make_state()
@@ -127,6 +140,8 @@ class Saver:
                 environment=environment,
                 incarnation=self.incarnation,
                 spares_others=spares_others,
+                lineage=lineage or Lineage(),
+                versions=versions,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
             later = in_pieces(flat.leaves, layout, guarded)

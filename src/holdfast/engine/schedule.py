@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import UsageError
@@ -11,6 +12,14 @@ from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy, updated_b
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Why to save now, if at all, and from which sequences the checkpoint gets its next names."""
+
+    reason: str = ""
+    versions: tuple[str, ...] = ()
 
 
 class Schedule:
@@ -64,26 +73,26 @@ class Schedule:
         epoch: float | None,
         now_s: float,
         signals: tuple[int, ...],
-    ) -> tuple[str, ...]:
-        """Return the reasons to save at a step that has just been finished, or none."""
+    ) -> Due:
+        """Return whether and why to save at a step that has just been finished."""
         if metrics is not None and not isinstance(metrics, Mapping):
             raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
         if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
             raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")
         if self.policy is None:
-            return ()
+            return Due()
         watched = {name for name, _ in self.policy.best_metrics}
         # Only what the policy looks at: reading a metric may mean waiting for a device.
         numbers = clean_metrics({k: v for k, v in (metrics or {}).items() if k in watched})
         past = self._past_before(now_s)
         now = Moment(step, epoch, numbers, now_s, signals)
-        reasons = self.policy.due(now, past)
+        due = Due(", ".join(self.policy.due(now, past)), self.policy.versions(now, past))
         if self.is_adaptive:
             self._interval_s = self.policy.interval_s(now, past)
         self._best = updated_best(self._best, numbers, self.policy.best_metrics)
         seen_epoch = epoch if epoch is not None else past.seen_epoch
         self._past = self._remember(past, seen_step=step, seen_epoch=seen_epoch)
-        return reasons
+        return due
 
     def _past_before(self, now_s: float) -> Past:
         if self._past is not None:

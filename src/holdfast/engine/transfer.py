@@ -65,6 +65,7 @@ def copy_checkpoint(
         parent=record.id,
         environment=record.environment,
         incarnation=jobs.new_id(),
+        lineage=replace(record.lineage, resumed_from=None),
     )
     writer = RunWriter(target, record.run, authenticity=authenticity)
     writer.open(os.getpid())

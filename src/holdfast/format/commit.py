@@ -15,7 +15,9 @@ from typing import Any
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import envelope
+from holdfast.format import lineage as lineage_format
 from holdfast.format.envelope import Envelope, Sign, Signature
+from holdfast.format.lineage import Lineage
 from holdfast.format.names import is_id, is_part_key
 
 FORMAT = 1
@@ -53,6 +55,7 @@ class CommitRecord:
     into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC. ``previous`` is
     the commit that the writer found before it. ``envelope`` is what it was read from, with its
     signatures; None for one that was not read.
+    ``names`` are the names for good that it was saved under.
     """
 
     run: str
@@ -70,6 +73,8 @@ class CommitRecord:
     stored_bytes: int = 0
     n_leaves: int = 0
     environment: Mapping[str, object] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
+    names: tuple[str, ...] = ()
     previous: Link | None = None
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
@@ -112,6 +117,8 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
         "stored_bytes": record.stored_bytes,
         "n_leaves": record.n_leaves,
         "environment": dict(record.environment),
+        "lineage": lineage_format.encode(record.lineage),
+        "names": list(record.names),
         "parts": [{"rank": part.rank, "length": part.length} for part in record.parts],
     }
     statement = {
@@ -179,6 +186,8 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         n_leaves=_int(p["n_leaves"]),
         environment=dict(p["environment"]),
         previous=_decode_link(p["previous"]),
+        lineage=lineage_format.decode(p["lineage"]),
+        names=tuple(_text(name) for name in _list(p["names"])),
     )
     if record.previous is not None and record.previous.seq >= record.seq:
         raise ValueError("the previous commit has a higher number")
@@ -227,6 +236,12 @@ def _decode_float(value: object) -> float:
 def _int(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_NUMBER:
         raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list")
     return value
 
 

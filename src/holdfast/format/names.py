@@ -6,7 +6,10 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/commits/SEQ                   commit records, numbered
     runs/RUN/parts/ID-RANK                 part manifests
     runs/RUN/packs/ID-N                    packs: the chunks that the save ID wrote
-    runs/RUN/tags/TAG                      tags
+    runs/RUN/tags/TAG                      tags, which may move
+    runs/RUN/names/NAME                    names, which are for good
+    runs/RUN/notes/SEQ                     notes, numbered
+    runs/RUN/metrics/SEQ[.jsonl]           metrics of all steps
     runs/RUN/pins/ID                       saves under way
     runs/RUN/removals/ID-TOKEN             removals under way
     runs/RUN/events.jsonl, writer.lock     local bookkeeping
@@ -109,6 +112,21 @@ class RunKeys:
         return self.root + "tags/"
 
     @property
+    def names(self) -> str:
+        """Prefix of the names that are for good."""
+        return self.root + "names/"
+
+    @property
+    def notes(self) -> str:
+        """Prefix of the notes."""
+        return self.root + "notes/"
+
+    @property
+    def metrics(self) -> str:
+        """Prefix of the metrics of all steps."""
+        return self.root + "metrics/"
+
+    @property
     def pins(self) -> str:
         """Prefix of the pins."""
         return self.root + "pins/"
@@ -122,6 +140,11 @@ class RunKeys:
     def events(self) -> str:
         """Key of the journal of events."""
         return self.root + "events.jsonl"
+
+    @property
+    def old_events_prefix(self) -> str:
+        """Prefix of what was put away of the journal."""
+        return self.root + "events/"
 
     @property
     def lock(self) -> str:
@@ -143,6 +166,18 @@ class RunKeys:
     def tag(self, name: str) -> str:
         """Return the key of a tag."""
         return self.tags + _quoted(name)
+
+    def name(self, name: str) -> str:
+        """Return the key of a name that is for good."""
+        return self.names + _quoted(name)
+
+    def old_events(self, number: int) -> str:
+        """Return the key of a piece of the journal that was put away."""
+        return f"{self.old_events_prefix}{number:012d}"
+
+    def note(self, seq: int) -> str:
+        """Return the key of the note with that number."""
+        return f"{self.notes}{seq:012d}"
 
     def pin(self, checkpoint_id: str) -> str:
         """Return the key of the pin of a save under way."""

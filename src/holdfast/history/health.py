@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.history import catalog
 from holdfast.history.sweep import find_garbage
-from holdfast.records import commits, keyrings, marker, pins, tags
+from holdfast.records import commits, keyrings, marker, notes, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -23,7 +24,10 @@ class DoctorReport:
 
 
 def examine(store: ObjectStore) -> DoctorReport:
-    """Look at every record of a store; chunks are not read (``verify`` does that)."""
+    """Look at every record of a store, and make its catalog anew.
+
+    Chunks are not read: ``verify`` does that.
+    """
     problems = marker.problems(store) + keyrings.problems(store)
     checkpoints = unfinished = garbage_bytes = state_bytes = stored_bytes = 0
     names = commits.runs(store)
@@ -39,6 +43,7 @@ def examine(store: ObjectStore) -> DoctorReport:
             state_bytes += found.state_bytes
             problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
+        problems += notes.problems(store, run)
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
         garbage = find_garbage(store, run)
         garbage_bytes += sum(info.size for info in garbage)
@@ -53,6 +58,7 @@ def examine(store: ObjectStore) -> DoctorReport:
         "unfinished": unfinished,
         "unneeded_bytes": garbage_bytes,
         "free_bytes": store.free_bytes(),
+        "in_catalog": catalog.rebuild(store),
     }
     return DoctorReport(facts, tuple(problems))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.format.commit import CommitRecord
+from holdfast.format.lineage import Origin
+from holdfast.records.notes import Annotations, Value
 from holdfast.security.trust_policy import TrustPolicy, Verdict
 
 
@@ -21,7 +23,7 @@ class CheckpointInfo:
         seq: Number of the commit in the run; the newest has the highest.
         created: Time of the commit, aware, in UTC.
         metrics: Metrics that were given with the save.
-        tags: Names that it was given.
+        tags: Tags and names that it was given.
         state_bytes: Bytes of all its arrays, aliases counted once.
         stored_bytes: Bytes that this save wrote; what was stored already is not in it.
         n_leaves: Arrays, aliases and plain values.
@@ -31,6 +33,12 @@ class CheckpointInfo:
         incarnation: 32 hex digits, the same for all checkpoints that one process saved.
         signed_by: Ids of the keys whose signatures it carries; whether they hold, ``trust`` says.
         trust: What the store's trust policy says of it; None where there is no policy.
+        resumed_from: The checkpoint of this run that the process restored before it trained.
+        forked_from: The checkpoint of another run, or in another store, that the run began at.
+        config: What was given as ``config=``, or None.
+        dataset: The fingerprint of the data that was given, or None.
+        notes: Texts written on it, oldest first.
+        values: Values set on it, by name.
     """
 
     run: str
@@ -49,6 +57,12 @@ class CheckpointInfo:
     incarnation: str = ""
     signed_by: tuple[str, ...] = ()
     trust: Verdict | None = None
+    resumed_from: Origin | None = None
+    forked_from: Origin | None = None
+    config: Mapping[str, object] | None = None
+    dataset: str | None = None
+    notes: tuple[str, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -80,9 +94,13 @@ class LeafInfo:
 
 
 def info_of(
-    record: CommitRecord, tags: tuple[str, ...] = (), trust: TrustPolicy | None = None
+    record: CommitRecord,
+    tags: tuple[str, ...] = (),
+    trust: TrustPolicy | None = None,
+    annotations: Annotations | None = None,
 ) -> CheckpointInfo:
     """Return what users are told of a commit."""
+    written = annotations or Annotations()
     return CheckpointInfo(
         run=record.run,
         step=record.step,
@@ -100,4 +118,10 @@ def info_of(
         incarnation=record.incarnation,
         signed_by=tuple(signature.key_id for signature in record.signatures),
         trust=trust.judge(record) if trust is not None else None,
+        resumed_from=record.lineage.resumed_from,
+        forked_from=record.lineage.forked_from,
+        config=record.lineage.config,
+        dataset=record.lineage.dataset,
+        notes=written.texts,
+        values=dict(written.values),
     )

@@ -2,16 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 from holdfast.errors import NotFound
 from holdfast.format.names import check_run
+from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.records import commits, tags
+from holdfast.history.lineage import Branch, forest
+from holdfast.history.summary import RunSummary, summary_of
+from holdfast.records import commits, marker, notes, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.records.notes import Annotations
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
 
-def log(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> list[CheckpointInfo]:
-    """Return a run's checkpoints, oldest first; those whose commit is damaged are left out.
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """A run: its checkpoints, oldest first, and why some commits of it cannot be read."""
+
+    checkpoints: Sequence[CheckpointInfo]
+    damaged: Sequence[str]
+    written: Annotations
+
+
+def log(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> RunLog:
+    """Return what there is to tell of a run; what the catalog knows is not read again.
+
+    With a policy each checkpoint says whether it is trusted.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    require_run(store, run)
+    names, written = tags.tags_by_checkpoint(store, run), notes.of_run(store, run)
+    found = _found(store, run, trust)
+    damaged = [str(item.error) for item in found if isinstance(item, DamagedCommit)]
+    infos = [item for item in found if isinstance(item, CheckpointInfo)]
+    told = [_with_names(info, names.get(info.id, ()), written.get(info.id)) for info in infos]
+    return RunLog(told, damaged, written.get(None, Annotations()))
+
+
+def summarize(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> RunSummary:
+    """Return what there is to say of a run in a line.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    require_run(store, run)
+    if trust is not None:
+        history = log(store, run, trust)
+        return summary_of(history.checkpoints, history.damaged)
+    found = catalog.summary(store, run)
+    if found.latest is None:
+        return found
+    names = tags.tags_by_checkpoint(store, run).get(found.latest.id, ())
+    written = notes.of_run(store, run).get(found.latest.id)
+    return replace(found, latest=_with_names(found.latest, names, written))
+
+
+def lineage(store: ObjectStore, trust: TrustPolicy | None = None) -> list[Branch]:
+    """Return all runs at a glance, each below the one that it was forked from."""
+    runs = {run: summarize(store, run, trust) for run in commits.runs(store)}
+    return forest(runs, marker.store_id(store))
+
+
+def _found(
+    store: ObjectStore, run: str, trust: TrustPolicy | None
+) -> list[CheckpointInfo | DamagedCommit]:
+    if trust is None:
+        return catalog.checkpoints(store, run)
+    # A policy judges signatures, which only the records have.
+    return [
+        c if isinstance(c, DamagedCommit) else info_of(c, trust=trust)
+        for c in commits.all_commits(store, run)
+    ]
+
+
+def read_log(
+    store: ObjectStore, run: str, trust: TrustPolicy | None = None
+) -> list[CheckpointInfo]:
+    """Return a run's checkpoints, oldest first, every commit read: for who decides what goes.
 
     With a policy each says whether it is trusted.
 
@@ -21,6 +93,15 @@ def log(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> list[
     require_run(store, run)
     by_id = tags.tags_by_checkpoint(store, run)
     return [info_of(c, by_id.get(c.id, ()), trust) for c in commits.good_commits(store, run)]
+
+
+def _with_names(
+    info: CheckpointInfo, names: tuple[str, ...], written: Annotations | None
+) -> CheckpointInfo:
+    if not names and written is None:
+        return info
+    written = written or Annotations()
+    return replace(info, tags=names, notes=written.texts, values=written.values)
 
 
 def require_run(store: ObjectStore, run: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol, TypeVar
 
 from holdfast.errors import (
     DataError,
@@ -18,6 +19,7 @@ from holdfast.errors import (
 )
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
+from holdfast.history import catalog
 from holdfast.history.chain import require_head, trusted
 from holdfast.history.log import require_run
 from holdfast.records import commits, tags
@@ -31,6 +33,22 @@ LATEST = "latest"
 # How often a ref is looked up again because what it named was removed meanwhile.
 ATTEMPTS = 20
 _T = TypeVar("_T")
+
+
+class _Named(Protocol):
+    """What is known of a checkpoint to which a ref may lead."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+_C = TypeVar("_C", bound=_Named)
 
 
 def split_ref(ref: object) -> tuple[str, str]:
@@ -65,12 +83,18 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     """
     run, what = split_ref(ref)
     require_run(store, run)
+    if trust is None:
+        with suppress(DataError):
+            chosen = _named(store, run, what, *_apart(catalog.checkpoints(store, run)))
+            record = commits.read_commit(store, run, chosen.seq)
+            if record.id == chosen.id:
+                return record
+    # A policy judges signatures, which only the records have; and what was removed or damaged
+    # meanwhile, or damaged all along, the store itself says best.
     everything = list(commits.all_commits(store, run))
-    records = [c for c in everything if isinstance(c, CommitRecord)]
-    damaged = [c for c in everything if isinstance(c, DamagedCommit)]
-    if not records:
-        raise _none_at_all(run, damaged)
-    require_head(run, everything, trust)
+    records, damaged = _apart(everything)
+    if records:
+        require_head(run, everything, trust)
     named = _named(store, run, what, records, damaged)
     good = trusted(records, trust)
     if trust is None or len(good) == len(records):
@@ -93,20 +117,23 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     return found
 
 
+def _apart(listed: Sequence[_C | DamagedCommit]) -> tuple[list[_C], list[DamagedCommit]]:
+    damaged = [c for c in listed if isinstance(c, DamagedCommit)]
+    return [c for c in listed if not isinstance(c, DamagedCommit)], damaged
+
+
 def _named(
-    store: ObjectStore,
-    run: str,
-    what: str,
-    records: list[CommitRecord],
-    damaged: list[DamagedCommit],
-) -> CommitRecord:
+    store: ObjectStore, run: str, what: str, found: list[_C], damaged: list[DamagedCommit]
+) -> _C:
+    if not found:
+        raise _none_at_all(run, damaged)
     if what == LATEST:
-        return records[-1]
+        return found[-1]
     if what.startswith("best:"):
-        return _best(run, what.removeprefix("best:"), records, damaged)
+        return _best(run, what.removeprefix("best:"), found, damaged)
     if re.fullmatch(r"[+-]*\d+", what):
-        return _at_step(run, what, records, damaged)
-    return _tagged(store, run, what, records, damaged)
+        return _at_step(run, what, found, damaged)
+    return _tagged(store, run, what, found, damaged)
 
 
 def read_ref(
@@ -144,16 +171,14 @@ def removed_too_fast(run: str) -> StoreUnavailable:
     )
 
 
-def _best(
-    run: str, text: str, records: list[CommitRecord], damaged: list[DamagedCommit]
-) -> CommitRecord:
+def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit]) -> _C:
     metric, highest = text, False
     for suffix, flag in ((":max", True), (":min", False)):
         if text.endswith(suffix):
             metric, highest = text.removesuffix(suffix), flag
-    ranked = [c for c in records if math.isfinite(c.metrics.get(metric, math.nan))]
+    ranked = [c for c in listed if math.isfinite(c.metrics.get(metric, math.nan))]
     if not ranked:
-        names = sorted({name for c in records for name in c.metrics})
+        names = sorted({name for c in listed for name in c.metrics})
         raise NotFound(
             f"No checkpoint of run {run!r} has a finite metric {metric!r}. Metrics there: "
             f"{', '.join(names) or 'none'}.{_also_damaged(damaged)}",
@@ -174,11 +199,9 @@ def _best(
     return best
 
 
-def _at_step(
-    run: str, text: str, records: list[CommitRecord], damaged: list[DamagedCommit]
-) -> CommitRecord:
+def _at_step(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit]) -> _C:
     step = int(text) if len(text) < 20 and text.lstrip("+-") == text.lstrip("+") else text
-    found = [c for c in records if c.step == step]
+    found = [c for c in listed if c.step == step]
     if found:
         later = [c for c in damaged if c.seq > found[-1].seq]
         if later:
@@ -190,7 +213,7 @@ def _at_step(
                 _also_damaged(later),
             )
         return found[-1]
-    steps = ", ".join(str(c.step) for c in records[-10:])
+    steps = ", ".join(str(c.step) for c in listed[-10:])
     kind = ManifestDamaged if damaged else NotFound
     raise kind(
         f"Run {run!r} has no checkpoint at step {step}. Its last ones: {steps}."
@@ -204,22 +227,22 @@ def _tagged(
     store: ObjectStore,
     run: str,
     name: str,
-    records: list[CommitRecord],
+    listed: Sequence[_C],
     damaged: list[DamagedCommit],
-) -> CommitRecord:
-    known = {tag.name: tag for tag in tags.all_tags(store, run)}
-    tag = known.get(name)
+) -> _C:
+    tag = tags.find(store, run, name)
     if tag is None:
+        known = sorted({tag.name for tag in tags.all_tags(store, run)})
         raise NotFound(
-            f"Run {run!r} has no tag {name!r}. Its tags: {', '.join(sorted(known)) or 'none'}.",
+            f"Run {run!r} has no tag {name!r}. Its tags: {', '.join(known) or 'none'}.",
             run=run,
             tag=name,
         )
     if tag.error is not None:
         raise tag.error
-    for record in records:
-        if record.id == tag.checkpoint_id:
-            return record
+    for found in listed:
+        if found.id == tag.checkpoint_id:
+            return found
     kind = ManifestDamaged if damaged else NotFound
     raise kind(
         f"The tag {name!r} of run {run!r} names a checkpoint that is not there any more."

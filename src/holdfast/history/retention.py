@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.errors import UsageError
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.history.log import log
+from holdfast.history.log import read_log
 from holdfast.history.refs import resolve
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
@@ -77,7 +77,7 @@ def apply_retention(
     Raises:
         UsageError: No checkpoint has the metric of a policy.
     """
-    everything = log(store, run, trust)
+    everything = read_log(store, run, trust)
     checkpoints = [info for info in everything if info.trust is None or info.trust.trusted]
     if strict:
         _check_metrics(run, checkpoints, policy)
@@ -142,7 +142,7 @@ def remove(store: ObjectStore, ref: str) -> PruneReport:
         for name in names:
             tags.delete_tag(store, record.run, name)
         _unlist(store, record.run, [info_of(record)])
-    rest = [(other, ["not asked for"]) for other in log(store, record.run)]
+    rest = [(other, ["not asked for"]) for other in read_log(store, record.run)]
     removed = [(info_of(record, names), "asked for")]
     return PruneReport(rest, removed, sweep(store, record.run), dry_run=False)
 

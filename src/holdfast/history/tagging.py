@@ -1,8 +1,10 @@
-"""Tags given to checkpoints that others may be removing at the same moment."""
+"""Tags and names given to checkpoints that others may be removing at the same moment."""
 
 from __future__ import annotations
 
+from holdfast.errors import NotFound, UsageError
 from holdfast.format.commit import CommitRecord
+from holdfast.format.names import check_tag
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, removals, tags
 from holdfast.security.trust_policy import TrustPolicy
@@ -23,21 +25,64 @@ def give_tag(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None 
     raise removed_too_fast(split_ref(ref)[0])
 
 
+def give_name(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None = None) -> None:
+    """Name the checkpoint of a ref for good.
+
+    Raises:
+        Untrusted: The policy trusts no checkpoint that the ref could mean.
+        NotFound: The ref names no checkpoint, or none any more.
+        AlreadyExists: The name is taken.
+    """
+    for _ in range(ATTEMPTS):
+        record = resolve(store, ref, trust)
+        if name_checkpoint(store, record, name):
+            return
+    raise removed_too_fast(split_ref(ref)[0])
+
+
 def tag_checkpoint(store: ObjectStore, record: CommitRecord, name: str) -> bool:
     """Name a checkpoint; False, and no tag, if somebody has removed it."""
-    before = _named_by(store, record.run, name)
+    before = tags.find(store, record.run, check_tag(name))
     tags.put_tag(store, record.run, name, record.id)
-    # After the tag is visible, not before: see records.removals.
-    removals.wait_for_end(store, record.run, record.id)
-    if commits.is_listed(store, record.run, record.seq, record.id):
+    if _is_still_there(store, record):
         return True
-    if before is None:
+    if before is None or before.is_fixed or before.error is not None:
         tags.delete_tag(store, record.run, name)
     else:
-        tags.put_tag(store, record.run, name, before)
+        tags.put_tag(store, record.run, name, before.checkpoint_id)
     return False
 
 
-def _named_by(store: ObjectStore, run: str, name: str) -> str | None:
-    found = [tag for tag in tags.all_tags(store, run) if tag.name == name and tag.error is None]
-    return found[0].checkpoint_id if found else None
+def name_checkpoint(store: ObjectStore, record: CommitRecord, name: str) -> bool:
+    """Name a checkpoint for good; False, and no name, if somebody has removed it."""
+    tags.put_name(store, record.run, name, record.id)
+    if _is_still_there(store, record):
+        return True
+    tags.take_back_name(store, record.run, name)
+    return False
+
+
+def _is_still_there(store: ObjectStore, record: CommitRecord) -> bool:
+    # After the tag is visible, not before: see records.removals.
+    removals.wait_for_end(store, record.run, record.id)
+    return commits.is_listed(store, record.run, record.seq, record.id)
+
+
+def take_tag(store: ObjectStore, run: str, name: str) -> None:
+    """Take a tag away; the checkpoint stays.
+
+    Raises:
+        NotFound: The run has no such tag.
+        UsageError: It is a name for good.
+    """
+    tag = tags.find(store, run, name)
+    if tag is None:
+        raise NotFound(f"Run {run!r} has no tag {name!r}.", run=run, tag=name)
+    if tag.is_fixed:
+        raise UsageError(
+            f"{run}@{name} is a name for good; it is not taken away. Nothing was changed. Remove "
+            f"the checkpoint itself, if it shall go: 'holdfast rm {run}@{name}'.",
+            run=run,
+            tag=name,
+        )
+    tags.delete_tag(store, run, name)

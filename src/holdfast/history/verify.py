@@ -15,7 +15,7 @@ from holdfast.format.part import ChunkRow, Part
 from holdfast.history.chain import chain_problems, head_problem, trusted
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
-from holdfast.records import commits, keyrings, marker, tags
+from holdfast.records import commits, keyrings, marker, notes, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.nodes import decode_tree
@@ -136,14 +136,15 @@ def _tag_problems(store: ObjectStore, run: str) -> list[str]:
     found = tags.all_tags(store, run)
     ids = {c.id for c in commits.good_commits(store, run)}
     damaged = [str(tag.error) for tag in found if tag.error is not None]
-    # Who removes a checkpoint takes its tags away first: one that is still there names nothing.
+    # Who removes a checkpoint takes its tags away first: one that is still there names nothing. A
+    # name outlives its checkpoint, so that it is not given again.
     still = tags.all_tags(store, run) if any(tag.checkpoint_id not in ids for tag in found) else []
     dangling = [
         f"The tag {tag.name!r} of run {run!r} names a checkpoint that is not there."
         for tag in found
-        if tag.error is None and tag.checkpoint_id not in ids and tag in still
+        if tag.error is None and not tag.is_fixed and tag.checkpoint_id not in ids and tag in still
     ]
-    return damaged + dangling
+    return damaged + dangling + notes.problems(store, run)
 
 
 class _Verification:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from holdfast.errors import UsageError
+from holdfast.format.names import check_tag
 from holdfast.policy.checks import (
     Mode,
     checked_metric,
@@ -44,6 +45,10 @@ class SavePolicy(ABC):
     @abstractmethod
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reasons to save at this moment, none if there is none."""
+
+    def versions(self, now: Moment, past: Past) -> tuple[str, ...]:
+        """Return the sequences of names from which a checkpoint of this moment gets the next."""
+        return ()
 
     @property
     def signals(self) -> Mapping[int, Then]:
@@ -100,6 +105,10 @@ class AnyOf(SavePolicy):
     def is_adaptive(self) -> bool:
         """Whether a member is."""
         return any(policy.is_adaptive for policy in self.policies)
+
+    def versions(self, now: Moment, past: Past) -> tuple[str, ...]:
+        """Return the sequences of all members, each once."""
+        return tuple(dict.fromkeys(v for p in self.policies for v in p.versions(now, past)))
 
     @property
     def signals(self) -> Mapping[int, Then]:
@@ -218,12 +227,17 @@ class OnBest(SavePolicy):
 
     metric: str
     mode: Mode
+    name: str | None = None
 
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reason if the metric has a new best value."""
         value = now.metrics.get(self.metric, math.nan)
         best = past.best.get(best_key(self.metric, self.mode), _worst(self.mode))
         return (f"best {self.metric} {value:.6g}",) if is_better(value, best, self.mode) else ()
+
+    def versions(self, now: Moment, past: Past) -> tuple[str, ...]:
+        """Return its sequence of names, if it has one, when it is due."""
+        return (self.name,) if self.name is not None and self.due(now, past) else ()
 
     @property
     def best_metrics(self) -> tuple[tuple[str, Mode], ...]:
@@ -291,9 +305,22 @@ class on:  # noqa: N801 - reads as a word: save=on.signal() | on.exception()
         return OnException()
 
     @staticmethod
-    def best(metric: str, mode: Mode = "min") -> SavePolicy:
-        """Return a policy that saves when the metric is better than ever; NaN never is."""
-        return OnBest(checked_metric(metric), checked_mode(mode))
+    def best(metric: str, mode: Mode = "min", name: str | None = None) -> SavePolicy:
+        """Return a policy that saves when the metric is better than ever; NaN never is.
+
+        Args:
+            metric: The metric.
+            mode: Whether lower (``min``) or higher (``max``) is better.
+            name: Each checkpoint saved for this is given the next name of this sequence for good:
+                ``NAME_v1``, ``NAME_v2`` and so on.
+
+        Raises:
+            UsageError: One of them cannot be; ``InvalidName`` for a name that no tag may have.
+        """
+        if name is not None:
+            check_tag(name)
+            check_tag(f"{name}_v{10**9}")
+        return OnBest(checked_metric(metric), checked_mode(mode), name)
 
 
 def best_key(metric: str, mode: Mode) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.errors import (
     ChunkMissing,
@@ -13,11 +14,13 @@ from holdfast.errors import (
     StoreTooNew,
 )
 from holdfast.format import commit as commit_format
-from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RUNS_PREFIX, RunKeys, run_of_component
 from holdfast.store.contract import ObjectStore
+
+if TYPE_CHECKING:
+    from holdfast.format import part as part_format
 
 _ATTEMPTS = 20
 
@@ -108,6 +111,9 @@ def read_part(store: ObjectStore, record: CommitRecord, ref: PartRef) -> part_fo
         ChunkMissing: The manifest is not there.
         ManifestDamaged: It is damaged or belongs to another checkpoint.
     """
+    # Here, since it takes long to import and lists of commits do without it.
+    from holdfast.format import part as part_format
+
     what = f"the manifest of {record.run}@{record.step}, rank {ref.rank}"
     data = store.get(ref.key)
     if digest(data) != ref.digest:

@@ -62,7 +62,7 @@ def hidden(parts: Sequence[str]) -> list[int]:
     if parts[0] != "runs":
         return []
     found = [_RUN] if len(parts) > _RUN and parts[_RUN] else []
-    if len(parts) > _TAG and parts[2] == "tags" and parts[_TAG]:
+    if len(parts) > _TAG and parts[2] in ("tags", "names") and parts[_TAG]:
         found.append(_TAG)
     return found
 

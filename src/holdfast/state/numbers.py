@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import UsageError
+
+_log = logging.getLogger("holdfast")
 
 MAX_STEP = 2**63 - 1
 
@@ -31,9 +35,51 @@ def clean_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     """
     if metrics is None:
         return {}
+    return {_name(name): _number(name, value) for name, value in _checked(metrics).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A number that is still being computed elsewhere: to be read when that does not hold up."""
+
+    name: str
+    value: Any
+
+    def item(self) -> float:
+        """Return the number, waiting for it if need be; NaN where there turns out to be none."""
+        try:
+            return _number(self.name, self.value)
+        except UsageError as error:
+            _log.warning("%s It is kept as NaN.", error)
+            return math.nan
+
+
+def read_now_or_later(metrics: Mapping[str, Any]) -> dict[str, float | Later]:
+    """Return metrics as floats, but for those that an accelerator has still to compute.
+
+    Raises:
+        UsageError: A name is no str, or a value no single number.
+    """
+    return {_name(name): _now_or_later(name, value) for name, value in _checked(metrics).items()}
+
+
+def _now_or_later(name: str, value: Any) -> float | Later:
+    if type(value) is float:
+        return value
+    device = getattr(value, "device", None)
+    kind = getattr(device, "type", "cpu")
+    if kind != "cpu" and callable(getattr(value, "clone", None)):
+        # A copy, since a running sum is changed in place; made there, without waiting.
+        return Later(name, value.detach().clone())
+    if callable(getattr(value, "copy_to_host_async", None)):
+        return Later(name, value)  # An array that nobody can change.
+    return _number(name, value)
+
+
+def _checked(metrics: object) -> Mapping[Any, Any]:
     if not isinstance(metrics, Mapping):
         raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
-    return {_name(name): _number(name, value) for name, value in metrics.items()}
+    return metrics
 
 
 def _name(name: object) -> str:

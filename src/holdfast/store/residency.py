@@ -7,8 +7,6 @@ import ctypes
 import mmap
 import sys
 
-import numpy as np
-
 _PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
 _mincore = _libc.mincore
@@ -22,6 +20,9 @@ class Residency:
         self._size = size
         self._address = 0
         if size and sys.platform == "linux":
+            # Here, since commands that only list what is stored would wait for it most of all.
+            import numpy as np
+
             # A file that cannot be mapped can perhaps be read: that tells what is wrong with it.
             with contextlib.suppress(OSError):
                 self._map = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
@@ -38,6 +39,8 @@ class Residency:
         return self._all_cached(begin, 1) and self._all_cached(begin, offset + nbytes - begin)
 
     def _all_cached(self, begin: int, length: int) -> bool:
+        import numpy as np
+
         pages = np.empty(-(-length // _PAGE), np.uint8)
         if _mincore(self._address + begin, length, pages.ctypes.data) != 0:
             return False

@@ -22,6 +22,7 @@ from holdfast.cli.numbers import (
 )
 from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
 from holdfast.cli.verify import last_good
+from holdfast.history.summary import summary_of
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,10 @@ def test_best_values_pass_over_nan_and_take_the_earliest():
         Info(3, {"loss": 0.5, "acc": 0.8}),
         Info(4, {}),
     ]
-    loss, acc = checkpoints.bests(run)
+    loss, acc = checkpoints.bests(summary_of(run))
     assert (loss.step, loss.value, loss.highest) == (2, 0.5, False)
     assert (acc.step, acc.value, acc.highest) == (2, 0.9, True)
-    assert checkpoints.bests([Info(1, {"loss": float("nan")})]) == []
+    assert checkpoints.bests(summary_of([Info(1, {"loss": float("nan")})])) == []
 
 
 def test_lineage_draws_forks_that_meet_where_they_began():

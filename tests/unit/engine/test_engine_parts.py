@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,31 @@ def test_a_message_cut_short_is_the_end() -> None:
 
 
 # --- heartbeat and journal ---
+
+
+def test_a_long_journal_is_put_away_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_BYTES", 3000)
+    store = LocalStore(tmp_path / "s")
+    for step in range(200):
+        journal.record(store, "r", "saved", step=step)
+        journal.shorten(store, "r")
+    pieces = list(store.list("runs/r/events/"))
+    assert len(pieces) > 2 and sum(piece.size for piece in pieces) < 3000
+    assert len(store.get("runs/r/events.jsonl")) < 3000
+    assert [event["step"] for event in journal.events(store, "r")] == list(range(200))
+    # A crash after a piece was put away, before the journal was shortened.
+    whole = zlib.decompress(store.get(pieces[-1].key))
+    rest = store.get("runs/r/events.jsonl")
+    store.put("runs/r/events.jsonl", whole + rest)
+    assert [event["step"] for event in journal.events(store, "r")] == list(range(200))
+    journal.shorten(store, "r")
+    assert store.get("runs/r/events.jsonl") == rest
+    assert len(list(store.list("runs/r/events/"))) == len(pieces)
+    # A piece that is damaged takes its own events along, no others.
+    store.put(pieces[0].key, b"spoilt")
+    assert [event["step"] for event in journal.events(store, "r")][-5:] == list(range(195, 200))
 
 
 def test_the_step_is_seen_from_the_other_side() -> None:

@@ -42,12 +42,12 @@ def backup(store: Path, tmp_path: Path) -> Path:
 
 
 def objects(store: Path) -> dict[str, bytes]:
-    """Return all that counts in a store; locks and journals do not."""
+    """Return all that counts in a store; locks, journals and the catalog do not."""
     found = [p for p in store.rglob("*") if p.is_file()]
     return {
         str(p.relative_to(store)): p.read_bytes()
         for p in found
-        if p.name not in ("writer.lock", "events.jsonl")
+        if p.name not in ("writer.lock", "events.jsonl", "catalog.sqlite")
     }
 
 
