@@ -16,7 +16,7 @@ import torch
 import holdfast
 from holdfast.errors import ChunkDamaged, InvalidName, NotFound
 from holdfast.format.names import RunKeys
-from holdfast.history.diff.compare import diff
+from holdfast.history.diff.compare import Source, diff
 from holdfast.history.diff.report import DiffReport, TensorChange
 from holdfast.records import commits
 from holdfast.store.contract import ObjectReader
@@ -219,7 +219,7 @@ def test_memory_is_that_of_a_few_chunks(store_path: Path) -> None:
     holdfast.save(store_path, {"w": w}, run="r", step=2, rng=False)
     store = LocalStore(str(store_path))
     tracemalloc.start()
-    report = diff((store, store), ("r@1", "r@2"))
+    report = diff(Source(store, "r@1"), Source(store, "r@2"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert report.tensors[0].movement.n_changed == len(w)
