@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
@@ -15,9 +14,7 @@ from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.beginning import Beginning
-from holdfast.engine.boundary import Boundary, tree_of
 from holdfast.engine.choices import check_choices
-from holdfast.engine.chronicle import progress
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
@@ -25,8 +22,9 @@ from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.pace import Pace
-from holdfast.engine.restore import Wanted, restore_named
+from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
+from holdfast.engine.saving import Saving, WhatIsSaved
 from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
@@ -39,9 +37,8 @@ from holdfast.policy.watch import WatchPolicy
 from holdfast.records.marker import Location
 from holdfast.repository import Store, open_for_writing
 from holdfast.restored import Restored, restored_of
-from holdfast.state import environment
 from holdfast.state.config import check_dataset, clean_config
-from holdfast.state.numbers import check_step, clean_metrics
+from holdfast.state.numbers import check_step
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.root import check_root
 from holdfast.store.recipe import recipe_of
@@ -109,23 +106,20 @@ class Checkpointer:
         check_run(run)
         selector(only, skip)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
-        self.run, self.next_step = run, 0
-        self._ledger = Ledger(on_error)
-        self._state = state
-        self._rng, self._only, self._skip = rng, only, skip
-        self._backpressure = backpressure
+        self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
+        what = WhatIsSaved(state, rng, only, skip)
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = Store(location)
         self._trust = at.authenticity.trust
         self._store = open_for_writing(at, run)
-        self._ancestry = Ancestry(self._store, run, given)
+        ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._lifetime = Lifetime()
-        self._beginning = Beginning(self._store, run)
+        beginning = Beginning(self._store, run)
         self._is_prepared = False
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
@@ -145,8 +139,33 @@ class Checkpointer:
                 self._pace = Pace(heartbeat, lambda: self._saver.is_busy)
                 self._feed = MetricsFeed(self._saver.client.metrics_ring, self._saver.incarnation)
                 self._close_at_exit = close_at_exit(self)
+            self._saving = Saving(
+                what,
+                may_skip=backpressure == "skip",
+                turn=self._turn,
+                saver=self._saver,
+                ledger=self._ledger,
+                schedule=self._schedule,
+                beginning=beginning,
+                feed=self._feed,
+                ancestry=ancestry,
+            )
+            self._returning = Returning(
+                run,
+                what,
+                saver=self._saver,
+                lifetime=self._lifetime,
+                beginning=beginning,
+                pace=self._pace,
+                ancestry=ancestry,
+                ledger=self._ledger,
+                schedule=self._schedule,
+                last_step=self._last_step,
+                watcher=self._watcher,
+                feed=self._feed,
+            )
             self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
-            self._prepare(_START_PATIENCE_S)
+            self._saving.prepare(_START_PATIENCE_S)
             self._pace.begin()
         except BaseException:
             self._give_back()
@@ -219,49 +238,14 @@ class Checkpointer:
         only: Patterns,
         skip: Patterns,
     ) -> Restored | None:
-        self._lifetime.require_open()
-        before, began_s = progress(self._saver.client.heartbeat), time.monotonic()
-        self._saver.client.wait_ready()
-        self._saver.wait()
-        came_from = self._ledger.newest()
-        frameworks.activate()
         at = Store(store) if store is not None else None
         source = at.open(create=False) if at is not None else self._store
         trust = (at.authenticity.trust if at is not None else None) or self._trust
-        only = only if only is not None else self._only
-        skip = skip if skip is not None else self._skip
-        wanted = Wanted(
-            self._state,
-            only is None,
-            only,
-            skip,
-            strict,
-            self._rng,
-            trust=trust,
-            spare=self._saver.lend_memory(),
-        )
-        with self._lifetime.noting_half():
-            outcome = restore_named(source, self.run, ref, wanted)
-        self._beginning.look()
-        self._pace.begin()
+        asked = Asked(event, ref, source, trust, strict, only, skip)
+        outcome = self._returning.restore(asked)
         if outcome is None:
             return None
-        self._lifetime.half_restored = None
         self.next_step = outcome.record.step + 1
-        self._schedule.restart(outcome.record.step)
-        self._ledger.restart(outcome.record.id)
-        self._last_step.forget()
-        self._watcher.restart()
-        self._feed.begin(outcome.record.step)
-        self._ancestry.went_on_from(
-            outcome,
-            source,
-            event,
-            came_from,
-            took_s=time.monotonic() - began_s,
-            before=before,
-            incarnation=self._saver.incarnation,
-        )
         return restored_of(outcome, trust)
 
     # --- saving ---
@@ -305,13 +289,13 @@ class Checkpointer:
         self._last_step.note(step)
         if not self._is_prepared:
             self._is_prepared = True
-            if (error := self._prepare()) is not None:
+            if (error := self._saving.prepare()) is not None:
                 # Told now, not hours later when the first save is due and fails.
                 _log.warning("The state cannot be saved as it is now: %s", error)
         handle = None
         if due.reason:
             try:
-                handle = self._save(step, metrics, due, must=bool(came), started_s=now_s)
+                handle = self._saving.save(step, metrics, due, must=bool(came), started_s=now_s)
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
         self._watcher.look(step, metrics)
@@ -344,7 +328,7 @@ class Checkpointer:
         self._ledger.tell_errors()
         metrics = self._feed.log(step, metrics)
         with self._pace.held():
-            handle = self._save(step, metrics, Due("save()"), tag=tag)
+            handle = self._saving.save(step, metrics, Due("save()"), tag=tag)
         assert handle is not None
         return handle
 
@@ -381,10 +365,14 @@ class Checkpointer:
     ) -> None:
         self._lifetime.left_by = error
         came = self._signals.all_that_came
-        if self._lifetime.is_open and isinstance(error, Exception | KeyboardInterrupt):
-            self._save_interrupted(error, came)
-        elif self._lifetime.is_open and error is None and came:
-            self._save_interrupted(None, came)
+        is_interrupted = isinstance(error, Exception | KeyboardInterrupt) or (
+            error is None and came
+        )
+        if self._lifetime.is_whole and is_interrupted:
+            # At the last whole step, if there is one that the state is still at.
+            self._last_step.save(
+                error, came, lambda at, why: self._saving.save(at.step, None, Due(why), boundary=at)
+            )
         try:
             self.close()
         except HoldfastError as failure:
@@ -412,65 +400,3 @@ class Checkpointer:
         if hasattr(self, "_close_at_exit"):
             atexit.unregister(self._close_at_exit)
         self._lifetime.is_over = True
-
-    def _save(
-        self,
-        step: int,
-        metrics: Mapping[str, Any] | None,
-        due: Due,
-        *,
-        tag: str | None = None,
-        must: bool = True,
-        started_s: float | None = None,
-        boundary: Boundary | None = None,
-    ) -> SaveHandle | None:
-        started_s = time.monotonic() if started_s is None else started_s
-        with self._turn:
-            slot = self._saver.slot_for(step, may_skip=self._backpressure == "skip" and not must)
-            if slot is None:
-                self._saver.client.note("save-skipped", step=step, reason=due.reason)
-                return None
-            frameworks.activate()
-            self._beginning.warn()
-            self._feed.flush()
-            handle = self._saver.save(
-                lambda: tree_of(self._state, boundary, rng=self._rng),
-                step,
-                only=self._only,
-                skip=self._skip,
-                metrics=clean_metrics(metrics),
-                reason=due.reason,
-                tag=tag,
-                parent=self._ledger.newest(),
-                environment=environment.capture(),
-                slot=slot,
-                started_s=started_s,
-                remembered=boundary.positions if boundary is not None else None,
-                spares_others=self._beginning.spares_others,
-                lineage=self._ancestry.lineage,
-                versions=due.versions,
-            )
-            self._ledger.add(handle)
-            self._schedule.note_save(step)
-            return handle
-
-    def _prepare(self, patience_s: float = 0.0) -> Exception | None:
-        """Have memory for snapshots ready before the first is due; return why it cannot be saved.
-
-        Done when the run begins, and at the end of its first step: by then the optimizer's state
-        is there too.
-        """
-        frameworks.activate()
-        return self._saver.prepare(
-            tree_of(self._state, None, rng=self._rng),
-            only=self._only,
-            skip=self._skip,
-            patience_s=patience_s,
-        )
-
-    def _save_interrupted(self, error: BaseException | None, came: tuple[int, ...]) -> None:
-        """Save at the last whole step, if there is one that the state is still at."""
-        if self._lifetime.half_restored is None:
-            self._last_step.save(
-                error, came, lambda at, why: self._save(at.step, None, Due(why), boundary=at)
-            )

@@ -136,7 +136,7 @@ def test_a_writer_takes_up_new_keys_with_its_next_save(tmp_path: Path, me: Ident
         store.keys.rotate()
         report = store.keys.reencrypt()
         assert report.busy and report.retired == [], "the run is being written"
-        state = ckpt._state["moves"][0]
+        state = ckpt._saving._what.state["moves"][0]
         state += 0.5
         ckpt.save(2).wait()
     assert 2 in generations(store, 2)
@@ -151,7 +151,7 @@ def test_a_writer_whose_holder_was_removed_goes_on_with_what_can_be_read(
     with Checkpointer(store, tree(1), run=RUN, rng=False) as ckpt:
         ckpt.save(1).wait()
         theirs.keys.remove(me.recipients[0])
-        state = ckpt._state["moves"][0]
+        state = ckpt._saving._what.state["moves"][0]
         state += 0.5
         ckpt.save(2).wait()
     assert generations(theirs, 2) == {1} and theirs.verify().ok

@@ -49,7 +49,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, workers: int) -> None:
     with Checkpointer(
         tmp_path, {"loader": loader(workers)}, run="whole", save=every(steps=5)
     ) as ckpt:
-        train(ckpt, ckpt._state["loader"], whole, 17)
+        train(ckpt, ckpt._saving._what.state["loader"], whole, 17)
     for step in (5, 10, 15):
         torch.manual_seed(99)
         data, rest = loader(workers), []

@@ -441,7 +441,7 @@ def test_the_users_own_error_is_the_one_seen(store_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Checkpointer(store_path, fresh(), run="r") as ckpt:
         ckpt.save(1).wait()
         break_store(store_path)
-        ckpt._state["w"] += 1
+        ckpt._saving._what.state["w"] += 1
         ckpt.save(2)
         raise ZeroDivisionError
 

@@ -25,6 +25,11 @@ class Lifetime:
         # What has left the ``with`` block, or None.
         self.left_by: BaseException | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is open, and the state not half restored."""
+        return self.is_open and self.half_restored is None
+
     def end(self) -> bool:
         """Close it; say whether that is this caller's to do."""
         # A forked child has it too, but neither the persister nor its work.

@@ -1,0 +1,137 @@
+"""Going to a checkpoint: restored, and all that follow a run told where it goes on from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast import frameworks
+from holdfast.engine.ancestry import Ancestry
+from holdfast.engine.beginning import Beginning
+from holdfast.engine.chronicle import progress
+from holdfast.engine.last_step import LastStep
+from holdfast.engine.ledger import Ledger
+from holdfast.engine.lifetime import Lifetime
+from holdfast.engine.metrics_feed import MetricsFeed
+from holdfast.engine.pace import Pace
+from holdfast.engine.restore import Outcome, Wanted, restore_named
+from holdfast.engine.saver import Saver
+from holdfast.engine.saving import WhatIsSaved
+from holdfast.engine.schedule import Schedule
+from holdfast.engine.watching import Watcher
+from holdfast.security.trust_policy import TrustPolicy
+from holdfast.state.paths import Patterns
+from holdfast.store.contract import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to go to, and with how much of it.
+
+    Attributes:
+        event: What the journal calls it.
+        ref: The checkpoint; None is the newest good one.
+        source: The store that it is in.
+        trust: Whom to believe there.
+        strict: A leaf that only one side has is an error.
+        only: Patterns of the leaves to restore; None: those that are saved.
+        skip: Patterns of the leaves not to restore; None: those that are not saved.
+    """
+
+    event: str
+    ref: str | int | None
+    source: ObjectStore
+    trust: TrustPolicy | None
+    strict: bool
+    only: Patterns
+    skip: Patterns
+
+
+class Returning:
+    """Restores, and lets everybody who follows the run begin anew from there.
+
+    Args:
+        run: Name of the run.
+        what: The state and which part of it is saved.
+        saver: Lends its memory.
+        lifetime: Whether the run may be used.
+        beginning: Knows how the run began.
+        pace: Measures steps.
+        ancestry: Knows where the state comes from.
+        ledger, schedule, last_step, watcher, feed: Follow the run.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        what: WhatIsSaved,
+        *,
+        saver: Saver,
+        lifetime: Lifetime,
+        beginning: Beginning,
+        pace: Pace,
+        ancestry: Ancestry,
+        ledger: Ledger,
+        schedule: Schedule,
+        last_step: LastStep,
+        watcher: Watcher,
+        feed: MetricsFeed,
+    ) -> None:
+        self._run = run
+        self._what = what
+        self._saver = saver
+        self._lifetime = lifetime
+        self._beginning = beginning
+        self._pace = pace
+        self._ancestry = ancestry
+        self._ledger = ledger
+        self._schedule = schedule
+        self._last_step = last_step
+        self._watcher = watcher
+        self._feed = feed
+
+    def restore(self, asked: Asked) -> Outcome | None:
+        """Go to a checkpoint; None where the run has none yet."""
+        self._lifetime.require_open()
+        before, began_s = progress(self._saver.client.heartbeat), time.monotonic()
+        self._saver.client.wait_ready()
+        self._saver.wait()
+        came_from = self._ledger.newest()
+        frameworks.activate()
+        with self._lifetime.noting_half():
+            outcome = restore_named(asked.source, self._run, asked.ref, self._wanted(asked))
+        self._beginning.look()
+        self._pace.begin()
+        if outcome is None:
+            return None
+        self._begin_anew(outcome.record.step, outcome.record.id)
+        facts: dict[str, Any] = {
+            "took_s": time.monotonic() - began_s,
+            "before": before,
+            "incarnation": self._saver.incarnation,
+        }
+        self._ancestry.went_on_from(outcome, asked.source, asked.event, came_from, **facts)
+        return outcome
+
+    def _wanted(self, asked: Asked) -> Wanted:
+        what = self._what
+        only = asked.only if asked.only is not None else what.only
+        return Wanted(
+            what.state,
+            whole=only is None,
+            only=only,
+            skip=asked.skip if asked.skip is not None else what.skip,
+            strict=asked.strict,
+            rng=what.rng,
+            trust=asked.trust,
+            spare=self._saver.lend_memory(),
+        )
+
+    def _begin_anew(self, step: int, checkpoint_id: str) -> None:
+        self._lifetime.half_restored = None
+        self._schedule.restart(step)
+        self._ledger.restart(checkpoint_id)
+        self._last_step.forget()
+        self._watcher.restart()
+        self._feed.begin(step)
