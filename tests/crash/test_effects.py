@@ -119,7 +119,7 @@ class Case:
         self.store = folder / "store"
         self._before = before
         self._is_repair = name == "repair"
-        # These are a save and a few replacements: `make faults` looks at all of it.
+        # These are a save and a few replacements: `make crash` looks at all of it.
         self._stride = 3 if name in ("copy", "repair") and not IS_FULL else 1
         self._operation = operation
         self._removes = removes

@@ -29,7 +29,7 @@ from holdfast.testing.fault_plan import APPLIES, FaultKind
 # Faults that a store may have and still keep its contract, and those that break it.
 HONEST: tuple[FaultKind, ...] = ("no-space", "unavailable", "io-error", "lost-ack", "delay")
 LYING: tuple[FaultKind, ...] = ("torn", "short")
-# `make faults` tries every cell of the matrix, CI some of them.
+# `make crash` tries every cell of the matrix, CI some of them.
 STRIDE = 1 if IS_FULL else 4
 
 

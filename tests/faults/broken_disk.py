@@ -43,10 +43,7 @@ def trials(folder: Path, effort: Effort) -> Iterator[Trial]:
 def _place(stage: Stage, served: ServedDisk, disk: Disk) -> Place:
     def mend() -> None:
         served.be(GOOD)
-        disk.unmount()
-        # What an administrator does when the disk is back: the file system is marked as faulty.
-        run("sh", "-c", f"e2fsck -p {served.device} || test $? -lt 4")
-        disk.mount()
+        disk.mend()
 
     def settle() -> None:
         disk.sync()

@@ -18,7 +18,6 @@ MIB = 1 << 20
 SIZES = {"ext4": 24 * MIB, "xfs": 320 * MIB}
 _MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
-_MS_RDONLY, _MS_REMOUNT = 1, 32
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,9 +43,10 @@ def run(*command: object) -> None:
 class Disk:
     """A file system in a file, mounted at a folder."""
 
-    def __init__(self, image: Path, mount: Path, kind: str) -> None:
+    def __init__(self, image: Path, mount: Path, kind: str, options: str = "") -> None:
         require("mount", "losetup", _MKFS[kind][0])
         self.image, self.mount_point, self.kind = image, mount, kind
+        self._options = f"loop,{options}" if options else "loop"
         mount.mkdir(parents=True, exist_ok=True)
 
     def make(self) -> None:
@@ -55,13 +55,29 @@ class Disk:
         run(*_MKFS[self.kind], self.image)
 
     def mount(self) -> None:
-        run("mount", "-t", self.kind, "-o", "loop", self.image, self.mount_point)
+        run("mount", "-t", self.kind, "-o", self._options, self.image, self.mount_point)
 
     def unmount(self) -> None:
         unmount(self.mount_point)
 
-    def remount(self, *, read_only: bool) -> bool:
-        return remount(self.mount_point, read_only=read_only)
+    def mend(self) -> None:
+        """Do what an administrator does with an ext4 that is marked as faulty."""
+        self.unmount()
+        run("sh", "-c", f"e2fsck -p {self.image} || test $? -lt 4")
+        self.mount()
+
+    @property
+    def can_turn_read_only(self) -> bool:
+        return self._trigger().exists()
+
+    def turn_read_only(self) -> None:
+        """Let ext4 find an error, whoever has files open for writing."""
+        self._trigger().write_text("fault matrix")
+
+    def _trigger(self) -> Path:
+        device = os.stat(self.mount_point).st_dev
+        name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+        return Path(f"/sys/fs/{self.kind}/{name}/trigger_fs_error")
 
     def cut_power(self) -> None:
         """Let nothing reach the disk any more, not even what the journal has in hand."""
@@ -76,10 +92,10 @@ class Disk:
 
 
 @contextmanager
-def loop_disk(folder: Path, kind: str) -> Iterator[Disk]:
+def loop_disk(folder: Path, kind: str, options: str = "") -> Iterator[Disk]:
     """Give a mounted file system in a file of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    disk = Disk(folder / f"{kind}.img", folder / kind, kind)
+    disk = Disk(folder / f"{kind}.img", folder / kind, kind, options)
     disk.make()
     disk.mount()
     try:
@@ -108,12 +124,6 @@ def unmount(mount: Path) -> None:
             return
         time.sleep(0.01)
     run("umount", "-l", mount)
-
-
-def remount(mount: Path, *, read_only: bool) -> bool:
-    """Make a file system read-only, or not any more; refused while files are open for writing."""
-    flags = _MS_REMOUNT | (_MS_RDONLY if read_only else 0)
-    return bool(_libc.mount(b"none", os.fsencode(mount), None, flags, None) == 0)
 
 
 def sync(mount: Path) -> None:

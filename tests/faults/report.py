@@ -104,8 +104,9 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 def _matrix(results: Sequence[Result]) -> list[tuple[str, dict[str, Cell]]]:
     rows = cells(trial for result in results for trial in result.trials)
-    # Kinds of files come in any order; what was done to them is told apart first.
-    return sorted(rows.items(), key=lambda row: (row[0].startswith(FLIP), row[0].startswith(CUT)))
+    # The kinds of files come in any order: first what was flipped, then what was cut.
+    ends = (FLIP, CUT)
+    return sorted(rows.items(), key=lambda row: (row[0].startswith(ends), row[0].startswith(CUT)))
 
 
 def _coloured(cell: Cell | None) -> str:
