@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
+import selectors
 import subprocess
 import sysconfig
 import time
@@ -83,8 +83,10 @@ def on_terminal(
     )
     os.close(theirs)
     screen, end = b"", time.monotonic() + _LIMIT_S
+    selector = selectors.DefaultSelector()
+    selector.register(ours, selectors.EVENT_READ)
     while time.monotonic() < end:
-        ready, _, _ = select.select([ours], [], [], 0.2)
+        ready = selector.select(0.2)
         if ready:
             try:
                 piece = os.read(ours, 65536)
@@ -96,6 +98,7 @@ def on_terminal(
         if typed and prompt in screen:
             os.write(ours, typed.encode())
             typed = ""
+    selector.close()
     os.close(ours)
     return process.wait(timeout=_LIMIT_S), screen.decode()
 
