@@ -138,11 +138,14 @@ class Effects:
                     return real(*args, **kwargs)
                 if strike.kill is None:
                     raise OSError(strike.error, os.strerror(strike.error), "injected")
-                if strike.kill == "after":
-                    real(*args, **kwargs)
-                elif strike.kill == "within" and name in WRITES:
-                    real(*_half(*args))
-                self._kill(strike.everyone)
+                try:
+                    if strike.kill == "after":
+                        real(*args, **kwargs)
+                    elif strike.kill == "within" and name in WRITES:
+                        real(*_half(*args))
+                finally:
+                    # Also where the call fails, as that of who makes a folder second.
+                    self._kill(strike.everyone)
                 return None
 
         return call
