@@ -18,6 +18,8 @@ from holdfast.store.contract import ObjectStore
 Event = Mapping[str, Any]
 
 DIED, VANISHED, RUNNING = "died", "vanished", "running"
+_RESTORES = {"restored", "rolled-back"}
+_OF_THE_PERSISTER = {"saved", "save-failed", "pruned", "freed", "trainer-died", "steps"}
 _NS = 1_000_000_000
 # Wall clock and monotonic clock drift apart by less than this unless somebody sets the former.
 _CLOCK_TOLERANCE_S = 2.0
@@ -207,10 +209,6 @@ def _end_s(events: list[Event], counted: Counted) -> float:
         own += [e["mono_s"] for e in events]
     first_s = min(e["mono_s"] for e in events)
     return float(max([first_s, counted.last_s, counted.ready_s, *own]))
-
-
-_RESTORES = {"restored", "rolled-back"}
-_OF_THE_PERSISTER = {"saved", "save-failed", "pruned", "freed", "trainer-died", "steps"}
 
 
 def _wall_ns(events: list[Event], at_s: float) -> int:

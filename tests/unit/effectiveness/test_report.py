@@ -168,6 +168,21 @@ def test_going_back_by_ones_own_will_is_told_apart() -> None:
     assert (found.steps, found.steps_twice) == (8, 5)
 
 
+def test_a_restore_that_takes_nothing_back_is_no_loss() -> None:
+    script = Script()
+    script.begin()
+    script.train([1.0] * 10)
+    script.save()
+    script.restore(9, 1.0)  # What is there already.
+    script.train([1.0] * 5)
+    script.restore(100, 1.0)  # Another run's, further on.
+    script.train([1.0] * 5)
+    script.end("done")
+    found = report(script)
+    assert found.interruptions == ()
+    assert (found.steps, found.steps_twice) == (20, 0)
+
+
 def test_what_other_strategies_would_have_cost() -> None:
     found = report(a_run_that_died())
     by_name = {item.name: item for item in found.alternatives}
