@@ -118,6 +118,9 @@ class Campaign:
         assert len({info.step for info in log}) == len(log) == 2
 
 
+WHO = ("trainer", "persister", "both")
+
+
 def test_no_kill_loses_what_was_durable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three stores at a time: the trouble that one makes is the unlucky timing of the others."""
     campaigns = [
@@ -125,10 +128,16 @@ def test_no_kill_loses_what_was_durable(tmp_path: Path, capsys: pytest.CaptureFi
         for number, size in enumerate(("small", "small", "large"))
     ]
     deadline = time.monotonic() + budget_s(75.0)
+    # On a machine that is busy it takes longer to kill as often.
+    late = deadline + 225.0
+
+    def are_enough() -> bool:
+        kills = sum((campaign.kills for campaign in campaigns), Counter())
+        return kills.total() >= 120 and min(kills[who] for who in WHO) >= 15
 
     def carry_out(campaign: Campaign) -> None:
         try:
-            while time.monotonic() < deadline:
+            while (now := time.monotonic()) < deadline or (now < late and not are_enough()):
                 campaign.cycle()
             campaign.finish()
         finally:
@@ -141,5 +150,4 @@ def test_no_kill_loses_what_was_durable(tmp_path: Path, capsys: pytest.CaptureFi
     kills = sum((campaign.kills for campaign in campaigns), Counter())
     with capsys.disabled():
         print(f" {dict(kills)}, {[c.newest_durable for c in campaigns]} steps", end=" ")
-    assert kills.total() >= 120
-    assert min(kills[who] for who in ("trainer", "persister", "both")) >= 15
+    assert are_enough()
