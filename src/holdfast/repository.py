@@ -32,7 +32,6 @@ from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
 from holdfast.store.modes import Share
-from holdfast.store_keys import StoreKeys
 
 # ``actions`` is imported where it is used: see there.
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from holdfast.history.verify import VerifyReport
     from holdfast.policy import KeepPolicy
     from holdfast.policy.curve import Curve
+    from holdfast.store_keys import StoreKeys
 
 
 class Store:
@@ -120,6 +120,8 @@ class Store:
     @property
     def keys(self) -> StoreKeys:
         """Who can open the store, if it is encrypted, and ways to change that."""
+        from holdfast.store_keys import StoreKeys
+
         return StoreKeys(self._open)
 
     @property

@@ -140,11 +140,12 @@ def _read(store: ObjectStore, run: str, key: str, *, is_fixed: bool) -> Tag:
     name = last_component(key)
     kind, payload_type = ("name", NAME_PAYLOAD_TYPE) if is_fixed else ("tag", PAYLOAD_TYPE)
     what = f"the {kind} {name!r} of run {run!r}"
-    data = store.get(key)
     try:
-        payload = envelope.unwrap(data, payload_type, what=what)
+        payload = envelope.unwrap(store.get(key), payload_type, what=what)
         if (payload.get("run"), payload.get(kind)) != (run, name) or "id" not in payload:
             raise DataError(f"The {what.removeprefix('the ')} is another {kind}'s record.")
+    except ChunkMissing:
+        raise
     except DataError as error:
         return Tag(name, "", error, is_fixed)
     return Tag(name, str(payload["id"]), None, is_fixed)

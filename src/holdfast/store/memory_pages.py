@@ -13,8 +13,6 @@ import contextlib
 import ctypes
 import mmap
 
-import numpy as np
-
 LARGE_PAGE = 2 << 20
 
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; elsewhere the call fails and nothing is lost
@@ -60,6 +58,9 @@ def map_shared(fd: int, nbytes: int, prot: int) -> mmap.mmap:
 
 def address_of(memory: mmap.mmap) -> int:
     """Return where memory begins in this process."""
+    # Not above: who only looks at a log does without, and starts the sooner.
+    import numpy as np
+
     as_array = np.frombuffer(memory, np.uint8)
     address: int = as_array.__array_interface__["data"][0]
     return address

@@ -49,7 +49,7 @@ def useful_share(
         while clock.now_s + STEP_S <= end_s:
             clock.now_s += STEP_S
             step += 1
-            if schedule.due(step, None, None, clock.now_s, ()):
+            if schedule.due(step, None, None, clock.now_s, ()).reason:
                 clock.now_s += costs.held_s
                 schedule.note_save(step)
                 durable.append((clock.now_s + costs.durable_s, step))

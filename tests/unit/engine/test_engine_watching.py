@@ -81,7 +81,8 @@ def test_a_watch_reads_only_what_it_wants(store_path: Path) -> None:
 
 def test_metrics_of_the_wrong_type_are_refused(store_path: Path) -> None:
     with Checkpointer(store_path, {"w": 1}, run="r", watch=watch.divergence("loss")) as ckpt:
-        ckpt.step(0, {"lr": "fast"})
+        with pytest.raises(UsageError, match="'lr' is 'fast'"):
+            ckpt.step(0, {"lr": "fast"})
         with pytest.raises(UsageError, match="'loss' is 'high'"):
             ckpt.step(1, {"loss": "high"})
     with pytest.raises(UsageError, match="watch= takes"):
