@@ -382,7 +382,10 @@ class Checkpointer:
             _log.error("%s", failure)
         # One more may have come while the last save became durable.
         leaving = self._signals.leaving(came + self._signals.came)
-        if leaving is not None and (error is None or isinstance(error, KeyboardInterrupt)):
+        if leaving is not None and not isinstance(error, SystemExit):
+            if isinstance(error, Exception):
+                # Of a worker that the signal has killed too, perhaps; or the user's own.
+                _log.error("An error came while a signal asked to leave:", exc_info=error)
             raise SystemExit(128 + leaving) from error
 
     # --- how ---

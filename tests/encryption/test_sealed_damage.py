@@ -13,7 +13,7 @@ from sealed_stores import RUN, files, fill, flip, loads, only
 
 import holdfast
 from holdfast.engine import journal
-from holdfast.errors import DataError, HoldfastError, ManifestDamaged, NotFound
+from holdfast.errors import DataError, HoldfastError, ManifestDamaged, SealBroken
 from holdfast.records import commits, tags
 from holdfast.security.keys import Identity
 
@@ -202,7 +202,7 @@ def test_a_damaged_tag_is_told_and_can_be_taken_away(store: holdfast.Store) -> N
     flip(path, 50)
     [tag] = tags.all_tags(store.open(create=False), RUN)
     assert tag.error is not None and tag.name == f"?{path.name}"
-    with pytest.raises(NotFound):
+    with pytest.raises(SealBroken):
         holdfast.load(store, f"{RUN}@good")
     assert any(path.name in problem for problem in store.verify(RUN).problems)
     store.untag(RUN, tag.name)

@@ -62,7 +62,7 @@ def share_of_folder(path: str) -> Share:
     """Return how a store is shared, by the mode of its folder."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return "private"
+    except OSError:
+        return "private"  # What is wrong with it, its use will tell.
     group = _MODES["group"].folder
     return "group" if mode & group == group else "private"
