@@ -30,8 +30,18 @@ from holdfast.records import commits, pins
 from holdfast.records.marker import open_store
 
 NAME = "damage"
-KINDS = ("marker", "commits", "parts", "packs", "tags", "pins", "removals", "journal", "lock")
-_TOP = {"holdfast.json": "marker", "events.jsonl": "journal", "writer.lock": "lock"}
+KINDS = (
+    *("marker", "commits", "parts", "packs", "tags", "names", "notes", "metrics", "pins"),
+    *("removals", "journal", "lock", "catalog"),
+)
+_TOP = {
+    "holdfast.json": "marker",
+    "catalog.sqlite": "catalog",
+    "events.jsonl": "journal",
+    "writer.lock": "lock",
+}
+# Those that are struck in the second run too, or instead: the first has no such file.
+_OF_ANY_RUN = ("marker", "metrics", "journal", "lock", "catalog")
 
 
 def kind_of(name: str) -> str:
@@ -44,11 +54,11 @@ def kind_of(name: str) -> str:
 
 
 def damages(files: dict[str, bytes], source: random.Random, count: int) -> Iterator[Damage]:
-    """Yield so many damages to a store; of its second run only to journal and lock."""
+    """Yield so many damages to a store; of its second run only to what no checkpoint needs."""
     struck = {
         name: data
         for name, data in files.items()
-        if RUN in name.split("/")[1:2] or kind_of(name) in ("marker", "journal", "lock")
+        if RUN in name.split("/")[1:2] or kind_of(name) in _OF_ANY_RUN
     }
     return by_kind(struck, kind_of, source, count)
 
@@ -57,7 +67,9 @@ def with_all_kinds(store: Path) -> dict[str, bytes]:
     """Give a store a file of each kind, and return the bytes of all."""
     state = {"tree": tree(1)}
     with holdfast.Checkpointer(store, state, run="journaled", rng=False) as ckpt:
-        ckpt.save(1).wait()
+        ckpt.save(1, metrics={"loss": 0.5}).wait()
+    holdfast.Store(store).tag(f"{RUN}@1", "for-good", fixed=True)
+    holdfast.Store(store).note(f"{RUN}@1", "the first of all", {"rated": 5})
     opened = open_store(store, create=False)
     newest = holdfast.Store(store).log(RUN)[-1]
     part = next((store / "runs" / RUN / "parts").glob(f"{newest.id}-*")).name
@@ -65,9 +77,7 @@ def with_all_kinds(store: Path) -> dict[str, bytes]:
     pins.put_pin(opened, RUN, pins.Pin("0" * 32, (f"runs/{RUN}/parts/{part}",)))
     who = json.dumps({"pid": 1, "host": "elsewhere"}).encode()
     opened.put_hint(RunKeys(RUN).removal("1" * 32, "2" * 32), who)
-    # The catalog is a cache that mends itself; tests/unit/history/test_history_catalog.py harms it.
-    files = (p for p in store.rglob("*") if p.is_file() and not p.name.startswith("catalog."))
-    found = {str(p.relative_to(store)): p.read_bytes() for p in files}
+    found = {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
     assert {kind_of(name) for name in found} == set(KINDS)
     return found
 
@@ -106,7 +116,12 @@ def restored(store: Path, refs: Mapping[str, int]) -> tuple[Ended, Found]:
 def dependents(store: Path) -> dict[str, dict[str, int]]:
     """Return for each file the refs that need it, with their steps."""
     opened = open_store(store, create=False)
-    found: dict[str, dict[str, int]] = {f"runs/{RUN}/tags/first": {f"{RUN}@first": 1}}
+    found: dict[str, dict[str, int]] = {
+        f"runs/{RUN}/tags/first": {f"{RUN}@first": 1},
+        f"runs/{RUN}/names/for-good": {f"{RUN}@for-good": 1},
+        # Refs are looked up in it.
+        "catalog.sqlite": {f"{RUN}@{step}": step for step in BEFORE} | {f"{RUN}@first": 1},
+    }
     for record in commits.good_commits(opened, RUN):
         needed = {f"runs/{RUN}/commits/{record.seq:012d}"}
         for ref in record.parts:

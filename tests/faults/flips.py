@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,12 +26,15 @@ class Damage:
         return FLIP if self.mask else CUT
 
     def apply(self, path: Path, data: bytes) -> None:
+        """Damage a file as a disk does, which leaves no new time of change."""
+        found = path.stat()
         if not self.mask:
             path.write_bytes(data[: self.at])
-            return
-        with open(path, "r+b", buffering=0) as file:
-            file.seek(self.at)
-            file.write(bytes([data[self.at] ^ self.mask]))
+        else:
+            with open(path, "r+b", buffering=0) as file:
+                file.seek(self.at)
+                file.write(bytes([data[self.at] ^ self.mask]))
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
     def __str__(self) -> str:
         what = f"bit {self.mask.bit_length() - 1} of byte {self.at}" if self.mask else self.at
