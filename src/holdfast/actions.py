@@ -6,10 +6,12 @@ to wait for.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
+from holdfast.engine.run_writer import Saved
 from holdfast.engine.transfer import copy_checkpoint
 from holdfast.errors import DataError, NotFound, UsageError
 from holdfast.format.commit import CommitRecord
@@ -27,6 +29,7 @@ from holdfast.history.unpack import unpack
 from holdfast.history.verify import verify
 from holdfast.policy import KeepPolicy
 from holdfast.records import commits
+from holdfast.records.place import Place
 from holdfast.security.authenticity import Authenticity
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
@@ -35,7 +38,7 @@ __all__ = [
     "KeepPolicy",
     "Source",
     "apply_retention",
-    "copy_checkpoint",
+    "copy",
     "curves",
     "diff",
     "examine",
@@ -72,7 +75,28 @@ def unpack_listed(
         raise NotFound(f"{info.ref} is not there any more.", ref=info.ref) from error
 
 
-def roll_back(store: ObjectStore, ref: str, authenticity: Authenticity) -> CheckpointInfo:
+def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:
+    """Copy a checkpoint into the run of the same name at another place, and sign it there.
+
+    Raises:
+        UsageError: Both places are the same.
+        Untrusted: The policy of the source does not believe it, or that of the target its signers.
+        DataError: It is damaged; nothing was committed.
+    """
+    store, trust = source.open(), source.authenticity.trust
+    run = resolve(store, ref, trust).run  # Before a store is made for it.
+    other = target.open_to_save(run)
+    if os.path.realpath(other.location) == os.path.realpath(store.location):
+        raise UsageError("Both stores are the same place; there is nothing to copy.")
+
+    def over(record: CommitRecord) -> CheckpointInfo:
+        saved = copy_checkpoint(store, record, other, target.authenticity)
+        return _committed(other, saved, target.authenticity)
+
+    return read_ref(store, ref, over, trust)
+
+
+def roll_back(place: Place, ref: str) -> CheckpointInfo:
     """Commit an older checkpoint of a run once more, as its newest.
 
     Raises:
@@ -81,6 +105,7 @@ def roll_back(store: ObjectStore, ref: str, authenticity: Authenticity) -> Check
         Untrusted: The policy does not believe it, or who signs here.
         DataError: It is damaged; nothing was committed.
     """
+    store, authenticity = place.open(), place.authenticity
 
     def again(record: CommitRecord) -> CheckpointInfo:
         newest = resolve(store, f"{record.run}@latest", authenticity.trust)
@@ -92,7 +117,11 @@ def roll_back(store: ObjectStore, ref: str, authenticity: Authenticity) -> Check
             )
         authenticity.require_fit(record.run)
         saved = copy_checkpoint(store, record, store, authenticity, reason="rolled back to")
-        catalog.note(store, record.run)
-        return info_of(saved.record, trust=authenticity.trust)
+        return _committed(store, saved, authenticity)
 
     return read_ref(store, ref, again, authenticity.trust)
+
+
+def _committed(store: ObjectStore, saved: Saved, authenticity: Authenticity) -> CheckpointInfo:
+    catalog.note(store, saved.record.run)
+    return info_of(saved.record, trust=authenticity.trust)

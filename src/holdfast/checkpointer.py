@@ -35,7 +35,7 @@ from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.watch import WatchPolicy
 from holdfast.records.marker import Location
-from holdfast.repository import Store, open_for_writing
+from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
 from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.numbers import check_step
@@ -109,9 +109,9 @@ class Checkpointer:
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
         what = WhatIsSaved(state, rng, only, skip)
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
-        at = Store(location)
+        at = Store(location).place
         self._trust = at.authenticity.trust
-        self._store = open_for_writing(at, run)
+        self._store = at.open_to_save(run)
         ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run)
         self._watcher = Watcher(watch, self._store, run)
@@ -238,8 +238,8 @@ class Checkpointer:
         only: Patterns,
         skip: Patterns,
     ) -> Restored | None:
-        at = Store(store) if store is not None else None
-        source = at.open(create=False) if at is not None else self._store
+        at = Store(store).place if store is not None else None
+        source = at.open() if at is not None else self._store
         trust = (at.authenticity.trust if at is not None else None) or self._trust
         asked = Asked(event, ref, source, trust, strict, only, skip)
         outcome = self._returning.restore(asked)

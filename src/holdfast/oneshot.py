@@ -20,7 +20,7 @@ from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records.marker import Location
-from holdfast.repository import Store, open_for_writing
+from holdfast.repository import Store
 from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
@@ -86,8 +86,8 @@ def save(
         state[rng_state.ROOT_KEY] = rng_state.capture()
     flat = flatten(state, only=only, skip=skip)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
-    at = Store(location)
-    store = open_for_writing(at, run)
+    at = Store(location).place
+    store = at.open_to_save(run)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
         writer = RunWriter(store, run, authenticity=at.authenticity)
@@ -156,8 +156,8 @@ def load(
     if verify not in ("fast", "full"):
         raise UsageError(f"verify={verify!r} is neither 'fast' nor 'full'.")
     frameworks.activate()
-    at = Store(location)
-    store = at.open(create=False)
+    at = Store(location).place
+    store = at.open()
     wanted = Wanted(
         into,
         only=only,

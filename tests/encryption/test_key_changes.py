@@ -37,7 +37,7 @@ PHRASE = "correct horse battery staple"
 
 def generations(store: holdfast.Store, step: int) -> set[int]:
     """Return the generations of the keys that a step's chunks are sealed with."""
-    objects = store.open(create=False)
+    objects = store.place.open()
     assert isinstance(objects, SealedStore)
     found = [r for r in commits.good_commits(objects, RUN) if r.step == step][-1]
     part = commits.read_part(objects, found, found.parts[0])
@@ -100,7 +100,7 @@ def test_re_encryption_changes_no_byte_of_what_is_sealed(tmp_path: Path, me: Ide
     store = fill(tmp_path / "store", me)
 
     def contents() -> dict[str, bytes]:
-        objects = store.open(create=False)
+        objects = store.place.open()
         found = [info.key for info in objects.list("runs/") if "/packs/" not in info.key]
         return {key: objects.get(key) for key in found if not key.endswith("writer.lock")}
 

@@ -28,7 +28,7 @@ def store(tmp_path: Path, me: Identity) -> holdfast.Store:
 
 def run_folder(store: holdfast.Store, run: str) -> Path:
     """Return the folder of a run, whose name does not tell whose it is."""
-    key = store.open(create=False)._stored(f"runs/{run}/x")  # type: ignore[attr-defined]
+    key = store.place.open()._stored(f"runs/{run}/x")  # type: ignore[attr-defined]
     return Path(store.path, key).parent
 
 
@@ -111,7 +111,7 @@ def test_objects_that_change_places_are_refused(
 
 
 def test_chunks_that_change_places_in_a_pack_are_refused(store: holdfast.Store) -> None:
-    objects = store.open(create=False)
+    objects = store.place.open()
     record = commits.read_commit(objects, RUN, 1)
     part = commits.read_part(objects, record, record.parts[0])
     one, other = [row for row in part.chunks if row.length == 320 << 10][:2]
@@ -163,7 +163,7 @@ def test_the_keyring_of_another_store_does_not_open_this_one(
 
 
 def test_lines_of_a_journal_do_not_move(store: holdfast.Store) -> None:
-    objects = store.open(create=False)
+    objects = store.place.open()
     for run in (RUN, "other"):
         journal.record(objects, run, "saved", of=run)
     theirs = run_folder(store, "other") / "events.jsonl"
@@ -200,7 +200,7 @@ def test_a_run_that_nothing_names_is_not_passed_over(store: holdfast.Store) -> N
 def test_a_damaged_tag_is_told_and_can_be_taken_away(store: holdfast.Store) -> None:
     path = only(run_folder(store, RUN), "tags/*")
     flip(path, 50)
-    [tag] = tags.all_tags(store.open(create=False), RUN)
+    [tag] = tags.all_tags(store.place.open(), RUN)
     assert tag.error is not None and tag.name == f"?{path.name}"
     with pytest.raises(SealBroken):
         holdfast.load(store, f"{RUN}@good")

@@ -42,7 +42,7 @@ def use_everything(store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as here:
         here.setattr(socket, "gethostname", lambda: HOST)
         holdfast.save(store, state, run=RUN, step=10, metrics={METRIC: 1.5}, tag=f"{TAG} 2")
-        objects = store.open(create=False)
+        objects = store.place.open()
         pins.put_pin(objects, RUN, pins.Pin("a" * 32, ("runs/hush/parts/x",)))
         objects.put_hint(RunKeys(RUN).removal("b" * 32, "c" * 32), b'{"pid": 1, "host": "hush"}')
         journal.record(objects, RUN, "saved", note=TEXT)
@@ -78,7 +78,7 @@ def test_nothing_can_be_read_in_any_file_or_name(
 
 
 def sealed_store(store: holdfast.Store) -> SealedStore:
-    found = store.open(create=False)
+    found = store.place.open()
     assert isinstance(found, SealedStore)
     return found
 

@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.writer is None)
     @rule(run=runs)
     def open_writer(self, run: str) -> None:
-        self.writer = opened(self.store.open(create=True), run)
+        self.writer = opened(self.store.place.open(create=True), run)
         self.debris.discard(run)
 
     @precondition(lambda self: self.writer is not None)

@@ -255,7 +255,7 @@ class UnrulyMachine(StoreMachine):
                 # Of the same step it would be the new one, once that is committed.
                 assert actions[what]() in (None, True)
 
-        store = Elsewhere(self.store.open(create=True), at, meanwhile, locks=True)
+        store = Elsewhere(self.store.place.open(create=True), at, meanwhile, locks=True)
         writer = opened(store, run)
         try:
             saved = save(writer, tree_of(content), step, metrics={"loss": loss})
@@ -291,7 +291,7 @@ class UnrulyMachine(StoreMachine):
                     done = save(writer, tree_of(second), step, metrics={"loss": 0.0})
                     self.note(run, done.record.id, step, second, 0.0, None)
 
-        store = Elsewhere(self.store.open(create=True), at, meanwhile, locks=False)
+        store = Elsewhere(self.store.place.open(create=True), at, meanwhile, locks=False)
         before = len(self.model[run])
         with suppress(EnvironmentTrouble):
             done = save(opened(store, run), tree_of(first), step, metrics={"loss": 1.0})

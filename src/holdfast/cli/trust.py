@@ -125,7 +125,7 @@ def _all_infos(store: Store, run: str | None) -> list[CheckpointInfo]:
 
 
 def _head_problems(store: Store, what: str | None) -> list[str]:
-    trust = store.authenticity.trust
+    trust = store.place.authenticity.trust
     known = trust.heads if trust is not None else {}
     asked = known if what is None else known.keys() & {what.partition("@")[0]}
     problems = []

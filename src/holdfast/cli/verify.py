@@ -64,7 +64,7 @@ def _with_heads(store: Store, path: Path) -> Store:
     from holdfast.security import trust_file
     from holdfast.security.trust_policy import TrustPolicy
 
-    known = store.authenticity.trust or TrustPolicy(unsigned="allow")
+    known = store.place.authenticity.trust or TrustPolicy(unsigned="allow")
     heads = {**known.heads, **trust_file.load(path).heads}
     return Store(store, trust=replace(known, heads=heads))
 

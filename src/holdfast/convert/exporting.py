@@ -92,8 +92,8 @@ def export(
     """
     rules = [parse_rename(text) for text in rename]
     wanted = format_named(format)
-    at = Store(location)
-    store, trust = at.open(create=False), at.authenticity.trust
+    at = Store(location).place
+    store, trust = at.open(), at.authenticity.trust
 
     def run(record: CommitRecord) -> ExportReport:
         selection = select(store, record, root=root, only=only, skip=skip, rename=rules)

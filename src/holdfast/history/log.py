@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.errors import NotFound
+from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
 from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, info_of
@@ -102,6 +103,14 @@ def _with_names(
         return info
     written = written or Annotations()
     return replace(info, tags=names, notes=written.texts, values=written.values)
+
+
+def told(
+    store: ObjectStore, record: CommitRecord, trust: TrustPolicy | None = None
+) -> CheckpointInfo:
+    """Return what users are told of a commit, with its names and what was written on it."""
+    names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
+    return info_of(record, names, trust, notes.of_run(store, record.run).get(record.id))
 
 
 def require_run(store: ObjectStore, run: str) -> None:
