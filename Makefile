@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml
 demo: setup  ## train, be killed, resume, prove that nothing was lost
 	$(BIN)/holdfast demo
 
-test: setup  ## the whole test-suite
-	$(BIN)/python -m pytest
+test: setup  ## the whole test-suite, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup  ## what CI checks besides the tests
 	$(BIN)/ruff check .

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,11 +10,11 @@ from typing import Any, Literal
 from holdfast import frameworks
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
-from holdfast.engine.at_exit import close_at_exit
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.choices import check_choices
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
+from holdfast.engine.leaving import Leaving
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
@@ -29,7 +27,7 @@ from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.watching import Watcher
-from holdfast.errors import HoldfastError, NotFound, SnapshotTorn
+from holdfast.errors import NotFound, SnapshotTorn
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
@@ -42,8 +40,6 @@ from holdfast.state.numbers import check_step
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.root import check_root
 from holdfast.store.recipe import recipe_of
-
-_log = logging.getLogger("holdfast")
 
 DEFAULT_NICE = 10
 # Before training begins, nobody is held up; a gigabyte takes some tenths of a second.
@@ -119,14 +115,15 @@ class Checkpointer:
             self._schedule.failures = failures_of(self._store, run)
         self._last_step = LastStep(state, self._schedule, rng=rng)
         self._lifetime = Lifetime()
+        self._signals = SignalWatch(self._schedule.signals)
         beginning = Beginning(self._store, run)
-        self._is_prepared = False
+        self._leaving = Leaving(run, self._lifetime, self._signals, self._last_step, self._ledger)
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
         try:
             with uninterrupted():
-                self._signals = SignalWatch(self._schedule.signals)
-                self._saver = Saver(
+                self._signals.begin()
+                self._leaving.saver = self._saver = saver = Saver(
                     recipe_of(self._store),
                     run,
                     keep=format_keep(keep) if keep is not None else [],
@@ -135,15 +132,15 @@ class Checkpointer:
                     zero_stall=zero_stall,
                     authenticity=at.authenticity,
                 )
-                heartbeat = self._saver.client.heartbeat
-                self._pace = Pace(heartbeat, lambda: self._saver.is_busy)
-                self._feed = MetricsFeed(self._saver.client.metrics_ring, self._saver.incarnation)
-                self._close_at_exit = close_at_exit(self)
+                self._feed = MetricsFeed(saver.client.metrics_ring, saver.incarnation)
+                self._leaving.feed = self._feed
+            heartbeat = saver.client.heartbeat
+            self._pace = Pace(heartbeat, lambda: saver.is_busy)
             self._saving = Saving(
                 what,
                 may_skip=backpressure == "skip",
                 turn=self._turn,
-                saver=self._saver,
+                saver=saver,
                 ledger=self._ledger,
                 schedule=self._schedule,
                 beginning=beginning,
@@ -153,7 +150,7 @@ class Checkpointer:
             self._returning = Returning(
                 run,
                 what,
-                saver=self._saver,
+                saver=saver,
                 lifetime=self._lifetime,
                 beginning=beginning,
                 pace=self._pace,
@@ -168,7 +165,7 @@ class Checkpointer:
             self._saving.prepare(_START_PATIENCE_S)
             self._pace.begin()
         except BaseException:
-            self._give_back()
+            self._leaving.give_back()
             raise
 
     @property
@@ -287,11 +284,7 @@ class Checkpointer:
         due = self._schedule.due(step, metrics, epoch, now_s, came)
         frameworks.activate()
         self._last_step.note(step)
-        if not self._is_prepared:
-            self._is_prepared = True
-            if (error := self._saving.prepare()) is not None:
-                # Told now, not hours later when the first save is due and fails.
-                _log.warning("The state cannot be saved as it is now: %s", error)
+        self._saving.step_ended()
         handle = None
         if due.reason:
             try:
@@ -299,10 +292,7 @@ class Checkpointer:
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
         self._watcher.look(step, metrics)
-        if (leaving := self._signals.leaving(came)) is not None:
-            if handle is not None:
-                handle.wait()
-            raise SystemExit(128 + leaving)
+        self._leaving.leave_if_asked(came, handle)
         return handle
 
     def save(
@@ -340,19 +330,11 @@ class Checkpointer:
 
     def close(self) -> None:
         """Wait for the saves under way and end; raises what went wrong, as ``step`` would."""
-        if not self._lifetime.end():
-            return
-        self._give_back()
-        self._ledger.tell_errors()
+        self._leaving.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_lifetime") and self._lifetime.is_open and self._lifetime.end():
-            _log.warning("The Checkpointer of %r was not closed; it is now.", self.run)
-            try:
-                self._give_back()
-                self._ledger.tell_errors()
-            except HoldfastError as error:
-                _log.error("%s", error)
+        if hasattr(self, "_leaving"):
+            self._leaving.let_go()
 
     def __enter__(self) -> Checkpointer:
         return self
@@ -363,43 +345,4 @@ class Checkpointer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lifetime.left_by = error
-        came = self._signals.all_that_came
-        is_interrupted = isinstance(error, Exception | KeyboardInterrupt) or (
-            error is None and came
-        )
-        if self._lifetime.is_whole and is_interrupted:
-            # At the last whole step, if there is one that the state is still at.
-            self._last_step.save(
-                error, came, lambda at, why: self._saving.save(at.step, None, Due(why), boundary=at)
-            )
-        try:
-            self.close()
-        except HoldfastError as failure:
-            if error is None:
-                raise
-            # The user's own error is the one to be seen first.
-            _log.error("%s", failure)
-        # One more may have come while the last save became durable.
-        leaving = self._signals.leaving(came + self._signals.came)
-        if leaving is not None and not isinstance(error, SystemExit):
-            if isinstance(error, Exception):
-                # Of a worker that the signal has killed too, perhaps; or the user's own.
-                _log.error("An error came while a signal asked to leave:", exc_info=error)
-            raise SystemExit(128 + leaving) from error
-
-    # --- how ---
-
-    def _give_back(self) -> None:
-        """End the persister and the watching of signals, so far as they have begun."""
-        try:
-            if hasattr(self, "_feed"):
-                self._feed.close()
-            if hasattr(self, "_saver"):
-                self._saver.close(self._lifetime.how_it_ended(self._signals.all_that_came))
-        finally:
-            if hasattr(self, "_signals"):
-                self._signals.close()
-        if hasattr(self, "_close_at_exit"):
-            atexit.unregister(self._close_at_exit)
-        self._lifetime.is_over = True
+        self._leaving.leave_block(error, self._saving.save_at)

@@ -34,6 +34,7 @@ def carried_out(
         os.close(reading)
         _work_and_leave(work, writing)
     os.close(writing)
+    told = None
     try:
         meanwhile(pid)
         told = _read_all(reading)
@@ -74,7 +75,10 @@ def _outcome(work: Callable[[], str]) -> dict[str, object]:
 def _read_all(reading: int) -> bytes | None:
     """Return all that a pipe gives until its end, or None where that takes too long."""
     found = b""
-    while select.select([reading], [], [], PATIENCE_S)[0]:
+    # Not ``select``: it knows descriptors below 1,024 only.
+    waiting = select.poll()
+    waiting.register(reading, select.POLLIN)
+    while waiting.poll(PATIENCE_S * 1e3):
         data = os.read(reading, 1 << 16)
         if not data:
             return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from holdfast.engine.schedule import Due, Schedule
 from holdfast.state import environment
 from holdfast.state.numbers import clean_metrics
 from holdfast.state.paths import Patterns
+
+_log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Saving:
         self._beginning = beginning
         self._feed = feed
         self._ancestry = ancestry
+        self._has_stepped = False
 
     def save(
         self,
@@ -125,11 +129,22 @@ class Saving:
             self._schedule.note_save(step)
             return handle
 
+    def save_at(self, boundary: Boundary, reason: str) -> SaveHandle | None:
+        """Save an earlier moment at which the state is still."""
+        return self.save(boundary.step, None, Due(reason), boundary=boundary)
+
+    def step_ended(self) -> None:
+        """Make ready for the state that the first step leaves: the optimizer's is there by then."""
+        if self._has_stepped:
+            return
+        self._has_stepped = True
+        error = self.prepare()
+        if error is not None:
+            # Told now, not hours later when the first save is due and fails.
+            _log.warning("The state cannot be saved as it is now: %s", error)
+
     def prepare(self, patience_s: float = 0.0) -> Exception | None:
         """Have memory for snapshots ready before the first is due; return why it cannot be saved.
-
-        Done when the run begins, and at the end of its first step: by then the optimizer's state
-        is there too.
 
         Args:
             patience_s: How long to wait for the system to provide the memory.

@@ -27,12 +27,6 @@ class SignalWatch:
         self._previous: dict[int, Any] = {}
         self._came: list[int] = []
         self.answered: tuple[int, ...] = ()
-        numbers = list(self._asked)
-        if numbers and threading.current_thread() is not threading.main_thread():
-            _log.warning("on.signal() needs the main thread; signals are not watched.")
-            return
-        for number in numbers:
-            self._previous[number] = signal.signal(number, self._note)
 
     @property
     def came(self) -> tuple[int, ...]:
@@ -55,7 +49,16 @@ class SignalWatch:
         """Return the first of some signals for which the process is to leave, or None."""
         return next((number for number in came if self._asked.get(number) == "exit"), None)
 
-    def close(self) -> None:
+    def begin(self) -> None:
+        """Put the handlers in place."""
+        numbers = list(self._asked)
+        if numbers and threading.current_thread() is not threading.main_thread():
+            _log.warning("on.signal() needs the main thread; signals are not watched.")
+            return
+        for number in numbers:
+            self._previous[number] = signal.signal(number, self._note)
+
+    def end(self) -> None:
         """Put the former handlers back."""
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._previous.items():

@@ -87,8 +87,10 @@ def _run(tool: str, python: str, folder: Path, count: int, first: int) -> Iterat
     ended = CRASHED
     try:
         assert worker.stdout is not None
+        waiting = select.poll()
+        waiting.register(worker.stdout, select.POLLIN)
         while True:
-            if not select.select([worker.stdout], [], [], _PATIENCE_S)[0]:
+            if not waiting.poll(_PATIENCE_S * 1e3):
                 ended = STUCK
                 break
             line = worker.stdout.readline()

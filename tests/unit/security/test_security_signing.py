@@ -125,7 +125,7 @@ def test_secrets_are_in_no_text(pem: Path) -> None:
     key = holdfast.signing.key_file(pem)
     assert key.seed.hex() not in repr(key) and key_id(key.public_key) in repr(key)
     store = holdfast.Store("s", sign=key)
-    assert key.seed.hex() not in repr(store) + repr(store.authenticity)
+    assert key.seed.hex() not in repr(store) + repr(store.place.authenticity)
 
 
 # --- signers of the caller's own ---

@@ -160,7 +160,7 @@ def write(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_a_file_holds_all_of_a_policy(tmp_path: Path) -> None:
     path = write(tmp_path / "trust.json", lambda value: None)
     assert holdfast.trust.file(path) == POLICY
-    assert holdfast.Store("s", trust=path).authenticity.trust == POLICY
+    assert holdfast.Store("s", trust=path).place.authenticity.trust == POLICY
 
 
 @pytest.mark.parametrize(
