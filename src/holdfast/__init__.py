@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.restored import Restored
     from holdfast.security import keys
     from holdfast.state.codecs import register_codec
+    from holdfast.store.remote import RemoteStore
 
 # Where each public name is. They are imported when first used, so that a script which only may
 # save a checkpoint starts as fast as before.
@@ -32,6 +33,7 @@ _HOMES = {
     "CheckpointInfo": "holdfast.history.info",
     "Checkpointer": "holdfast.checkpointer",
     "LeafInfo": "holdfast.history.info",
+    "RemoteStore": "holdfast.store.remote",
     "Restored": "holdfast.restored",
     "SaveHandle": "holdfast.engine.handle",
     "SaveTimes": "holdfast.engine.ledger",
@@ -59,6 +61,7 @@ __all__ = [
     "CheckpointInfo",
     "Checkpointer",
     "LeafInfo",
+    "RemoteStore",
     "Restored",
     "SaveHandle",
     "SaveTimes",

@@ -7,13 +7,16 @@ to wait for.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
 from holdfast.engine.run_writer import Saved
 from holdfast.engine.transfer import copy_checkpoint
-from holdfast.errors import DataError, NotFound, UsageError
+from holdfast.errors import DataError, NotFound, StoreUnavailable, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history import catalog
 from holdfast.history.chain import head_of
@@ -32,7 +35,10 @@ from holdfast.records import commits
 from holdfast.records.place import Place
 from holdfast.security.authenticity import Authenticity
 from holdfast.security.trust_policy import TrustPolicy
+from holdfast.store.bundle import is_bundle_path, write_bundle
 from holdfast.store.contract import ObjectStore
+from holdfast.store.local import LocalStore
+from holdfast.store.os_errors import translated
 
 __all__ = [
     "KeepPolicy",
@@ -78,11 +84,15 @@ def unpack_listed(
 def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:
     """Copy a checkpoint into the run of the same name at another place, and sign it there.
 
+    A place whose name ends in ``.holdfast`` becomes a bundle: one file.
+
     Raises:
-        UsageError: Both places are the same.
+        UsageError: Both places are the same, or the bundle is there already.
         Untrusted: The policy of the source does not believe it, or that of the target its signers.
         DataError: It is damaged; nothing was committed.
     """
+    if is_bundle_path(target.at):
+        return _bundle(source, ref, target)
     store, trust = source.open(), source.authenticity.trust
     run = resolve(store, ref, trust).run  # Before a store is made for it.
     other = target.open_to_save(run)
@@ -94,6 +104,30 @@ def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:
         return _committed(other, saved, target.authenticity)
 
     return read_ref(store, ref, over, trust)
+
+
+def _bundle(source: Place, ref: str, target: Place) -> CheckpointInfo:
+    """Copy a checkpoint into one file: a store of its own beside it, then that in a bundle."""
+    if os.path.lexists(target.path):
+        raise UsageError(
+            f"There is something at {target.path!r} already. Nothing was changed. Remove it, or "
+            "give the bundle another name.",
+            path=target.path,
+        )
+    beside = os.path.dirname(target.path)
+    if not os.path.isdir(beside):
+        raise StoreUnavailable(
+            f"There is no folder {beside!r} to put a bundle into. Nothing was changed.", path=beside
+        )
+    with translated("write", target.path):
+        folder = tempfile.mkdtemp(prefix=".holdfast-bundle-", dir=beside)
+    try:
+        inside = replace(target, at=os.path.join(folder, "store"))
+        info = copy(source, ref, inside)
+        write_bundle(LocalStore(inside.path), target.path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return info
 
 
 def roll_back(place: Place, ref: str) -> CheckpointInfo:

@@ -138,7 +138,8 @@ class Store(StoreReader):
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
         """Copy a checkpoint into the run of the same name in another store, checked on the way.
 
-        The copy is signed by the other store's signers, not as the original is.
+        A path that ends in ``.holdfast`` becomes a bundle: the checkpoint as one file, which can be
+        read like a store. The copy is signed by the other store's signers, not as the original is.
 
         Raises:
             Untrusted: This store's trust policy does not believe it.

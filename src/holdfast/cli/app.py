@@ -11,6 +11,7 @@ from holdfast.cli import (
     advise,
     bench,
     bisect,
+    copy,
     demo,
     diff,
     doctor,
@@ -99,7 +100,9 @@ def holdfast(
     store: Annotated[
         str | None,
         typer.Option(
-            envvar=options.STORE_VARIABLE, metavar="S", help="The store: a folder with runs."
+            envvar=options.STORE_VARIABLE,
+            metavar="S",
+            help="The store: a folder, a bucket (s3://BUCKET/PREFIX) or a bundle.",
         ),
     ] = None,
     trust_file: Annotated[
@@ -156,6 +159,7 @@ for _module, _command in (
     (rm, rm.rm),
     (rollback, rollback.rollback),
     (prune, prune.prune),
+    (copy, copy.copy),
     (export, export.export),
     (import_, import_.import_),
     (scan, scan.scan),

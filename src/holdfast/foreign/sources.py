@@ -43,7 +43,8 @@ class FileRange:
 
     def open(self) -> BinaryIO:
         """Return it as a file."""
-        window = Window(cast(BinaryIO, open(self.path, "rb")), self.begin, self.end)
+        file = cast(BinaryIO, open(self.path, "rb"))
+        window = Window(file, self.begin, self.end, owns=True)
         return cast(BinaryIO, io.BufferedReader(window, 1 << 16))
 
     def read(self, into: memoryview, offset: int) -> None:

@@ -23,9 +23,11 @@ from holdfast.format.names import MARKER_KEY, RUNS_PREFIX, is_id
 from holdfast.records import keyrings
 from holdfast.sealed.store import SealedStore
 from holdfast.security.keys import Keys
+from holdfast.store.bundle import BundleStore, is_bundle
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 from holdfast.store.modes import SHARES, Share, share_of_folder
+from holdfast.store.remote import RemoteStore
 
 _log = logging.getLogger("holdfast")
 
@@ -51,7 +53,8 @@ def open_store(
     Where the location is an ``ObjectStore`` already, only its marker is looked at, or made.
 
     Args:
-        location: The folder, or an ``ObjectStore``.
+        location: The folder, the URL of a bucket and a prefix in it, the file of a bundle, or an
+            ``ObjectStore``.
         create: Make it if it is not there; with keys, an encrypted one.
         keys: What opens an encrypted store.
         share: Who else may use it, which is settled when it is made; None: as it was made,
@@ -142,18 +145,21 @@ def objects_at(location: Location) -> ObjectStore:
     place = check_location(location)
     if isinstance(place, ObjectStore):
         return place
+    if os.path.isfile(place) and is_bundle(os.fspath(place)):
+        return BundleStore(place)
     # The marker says how it is shared; where that is missing or damaged, the folder's mode does.
     store = LocalStore(place, share_of_folder(os.fspath(place)))
     if os.path.exists(store.location) and not os.path.isdir(store.location):
         raise StoreUnavailable(
-            f"{store.location!r} is a file; a store is a folder. Nothing was changed.",
+            f"{store.location!r} is a file, and no bundle; a store is a folder. Nothing was "
+            "changed.",
             path=store.location,
         )
     return store
 
 
 def check_location(location: object) -> Location:
-    """Return location if it can be a store's, else raise UsageError."""
+    """Return location if it can be a store's, an object for a URL; else raise UsageError."""
     if isinstance(location, ObjectStore):
         return location
     if not isinstance(location, str | os.PathLike):
@@ -161,9 +167,7 @@ def check_location(location: object) -> Location:
             f"A store's location is a path or an ObjectStore, not a {type(location).__name__}."
         )
     if isinstance(location, str) and "://" in location:
-        raise UsageError(
-            f"{location!r} is a URL; this version of holdfast keeps stores in folders only."
-        )
+        return RemoteStore(location)
     if not os.fspath(location) or "\0" in os.fspath(location):
         raise UsageError(f"{location!r} is no path of a folder.")
     return location

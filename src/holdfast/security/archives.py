@@ -72,10 +72,17 @@ def _zip_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 class Window(io.RawIOBase):
-    """Part of a file, as if it were all of it."""
+    """Part of a file, as if it were all of it; ``owns``: closed with it."""
 
-    def __init__(self, file: BinaryIO, begin: int, end: int) -> None:
+    def __init__(self, file: BinaryIO, begin: int, end: int, *, owns: bool = False) -> None:
         self._file, self._begin, self._end, self._at = file, begin, end, 0
+        self._owns = owns
+
+    def close(self) -> None:
+        """Close the file too, if nobody else has it."""
+        if self._owns:
+            self._file.close()
+        super().close()
 
     def readable(self) -> bool:
         """Say yes."""

@@ -12,7 +12,7 @@ from cli_running import holdfast, on_terminal
 ESCAPE = "\x1b"
 COMMANDS = (
     *("demo", "log", "show", "diff", "plot", "bisect", "verify", "tag", "rm", "rollback", "prune"),
-    *("bench", "doctor"),
+    *("copy", "bench", "doctor"),
 )
 
 

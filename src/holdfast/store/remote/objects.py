@@ -1,0 +1,224 @@
+"""A bucket as a store: packs go up in parts while they are made, small objects at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, final
+
+from holdfast.errors import ChunkMissing
+from holdfast.store.bytes_reader import BytesReader
+from holdfast.store.contract import Buffer, ObjectInfo, ObjectReader, Staged
+from holdfast.store.keys import check_key
+from holdfast.store.recipe import Recipe
+from holdfast.store.remote import conditional
+from holdfast.store.remote.client import Options, connect, parse
+from holdfast.store.remote.faults import translated
+from holdfast.store.remote.lease import Lease
+from holdfast.store.remote.patience import patiently
+from holdfast.store.remote.reader import RemoteReader
+
+T = TypeVar("T")
+
+# Parts of an upload; S3 asks for 5 MiB at least.
+_PART_BYTES = 8 << 20
+# Up to here an object is fetched when it is opened: one request instead of two.
+_WHOLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload(Staged):
+    """An upload that is not completed; the server shows nothing of it yet."""
+
+    writer: Any = field(repr=False)
+
+
+@final
+class RemoteStore:
+    """The store in a bucket, below a prefix.
+
+    Args:
+        url: ``s3://BUCKET/PREFIX``, ``gs://BUCKET/PREFIX`` or ``az://CONTAINER/PREFIX``. The
+            bucket must be there already.
+        settings: What the client is told besides what it finds where that cloud's own tools look
+            (environment, instance roles): ``endpoint``, ``region``, ``access_key_id``, …, as
+            obstore names them.
+        retry_s: For how long, in seconds, a request is tried again before it counts as failed.
+
+    Raises:
+        UsageError: The URL or a setting is not one, or obstore is not installed.
+    """
+
+    def __init__(
+        self, url: str, settings: Mapping[str, str] | None = None, *, retry_s: float = 120.0
+    ) -> None:
+        address = parse(url)
+        self.location = address.url
+        self._options = Options(dict(settings or {}), retry_s)
+        self._client = connect(address, self._options)
+        self._is_proven = False
+        self._proving = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"RemoteStore({self.location!r})"
+
+    def recipe(self) -> Recipe:
+        return Recipe(
+            "holdfast.store.remote.objects:RemoteStore",
+            {
+                "url": self.location,
+                "settings": dict(self._options.settings),
+                "retry_s": self._options.retry_s,
+            },
+        )
+
+    def _patiently(self, request: Callable[[], T]) -> T:
+        return patiently(request, self._options.retry_s)
+
+    # --- writing ---
+
+    def create(self) -> None:
+        self._prove()
+
+    def _prove(self) -> None:
+        with self._proving:
+            if not self._is_proven:
+                conditional.prove(self._client, self.location)
+                self._is_proven = True
+
+    def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedUpload:
+        import obstore
+
+        views = [memoryview(b).cast("B") for b in buffers]
+        with translated("write", check_key(key), self.location):
+            writer = obstore.open_writer(self._client, key, buffer_size=_PART_BYTES)
+            for view in views:
+                for begin in range(0, view.nbytes, _PART_BYTES):
+                    # A copy: the writer sends it later, and the memory is the caller's again.
+                    writer.write(bytes(view[begin : begin + _PART_BYTES]))
+        return StagedUpload(key, sum(v.nbytes for v in views), writer)
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        uploads = _uploads(staged)
+        try:
+            for item in uploads:
+                with translated("write", item.key, self.location):
+                    item.writer.close()
+        except BaseException:
+            self.discard(uploads)
+            raise
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """Forget uploads; the server's rule for unfinished ones removes their parts."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        import obstore
+
+        with translated("write", check_key(key), self.location):
+            self._patiently(lambda: obstore.put(self._client, key, bytes(data)))
+
+    def put_hint(self, key: str, data: Buffer) -> None:
+        self.put(key, data)
+
+    def put_new(self, key: str, data: Buffer) -> bool:
+        check_key(key)
+        self._prove()
+        return conditional.put_new(self._client, key, data, self.location)
+
+    def append(self, key: str, data: bytes) -> None:
+        # Buckets cannot append; what is appended to (events, metrics) is kept short by its writer.
+        try:
+            before = self.get(key)
+        except ChunkMissing:
+            before = b""
+        self.put(key, before + data)
+
+    def open_lock(self, key: str) -> Lease:
+        return Lease(self._client, check_key(key), self.location)
+
+    # --- reading ---
+
+    def get(self, key: str) -> bytes:
+        import obstore
+
+        with translated("read", check_key(key), self.location):
+            return self._patiently(lambda: bytes(obstore.get(self._client, key).bytes()))
+
+    def open(self, key: str) -> ObjectReader:
+        import obstore
+
+        def opened() -> ObjectReader:
+            found = obstore.get(self._client, key)
+            size = int(found.meta["size"])
+            if size <= _WHOLE_BYTES:
+                return BytesReader(key, bytes(found.bytes()))
+            return RemoteReader(self._client, key, size, self.location, self._options.retry_s)
+
+        with translated("read", check_key(key), self.location):
+            return self._patiently(opened)
+
+    def exists(self, key: str) -> bool:
+        import obstore
+
+        with translated("look at", check_key(key), self.location):
+            try:
+                self._patiently(lambda: obstore.head(self._client, key))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        import obstore
+
+        def listed() -> list[ObjectInfo]:
+            return [
+                ObjectInfo(meta["path"], int(meta["size"]), meta["last_modified"].timestamp())
+                for batch in obstore.list(self._client, prefix.rstrip("/") or None, chunk_size=1000)
+                for meta in batch
+            ]
+
+        with translated("list", prefix, self.location):
+            found = self._patiently(listed)
+        yield from sorted(found, key=lambda info: info.key)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        import obstore
+
+        with translated("list", prefix, self.location):
+            found = self._patiently(
+                lambda: obstore.list_with_delimiter(self._client, prefix.rstrip("/") or None)
+            )
+        return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
+
+    def clear_debris(self, prefix: str) -> None:
+        """Do nothing: nobody sees uploads that were not completed."""
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    # --- removing ---
+
+    def delete_hint(self, key: str) -> None:
+        self.delete([key])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        import obstore
+
+        for key in keys:
+            check_key(key)
+        if not keys:
+            return
+        with translated("remove", keys[0], self.location):
+            try:
+                # S3 removes a thousand by one request; what is not there is no error to it.
+                self._patiently(lambda: obstore.delete(self._client, list(dict.fromkeys(keys))))
+            except FileNotFoundError:
+                for key in keys:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._client, [key])
+
+
+def _uploads(staged: Sequence[Staged]) -> list[StagedUpload]:
+    return [item for item in staged if isinstance(item, StagedUpload)]

@@ -1,0 +1,42 @@
+"""A server that speaks S3; each test has a bucket of its own there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("obstore")
+pytest.importorskip("moto.server")
+
+from holdfast.store.remote import RemoteStore
+from s3_server import SETTINGS, make_bucket, serving
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server, ``http://host:port``."""
+    with serving(tmp_path_factory.mktemp("s3") / "server.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(server: str) -> str:
+    """The name of a new bucket."""
+    name = f"bucket-{os.getpid()}-{next(_numbers)}"
+    make_bucket(server, name)
+    return name
+
+
+@pytest.fixture
+def settings(server: str) -> dict[str, str]:
+    return SETTINGS | {"endpoint": server}
+
+
+@pytest.fixture
+def store(bucket: str, settings: dict[str, str]) -> RemoteStore:
+    return RemoteStore(f"s3://{bucket}/some/prefix", settings, retry_s=5)
