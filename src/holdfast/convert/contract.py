@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from holdfast.convert.selection import Selection
 
@@ -49,6 +49,7 @@ class FilePlan:
         sums: Name of the checksum that the format wants of each array (``crc32``, ``crc32c``), or
             None.
         late: Gives the pieces that hold checksums, from those of ``arrays`` in their order.
+        sums_of: Number of the plan whose checksums ``late`` wants; None is this one.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FilePlan:
     arrays: Sequence[Placement]
     sums: str | None = None
     late: Callable[[Sequence[int]], Sequence[Piece]] = _no_sums
+    sums_of: int | None = None
 
 
 class Format(Protocol):
@@ -83,4 +85,13 @@ class Format(Protocol):
         Raises:
             CannotConvert: The format has no place for something that is selected.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsSome(Protocol):
+    """A format that has a place for some plain values and not for others."""
+
+    def holds(self, value: object) -> bool:
+        """Say whether a plain value has a place in files of the format."""
         ...

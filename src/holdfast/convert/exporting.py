@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xxhash
 
-from holdfast.convert.contract import FilePlan
+from holdfast.convert.contract import FilePlan, Format, HoldsSome
 from holdfast.convert.naming import parse_rename
 from holdfast.convert.output import appearing
 from holdfast.convert.registry import format_named
@@ -109,10 +109,16 @@ def export(
             tuple(plan.name for plan in plans),
             sum(plan.nbytes for plan in plans),
             len(selection.arrays),
-            () if wanted.holds_values else tuple(value.name for value in selection.values),
+            _left_out(wanted, selection),
         )
 
     return read_ref(store, ref, run, trust)
+
+
+def _left_out(format: Format, selection: Selection) -> tuple[str, ...]:
+    if isinstance(format, HoldsSome):
+        return tuple(v.name for v in selection.values if not format.holds(v.value))
+    return () if format.holds_values else tuple(value.name for value in selection.values)
 
 
 def _write(
@@ -135,7 +141,8 @@ def _write(
         writer = ArrayWriter(store, selection, plans, fds, full=full)
         writer.run(report)
         for number, plan in enumerate(plans):
-            late = plan.late(writer.sums(number)) if plan.sums is not None else ()
+            source = number if plan.sums_of is None else plan.sums_of
+            late = plan.late(writer.sums(source)) if plan.sums is not None else ()
             for offset, data in [*plan.pieces, *late]:
                 write_at(fds[number], data, offset)
             os.fsync(fds[number])

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.convert.contract import Format
+from holdfast.convert.hdf5 import Hdf5
+from holdfast.convert.keras import Keras
 from holdfast.convert.safetensors import Safetensors
 from holdfast.errors import CannotConvert, UsageError
 
 # In the order in which a file is looked at: what is easily told apart comes first.
-_FORMATS: tuple[Format, ...] = (Safetensors(),)
+_FORMATS: tuple[Format, ...] = (
+    Safetensors(),
+    Keras(),
+    Hdf5(),
+)
 
 
 def format_names() -> list[str]:

@@ -1,0 +1,237 @@
+"""HDF5 files to trees: groups are mappings, datasets lazy arrays, attributes plain values.
+
+Nothing outside of the file is followed. Datasets that lie in one piece as they are in memory are read
+from there, by several threads; others (in chunks, compressed, of another byte layout) through h5py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from holdfast.convert.containers import MARKS, rebuilt
+from holdfast.convert.hdf5.attributes import NotPlain, from_attribute
+from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, named_type
+from holdfast.convert.hdf5.library import damage_told, h5py_library
+from holdfast.convert.lazy import ForeignFile, LazyArray
+from holdfast.convert.slabs import Slab, read_by_slabs
+from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.state.nodes import MAX_DEPTH
+
+log = logging.getLogger("holdfast")
+
+KIND_ATTRIBUTE = "holdfast.kind"
+LONG_TEXTS = ("bytes", "str")
+# Texts become values of the tree, all of them at once.
+_MAX_TEXTS = 1_000_000
+
+
+class Hdf5Reader:
+    """Reads one file.
+
+    Args:
+        path: The file, for messages and for reading arrays.
+        opened: What h5py opens: the path, or a file object.
+        base: Where in the file at path HDF5's own offsets begin.
+    """
+
+    def __init__(self, path: str, opened: Any = None, base: int = 0) -> None:
+        self._h5py = h5py_library()
+        self._file = ForeignFile(path)
+        self._path = self._file.path
+        self._base = base
+        with damage_told(self._path):
+            self._h5 = self._h5py.File(path if opened is None else opened, "r")
+        self._seen: set[int] = set()
+
+    def read(self) -> Any:
+        """Return the tree of the file.
+
+        Raises:
+            ForeignDamaged: It is no whole HDF5 file.
+            ForeignRefused: It leads out of itself, or around in circles.
+            CannotConvert: It holds something that no checkpoint can.
+        """
+        with damage_told(self._path):
+            return self._group(self._h5, "", 0)
+
+    # --- groups ---
+
+    def _group(self, group: Any, path: str, depth: int) -> Any:
+        address = self._h5py.h5o.get_info(group.id).addr
+        if address in self._seen or depth > MAX_DEPTH:
+            raise ForeignRefused(
+                f"{self._path!r} reaches the group {path or '/'!r} by two ways, or is too deep. "
+                "Nothing was saved.",
+                path=path,
+            )
+        self._seen.add(address)
+        tree: dict[str, Any] = {}
+        for name in group:
+            self._member(tree, group, name, f"{path}/{name}", depth)
+        attributes = self._attributes(group, path)
+        mark = attributes.pop(KIND_ATTRIBUTE, None)
+        for name, value in attributes.items():
+            tree[f"@{name}" if name in tree else name] = value
+        if depth == 0:
+            return tree
+        return rebuilt(tree, mark if isinstance(mark, str) and mark in MARKS else None)
+
+    def _member(
+        self, tree: dict[str, Any], group: Any, name: str, path: str, depth: int
+    ) -> None:
+        self._require_inside(group, name, path)
+        member = group[name]
+        if isinstance(member, self._h5py.Group):
+            tree[name] = self._group(member, path, depth + 1)
+        elif isinstance(member, self._h5py.Dataset):
+            attributes = self._attributes(member, path)
+            tree[name] = self._dataset(member, attributes, path)
+            if attributes:
+                tree[f"{name}@"] = attributes
+        else:
+            log.warning("%s: the named type %s is left out", self._path, path)
+
+    def _require_inside(self, group: Any, name: str, path: str) -> None:
+        link = group.get(name, getlink=True)
+        if isinstance(link, self._h5py.HardLink):
+            return
+        kind = "an external link" if isinstance(link, self._h5py.ExternalLink) else "a soft link"
+        raise ForeignRefused(
+            f"{path!r} of {self._path!r} is {kind}, which is not followed. Nothing was saved. "
+            "Copy the file with its links resolved: h5repack or h5py's Group.copy(expand_soft=, "
+            "expand_external=).",
+            path=path,
+        )
+
+    def _attributes(self, owner: Any, path: str) -> dict[str, Any]:
+        found = {}
+        for name in owner.attrs:
+            try:
+                found[name] = from_attribute(owner.attrs[name])
+            except (NotPlain, TypeError, OSError):
+                log.warning(
+                    "%s: the attribute %s of %s is left out: it is no plain value",
+                    self._path,
+                    name,
+                    path or "/",
+                )
+        return found
+
+    # --- datasets ---
+
+    def _dataset(self, dataset: Any, attributes: dict[str, Any], path: str) -> Any:
+        if dataset.is_virtual or dataset.external:
+            raise ForeignRefused(
+                f"{path!r} of {self._path!r} is made of parts of other files, which are not read. "
+                "Nothing was saved. Copy it into one file with h5repack.",
+                path=path,
+            )
+        dtype = dataset.dtype
+        if dataset.shape is None:
+            return from_attribute(self._h5py.Empty(dtype))
+        if self._h5py.check_string_dtype(dtype) and dtype.hasobject:
+            return self._texts(dataset, path)
+        name, inner = (None, ()) if dtype.hasobject else found_type(dtype)
+        if name is None:
+            raise CannotConvert(
+                f"{path!r} of {self._path!r} has elements of {dtype}, which no checkpoint can "
+                "hold. Nothing was saved.",
+                path=path,
+            )
+        return self._array(dataset, attributes, name, (*dataset.shape, *inner), path)
+
+    def _array(
+        self,
+        dataset: Any,
+        attributes: dict[str, Any],
+        name: str,
+        shape: tuple[int, ...],
+        path: str,
+    ) -> LazyArray:
+        beside = attributes.pop(DTYPE_ATTRIBUTE, None)
+        itemsize = dataset.dtype.base.itemsize
+        if beside in LONG_TEXTS and name == "uint8" and len(shape) == 1:
+            framework, kept, outer = beside, name, shape
+        elif beside is None:
+            framework, kept, outer = "numpy", *self._usual(attributes, name, shape)
+        else:
+            named = named_type(str(beside), shape, itemsize)
+            if named is None:
+                raise ForeignDamaged(
+                    f"{path!r} of {self._path!r} says that it is {beside!r}, but has elements of "
+                    f"{dataset.dtype}. Nothing was saved.",
+                    path=path,
+                )
+            framework, kept, outer = "numpy", *named
+        offset = self._offset(dataset)
+        if offset is not None:
+            return self._file.array(framework, kept, outer, offset)
+        return self._through_h5py(dataset, framework, kept, outer)
+
+    def _usual(
+        self, attributes: dict[str, Any], name: str, shape: tuple[int, ...]
+    ) -> tuple[str, tuple[int, ...]]:
+        # As Keras has it: opaque elements of two bytes, and the name of their type beside.
+        if name == "np:|V2" and attributes.get("dtype") == "bfloat16":
+            del attributes["dtype"]
+            return "bfloat16", shape
+        return name, shape
+
+    def _offset(self, dataset: Any) -> int | None:
+        """Return where in the file a dataset's bytes are as they are in memory; None if nowhere."""
+        if dataset.id.get_create_plist().get_layout() != self._h5py.h5d.CONTIGUOUS:
+            return None
+        offset = dataset.id.get_offset()
+        in_memory = self._h5py.h5t.py_create(dataset.dtype.base, logical=True)
+        stored = dataset.id.get_type()
+        if isinstance(stored, self._h5py.h5t.TypeArrayID):
+            stored = stored.get_super()
+        if offset is None or not stored.equal(in_memory):
+            return None
+        return int(offset) + self._base
+
+    def _through_h5py(
+        self, dataset: Any, framework: str, dtype: str, shape: tuple[int, ...]
+    ) -> LazyArray:
+        stored, itemsize = dataset.shape, dataset.dtype.itemsize
+        path = self._path
+
+        def fetch(slab: Slab) -> np.ndarray[Any, Any]:
+            with damage_told(path):
+                found = np.asarray(dataset[slab] if slab else dataset[()])
+            return np.ascontiguousarray(found).reshape(-1).view(np.uint8)
+
+        def read(begin: int, into: memoryview) -> None:
+            read_by_slabs(stored, itemsize, fetch, begin, into)
+
+        identity = (os.path.realpath(path), self._h5py.h5o.get_info(dataset.id).addr)
+        return LazyArray(framework, dtype, shape, read, identity)
+
+    def _texts(self, dataset: Any, path: str) -> Any:
+        if dataset.size > _MAX_TEXTS:
+            raise CannotConvert(
+                f"{path!r} of {self._path!r} has {dataset.size:,} texts; more than {_MAX_TEXTS:,} "
+                "are not read as values. Nothing was saved.",
+                path=path,
+            )
+        values = list(_flat(from_attribute(np.asarray(dataset[()], dtype=object))))
+        return _nested(iter(values), dataset.shape)
+
+
+def _flat(item: Any) -> Iterator[Any]:
+    if isinstance(item, list):
+        for part in item:
+            yield from _flat(part)
+    else:
+        yield item
+
+
+def _nested(values: Iterator[Any], shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return next(values)
+    return [_nested(values, shape[1:]) for _ in range(shape[0])]

@@ -1,0 +1,140 @@
+"""``.keras`` archives read: configuration as text, the weights file in its place in the archive."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from holdfast.convert.hdf5.reading import Hdf5Reader
+from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+
+CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
+_LOCAL_BYTES = 30
+# Texts and assets become values; models have some kilobytes of them.
+_MAX_MEMBER_BYTES = 1 << 28
+_PIECE = 1 << 20
+
+
+class Window(io.RawIOBase):
+    """A stretch of a file as a file of its own."""
+
+    def __init__(self, file: BinaryIO, begin: int, nbytes: int) -> None:
+        self._file, self._begin, self._nbytes, self._at = file, begin, nbytes, 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it has positions."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position, and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        """Fill memory from the position on, and return how many bytes there were."""
+        view = memoryview(into).cast("B")
+        n = max(0, min(view.nbytes, self._nbytes - self._at))
+        n = os.preadv(self._file.fileno(), [view[:n]], self._begin + self._at) if n else 0
+        self._at += n
+        return n
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a file is a zip that has a model's configuration in it."""
+    try:
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return {CONFIG, METADATA} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def read_archive(path: Path) -> dict[str, Any]:
+    """Return what an archive holds; nothing of the configuration is run.
+
+    Raises:
+        ForeignDamaged: It is no whole archive.
+        ForeignRefused: It can be read in two ways, or is larger than it says.
+        CannotConvert: Its weights are in another format.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, path)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        raise ForeignDamaged(
+            f"{str(path)!r} is no whole .keras archive: {error}. Nothing was saved.", path=str(path)
+        ) from error
+
+
+def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ForeignRefused(
+            f"Two members of {str(path)!r} have one name. Nothing was saved.", path=str(path)
+        )
+    if WEIGHTS not in entries:
+        raise CannotConvert(
+            f"{str(path)!r} has no {WEIGHTS}, but {', '.join(sorted(entries))}. Nothing was saved. "
+            "Save the model with the HDF5 weights that are Keras' default.",
+            path=str(path),
+        )
+    tree: dict[str, Any] = {}
+    for name in (METADATA, CONFIG):
+        if name in entries:
+            tree[name] = _small(archive, entries[name], path).decode()
+    tree["weights"] = _weights(archive, entries[WEIGHTS], path)
+    assets = [name for name in entries if name.startswith(ASSETS) and not name.endswith("/")]
+    if assets:
+        found = {name: _small(archive, entries[name], path) for name in sorted(assets)}
+        tree["assets"] = {name.removeprefix(ASSETS): data for name, data in found.items()}
+    return tree
+
+
+def _small(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
+    if entry.file_size > _MAX_MEMBER_BYTES:
+        raise ForeignRefused(
+            f"{entry.filename!r} of {str(path)!r} would have {entry.file_size:,} bytes. Nothing was "
+            "saved.",
+            path=str(path),
+        )
+    return archive.read(entry)
+
+
+def _weights(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Any:
+    with archive.open(entry) as member:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return _unpacked(member, entry.file_size)
+        # Its checksum is compared on the way to the end of it.
+        while member.read(_PIECE):
+            pass
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        header = file.read(_LOCAL_BYTES)
+        names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        begin = entry.header_offset + _LOCAL_BYTES + names
+    window = io.BufferedReader(Window(path.open("rb"), begin, entry.file_size))
+    return Hdf5Reader(str(path), window, begin).read()
+
+
+def _unpacked(member: Any, nbytes: int) -> Any:
+    with tempfile.TemporaryDirectory(prefix="holdfast-keras-") as folder:
+        place = os.path.join(folder, WEIGHTS)
+        with open(place, "wb") as out:
+            while piece := member.read(_PIECE):
+                out.write(piece)
+        # Both open it; it goes when they are gone.
+        return Hdf5Reader(place).read()
