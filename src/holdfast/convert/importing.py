@@ -54,7 +54,8 @@ def import_checkpoint(
         CannotConvert: It holds something that cannot be saved.
     """
     where = Path(path)
-    if not where.exists():
+    # What the files of a checkpoint of TensorFlow begin with is no file itself.
+    if not where.exists() and not Path(f"{where}.index").is_file():
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
     rules = [parse_rename(text) for text in rename]
     reader = format_named(format) if format is not None else format_of(where)

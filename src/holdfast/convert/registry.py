@@ -8,11 +8,13 @@ from holdfast.convert.contract import Format
 from holdfast.convert.hdf5 import Hdf5
 from holdfast.convert.keras import Keras
 from holdfast.convert.safetensors import Safetensors
+from holdfast.convert.tensorflow import TensorFlow
 from holdfast.errors import CannotConvert, UsageError
 
 # In the order in which a file is looked at: what is easily told apart comes first.
 _FORMATS: tuple[Format, ...] = (
     Safetensors(),
+    TensorFlow(),
     Keras(),
     Hdf5(),
 )

@@ -63,8 +63,9 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "ObjectGraph": {"nodes": (1, "*Node")},
 }
-# Whether a length is there makes a difference: none is the whole dimension.
-_PRESENCE = {("Extent", "length")}
+# A length that is not there is the whole dimension; a checksum is there, also where it is zero, so that
+# the size of an index does not depend on it.
+_PRESENCE = {("Extent", "length"), ("BundleEntry", "crc32c")}
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:

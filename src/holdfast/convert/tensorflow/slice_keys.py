@@ -24,9 +24,9 @@ def slice_key(name: str, extents: Sequence[tuple[int, int]]) -> bytes:
 
 
 def _text(text: bytes) -> bytes:
-    return text.replace(b"\0", b"\0\xff").replace(b"\xff", b"\xff\0").replace(
-        b"\0\xff\0", b"\0\xff"
-    ) + b"\0\1"
+    """Return a text with its end marked; 0 and 255, which mark, are written as pairs."""
+    pairs = {0: b"\0\xff", 0xFF: b"\xff\0"}
+    return b"".join(pairs.get(byte, bytes([byte])) for byte in text) + b"\0\1"
 
 
 def _number(value: int) -> bytes:
@@ -42,9 +42,8 @@ def _signed(value: int) -> bytes:
     # Of n bytes, n + 1 bits are for length and sign.
     while magnitude >> (7 * n - 1):
         n += 1
-    header = ((1 << n) - 1) << (7 * n)
-    encoded = header ^ magnitude if n < 8 else (0xFF << (8 * n - 8)) ^ magnitude
-    if n >= 8:
+    if n > 7:
         raise ValueError("a part begins beyond all bounds")
-    data = encoded.to_bytes(n, "big")
+    header = ((1 << n) - 1) << (7 * n)
+    data = (header ^ magnitude).to_bytes(n, "big")
     return data if value >= 0 else bytes(0xFF ^ b for b in data)
