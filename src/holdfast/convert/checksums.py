@@ -24,7 +24,7 @@ def checksum(kind: str) -> Callable[[memoryview], int]:
         import crc32c
     except ImportError as error:
         raise MissingDependency(
-            "TensorFlow's checkpoints need the package crc32c, which is not installed. "
+            "Checkpoints of TensorFlow and Orbax need the package crc32c, which is not installed. "
             "Install it with: pip install 'holdfast[tensorflow-format]'",
             package="crc32c",
         ) from error

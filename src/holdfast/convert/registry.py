@@ -7,6 +7,7 @@ from pathlib import Path
 from holdfast.convert.contract import Format
 from holdfast.convert.hdf5 import Hdf5
 from holdfast.convert.keras import Keras
+from holdfast.convert.orbax import Orbax
 from holdfast.convert.safetensors import Safetensors
 from holdfast.convert.tensorflow import TensorFlow
 from holdfast.errors import CannotConvert, UsageError
@@ -15,6 +16,7 @@ from holdfast.errors import CannotConvert, UsageError
 _FORMATS: tuple[Format, ...] = (
     Safetensors(),
     TensorFlow(),
+    Orbax(),
     Keras(),
     Hdf5(),
 )

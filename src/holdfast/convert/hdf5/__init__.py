@@ -1,8 +1,8 @@
 """HDF5 as a plain tree, by h5py: groups, datasets, attributes.
 
 Mappings are groups, arrays datasets, plain values attributes; lists, tuples and mappings with
-numbers as keys are groups with a mark (``holdfast.kind``). See ``element_types`` for what becomes of
-element types that HDF5 has no word for. See https://docs.hdfgroup.org.
+numbers as keys are groups with a mark (``holdfast.kind``). See ``element_types`` for what becomes
+of element types that HDF5 has no word for. See https://docs.hdfgroup.org.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Element types in HDF5: what it has is stored as it is, what it lacks as bits with a name beside.
 
-The rule: a type that HDF5 knows (integers, IEEE floats of 16 to 64 bits, bool, complex, fixed bytes,
-structures of these) is stored as h5py would. Any other (bfloat16, the float8 kinds, complex32, dates,
-texts of NumPy) is stored as unsigned integers of the same size, or where there are none, as bytes
-along one more dimension; the attribute ``holdfast.dtype`` names it. Nothing is ever rounded.
+The rule: a type that HDF5 knows (integers, IEEE floats of 16 to 64 bits, bool, complex, fixed
+bytes, structures of these) is stored as h5py would. Any other (bfloat16, the float8 kinds,
+complex32, dates, texts of NumPy) is stored as unsigned integers of the same size, or where there
+are none, as bytes along one more dimension; the attribute ``holdfast.dtype`` names it. Nothing is
+ever rounded.
 """
 
 from __future__ import annotations

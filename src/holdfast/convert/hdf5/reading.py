@@ -1,7 +1,8 @@
 """HDF5 files to trees: groups are mappings, datasets lazy arrays, attributes plain values.
 
-Nothing outside of the file is followed. Datasets that lie in one piece as they are in memory are read
-from there, by several threads; others (in chunks, compressed, of another byte layout) through h5py.
+Nothing outside of the file is followed. Datasets that lie in one piece as they are in memory are
+read from there, by several threads; others (in chunks, compressed, of another byte layout) through
+h5py.
 """
 
 from __future__ import annotations
@@ -81,9 +82,7 @@ class Hdf5Reader:
             return tree
         return rebuilt(tree, mark if isinstance(mark, str) and mark in MARKS else None)
 
-    def _member(
-        self, tree: dict[str, Any], group: Any, name: str, path: str, depth: int
-    ) -> None:
+    def _member(self, tree: dict[str, Any], group: Any, name: str, path: str, depth: int) -> None:
         self._require_inside(group, name, path)
         member = group[name]
         if isinstance(member, self._h5py.Group):
@@ -153,34 +152,32 @@ class Hdf5Reader:
         shape: tuple[int, ...],
         path: str,
     ) -> LazyArray:
+        framework, kept, outer = "numpy", name, shape
         beside = attributes.pop(DTYPE_ATTRIBUTE, None)
-        itemsize = dataset.dtype.base.itemsize
         if beside in LONG_TEXTS and name == "uint8" and len(shape) == 1:
-            framework, kept, outer = beside, name, shape
-        elif beside is None:
-            framework, kept, outer = "numpy", *self._usual(attributes, name, shape)
-        else:
-            named = named_type(str(beside), shape, itemsize)
-            if named is None:
-                raise ForeignDamaged(
-                    f"{path!r} of {self._path!r} says that it is {beside!r}, but has elements of "
-                    f"{dataset.dtype}. Nothing was saved.",
-                    path=path,
-                )
-            framework, kept, outer = "numpy", *named
+            framework = str(beside)
+        elif beside is not None:
+            kept, outer = self._named(dataset, str(beside), shape, path)
+        elif name == "np:|V2" and attributes.get("dtype") == "bfloat16":
+            # As Keras has it: opaque elements of two bytes, and the name of their type beside.
+            del attributes["dtype"]
+            kept = "bfloat16"
         offset = self._offset(dataset)
         if offset is not None:
             return self._file.array(framework, kept, outer, offset)
         return self._through_h5py(dataset, framework, kept, outer)
 
-    def _usual(
-        self, attributes: dict[str, Any], name: str, shape: tuple[int, ...]
+    def _named(
+        self, dataset: Any, beside: str, shape: tuple[int, ...], path: str
     ) -> tuple[str, tuple[int, ...]]:
-        # As Keras has it: opaque elements of two bytes, and the name of their type beside.
-        if name == "np:|V2" and attributes.get("dtype") == "bfloat16":
-            del attributes["dtype"]
-            return "bfloat16", shape
-        return name, shape
+        named = named_type(beside, shape, dataset.dtype.base.itemsize)
+        if named is None:
+            raise ForeignDamaged(
+                f"{path!r} of {self._path!r} says that it is {beside!r}, but has elements of "
+                f"{dataset.dtype}. Nothing was saved.",
+                path=path,
+            )
+        return named
 
     def _offset(self, dataset: Any) -> int | None:
         """Return where in the file a dataset's bytes are as they are in memory; None if nowhere."""

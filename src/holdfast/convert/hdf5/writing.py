@@ -1,8 +1,8 @@
 """Selections to HDF5 files: h5py lays the file out, then the arrays are streamed into their places.
 
-h5py makes the file beforehand with a place for every dataset and nothing in it, which costs no room on
-the disk. What is not a dataset in it is taken over as it is; the bytes of arrays go to where h5py
-wants them, without h5py, by several threads.
+h5py makes the file beforehand with a place for every dataset and nothing in it, which costs no room
+on the disk. What is not a dataset in it is taken over as it is; the bytes of arrays go to where
+h5py wants them, without h5py, by several threads.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def lay_out(
         MissingDependency: There is no h5py.
     """
     values = [value for value in found.values if is_holdable(value.value)]
-    _require_names([leaf.name for leaf in (*found.arrays, *values, *numbers)])
+    leaves: list[NamedArray | NamedValue] = [*found.arrays, *values, *numbers]
+    _require_names([leaf.name for leaf in leaves])
     with tempfile.TemporaryDirectory(prefix="holdfast-hdf5-") as folder:
         path = os.path.join(folder, "layout.h5")
         with _new_file(path) as file:
@@ -170,7 +171,7 @@ def _pieces(path: str, extents: Sequence[tuple[int, int]]) -> list[Piece]:
 
 
 def _require_names(names: Sequence[str]) -> None:
-    above = set()
+    above: set[str] = set()
     for name in names:
         parts = name.split("/")
         if "\0" in name or any(part in ("", ".") for part in parts) or not _is_utf8(name):

@@ -1,8 +1,8 @@
 """Keras: weights files (``.weights.h5``) and saved models (``.keras``), by h5py and without Keras.
 
-A saved model is a tree of ``config.json`` and ``metadata.json`` as texts, ``weights``, and ``assets``;
-a weights file is what is below ``weights``. Nothing of a configuration is ever run.
-See https://keras.io/api/saving.
+A saved model is a tree of ``config.json`` and ``metadata.json`` as texts, ``weights``, and
+``assets``; a weights file is what is below ``weights``. Nothing of a configuration is ever run. See
+https://keras.io/api/saving.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Keras:
         like = options.get("like")
         if like is not None:
             return [_plan_like(selection, Path(str(like)))]
-        if any(leaf.name == CONFIG for leaf in (*selection.arrays, *selection.values)):
+        if any(leaf.name == CONFIG for leaf in in_order(selection)):
             return [_plan_archive(selection)]
         return [_plan_weights(selection)]
 

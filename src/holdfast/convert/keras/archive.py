@@ -54,7 +54,8 @@ def segments_of(plan: FilePlan, nbytes_of_row: Sequence[int]) -> list[Segment]:
     """Return a planned file without late pieces as segments; between them are zeros."""
     placed: list[tuple[int, Segment]] = list(plan.pieces)
     placed += [(p.offset, Array(p.row, nbytes_of_row[p.row])) for p in plan.arrays]
-    segments, at = [], 0
+    segments: list[Segment] = []
+    at = 0
     for offset, segment in sorted(placed, key=lambda item: item[0]):
         if offset > at:
             segments.append(bytes(offset - at))

@@ -1,8 +1,9 @@
 """Names of Keras weights files, and how variables of a model's state find theirs.
 
-In a weights file the variables of a layer are ``…/vars/0``, ``…/vars/1``, …, below a path that Keras
-makes of attributes and classes; the layer's own name stands beside. The state of a model, as
-``get_state_tree()`` gives it, knows layers by their names. A file of the same model tells which is which.
+In a weights file the variables of a layer are ``…/vars/0``, ``…/vars/1``, …, below a path that
+Keras makes of attributes and classes; the layer's own name stands beside. The state of a model, as
+``get_state_tree()`` gives it, knows layers by their names. A file of the same model tells which is
+which.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def require_weights(arrays: Sequence[NamedArray]) -> None:
             raise CannotConvert(
                 f"{array.name!r} is no name of a Keras weights file, where variables are called "
                 "'…/vars/0', '…/vars/1'. Nothing was written. For the state of a model give a "
-                "weights file of the same model, --option like=FILE, and --root for where the state "
-                "begins; or change names with --rename.",
+                "weights file of the same model, --option like=FILE, and --root for where the "
+                "state begins; or change names with --rename.",
                 name=array.name,
             )
 
@@ -98,8 +99,8 @@ def as_weights(leaves: Sequence[Leaf], groups: Sequence[Group]) -> list[Leaf]:
         made += [replace(leaf, name=name) for leaf, name in zip(variables, names, strict=True)]
     if left:
         raise CannotConvert(
-            f"The weights file has {left[0].path!r} (of {left[0].layer!r}), for which the state has "
-            "nothing. Nothing was written. Is it of the same model?",
+            f"The weights file has {left[0].path!r} (of {left[0].layer!r}), for which the state "
+            "has nothing. Nothing was written. Is it of the same model?",
             name=left[0].path,
         )
     return made

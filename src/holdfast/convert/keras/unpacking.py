@@ -107,8 +107,8 @@ def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
 def _small(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
     if entry.file_size > _MAX_MEMBER_BYTES:
         raise ForeignRefused(
-            f"{entry.filename!r} of {str(path)!r} would have {entry.file_size:,} bytes. Nothing was "
-            "saved.",
+            f"{entry.filename!r} of {str(path)!r} would have {entry.file_size:,} bytes. Nothing "
+            "was saved.",
             path=str(path),
         )
     return archive.read(entry)

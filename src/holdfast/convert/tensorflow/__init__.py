@@ -1,7 +1,8 @@
 """TensorFlow checkpoints (tensor bundles), without TensorFlow: ``prefix.index`` and data files.
 
-What is exported is a folder with the checkpoint ``ckpt`` in it, as ``tf.train.Checkpoint`` makes them:
-variables by the way to them, with the graph of objects. See tensor_bundle.proto of TensorFlow.
+What is exported is a folder with the checkpoint ``ckpt`` in it, as ``tf.train.Checkpoint`` makes
+them: variables by the way to them, with the graph of objects. See tensor_bundle.proto of
+TensorFlow.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from holdfast.convert.tensorflow.names import ATTRIBUTES, SLOTS, local_name
 def graph_of(keys: Sequence[str]) -> bytes:
     """Return the graph of objects that keys of checkpoints speak of: a node for each part of a way.
 
-    A key with a slot in it, ``variable/.OPTIMIZER_SLOT/optimizer/name``, is a slot of the optimizer.
+    A key with a slot in it, ``variable/.OPTIMIZER_SLOT/optimizer/name``, is a slot of the
+    optimizer.
     """
     made = _Graph()
     for key in keys:
@@ -48,7 +49,7 @@ class _Graph:
         return self._nodes[way]
 
     def slot(self, variable: str, rest: str) -> int:
-        """Return the number of a new node: a slot of what is at the end of ``rest`` but for a part."""
+        """Return the number of a new node: a slot of what is at the end of ``rest`` but a part."""
         optimizer, _, name = rest.rpartition("/")
         owner, original, made = self.node(optimizer), self.node(variable), self._new()
         self.message.nodes[owner].slot_variables.add(

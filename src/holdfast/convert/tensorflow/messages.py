@@ -1,7 +1,7 @@
 """The Protocol Buffers messages of TensorFlow's checkpoints, as far as they are needed.
 
-Built from descriptors written here, in a pool of their own: TensorFlow need not be there, and is not
-in the way if it is. Fields are those of ``tensor_bundle.proto``, ``tensor_shape.proto``,
+Built from descriptors written here, in a pool of their own: TensorFlow need not be there, and is
+not in the way if it is. Fields are those of ``tensor_bundle.proto``, ``tensor_shape.proto``,
 ``tensor_slice.proto``, ``versions.proto`` and ``trackable_object_graph.proto`` of TensorFlow.
 """
 
@@ -21,8 +21,8 @@ _TYPES = {
     "bytes": _Field.TYPE_BYTES,
     "fixed32": _Field.TYPE_FIXED32,
 }
-# Message: field: number, type; a star before the type is a repeated one. Enums are int32 here: their
-# bytes are the same, and a number that is new is no error.
+# Message: field: number, type; a star before the type is a repeated one. Enums are int32 here:
+# their bytes are the same, and a number that is new is no error.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Version": {"producer": (1, "int32"), "min_consumer": (2, "int32")},
     "BundleHeader": {
@@ -63,8 +63,8 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "ObjectGraph": {"nodes": (1, "*Node")},
 }
-# A length that is not there is the whole dimension; a checksum is there, also where it is zero, so that
-# the size of an index does not depend on it.
+# A length that is not there is the whole dimension; a checksum is there, also where it is zero, so
+# that the size of an index does not depend on it.
 _PRESENCE = {("Extent", "length"), ("BundleEntry", "crc32c")}
 
 

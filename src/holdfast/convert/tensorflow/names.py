@@ -1,8 +1,8 @@
 """Names of variables and the keys that they have in a checkpoint of objects.
 
 The key of a variable is the way to it from the root of the saved objects, then what is saved of it:
-``model/layer-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. A dot within a part of the way is written as two.
-Ours is the way. A checkpoint of names (of ``tf.compat.v1.train.Saver``) has names and no more.
+``model/layer-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. A dot within a part of the way is written as
+two. Ours is the way. A checkpoint of names (of ``tf.compat.v1.train.Saver``) has names and no more.
 """
 
 from __future__ import annotations

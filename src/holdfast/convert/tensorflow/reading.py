@@ -157,9 +157,7 @@ class BundleReader:
             raise self._damaged(f"the parts of {name!r} do not make the whole of it")
         itemsize = dtypes.itemsize(dtype)
         element = np.dtype((np.void, itemsize))
-        maps = [
-            np.memmap(part.file.path, element, "r", part.offset, part.shape) for part in parts
-        ]
+        maps = [np.memmap(part.file.path, element, "r", part.offset, part.shape) for part in parts]
 
         def fetch(slab: Slab) -> np.ndarray[Any, Any]:
             out = np.empty([s.stop - s.start for s in slab], element)

@@ -1,8 +1,8 @@
 """Keys of the parts of a variable that is stored in parts.
 
 TensorFlow makes them by ordered codes: numbers and texts in such bytes that they sort as they do
-themselves. A key is 0, the name, the number of dimensions, and for each of them start and length, where
-a length of -1 is the whole dimension.
+themselves. A key is 0, the name, the number of dimensions, and for each of them start and length,
+where a length of -1 is the whole dimension.
 """
 
 from __future__ import annotations

@@ -142,7 +142,9 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
     if end > len(data) - FOOTER_BYTES or nbytes < 8:
         raise ValueError("a block goes beyond it")
     body = data[offset : end - 4]
-    if masked(checksum("crc32c")(memoryview(body))) != int.from_bytes(data[end - 4 : end], "little"):
+    if masked(checksum("crc32c")(memoryview(body))) != int.from_bytes(
+        data[end - 4 : end], "little"
+    ):
         raise ValueError(f"the checksum of the block at byte {offset} is wrong")
     if body[-1] != 0:
         raise ValueError(f"the block at byte {offset} is compressed (method {body[-1]})")

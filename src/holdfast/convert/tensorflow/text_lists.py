@@ -36,7 +36,7 @@ def text_lists(found: Contained) -> list[TextList]:
         lists -= set(_around(name))
     members: dict[str, dict[str, Any]] = {name: {} for name in lists}
     outermost = [name for name in lists if not lists & set(_around(name))]
-    texts = {value.name: value.value for value in found.values}
+    texts = {v.name: v.value for v in found.values if isinstance(v.value, bytes)}
     for name in [*lists, *texts]:
         above, _, key = name.rpartition("/")
         if above in members:

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints planned: one data file, its index, and the note which one is the latest."""
+"""TensorFlow checkpoints planned: a data file, its index, and the note which one is the latest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from holdfast.convert.tensorflow.element_types import NUMBERS, STRING
 from holdfast.convert.tensorflow.graph import graph_of, speaks_of
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.names import GRAPH, key_of
-from holdfast.convert.tensorflow.text_lists import TextList, text_lists
 from holdfast.convert.tensorflow.table import masked, write_table
+from holdfast.convert.tensorflow.text_lists import TextList, text_lists
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format import dtypes
 
@@ -82,7 +82,8 @@ def _tensors(selection: Selection, *, is_plain: bool) -> list[Tensor]:
     found = []
     lists = text_lists(contained(selection))
     within = {name for texts in lists for name in texts.leaves}
-    for leaf in (*selection.arrays, *selection.values, *lists):
+    leaves: list[NamedArray | NamedValue | TextList] = [*selection.arrays, *selection.values]
+    for leaf in [*leaves, *lists]:
         if leaf.name in within or _GRAPH_PIECE.fullmatch(leaf.name) or leaf.name == GRAPH:
             continue
         if leaf.name.startswith("\0") or not leaf.name:

@@ -1,0 +1,153 @@
+"""Orbax checkpoints planned: arrays as zarr in a database, uncompressed, in one data file."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from holdfast.convert.containers import contained
+from holdfast.convert.contract import FilePlan, Piece, Placement
+from holdfast.convert.orbax import metadata
+from holdfast.convert.orbax.element_types import NAMES
+from holdfast.convert.orbax.metadata import Leaf
+from holdfast.convert.orbax.ocdbt import MANIFEST, Inline, Outside, build
+from holdfast.convert.selection import Selection
+from holdfast.errors import CannotConvert
+from holdfast.format import dtypes
+from holdfast.state.values import INT64_MAX, INT64_MIN
+
+CHECKPOINT_FILE = "_CHECKPOINT_METADATA"
+_HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
+_ALIGNMENT = 64
+_EMPTY = {"list": "List", "tuple": "Tuple", "dict": "Dict"}
+
+Entries = list[tuple[bytes, Inline | Outside]]
+
+
+def is_holdable(value: object) -> bool:
+    """Say whether a plain value has a place in Orbax's trees."""
+    if value is None or isinstance(value, bool | float):
+        return True
+    if isinstance(value, int):
+        return INT64_MIN <= value <= INT64_MAX
+    return isinstance(value, np.generic) and dtypes.from_numpy(value.dtype) in NAMES
+
+
+def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
+    """Return the files of a checkpoint in which a selection is.
+
+    Raises:
+        CannotConvert: A dtype or a name has no place.
+    """
+    found = contained(selection)
+    leaves: list[Leaf] = []
+    entries: Entries = []
+    placements, at = [], 0
+    for array in found.arrays:
+        row = array.array
+        if row.dtype not in NAMES or row.framework in ("bytes", "str"):
+            kind = row.framework if row.framework in ("bytes", "str") else row.dtype
+            raise CannotConvert(
+                f"{array.name!r} is of {kind}, for which Orbax has no array. Nothing was written. "
+                f"To leave it out: --skip {array.name!r}.",
+                name=array.name,
+            )
+        leaf = metadata.leaf_of(array.name, found.marks, metadata.ARRAY)
+        leaves.append(leaf)
+        entries.append(_zarr(leaf.name, row.dtype, row.shape))
+        if row.nbytes:
+            at += -at % _ALIGNMENT
+            entries.append((_chunk_key(leaf.name, row.shape), Outside(at, row.nbytes)))
+            placements.append(Placement(array.row, at))
+            at += row.nbytes
+    for value in found.values:
+        if is_holdable(value.value):
+            leaves.append(_of_value(value.name, value.value, found.marks, entries))
+    holders = {"/".join(leaf.way[:n]) for leaf in leaves for n in range(len(leaf.way))}
+    for name, mark in found.marks.items():
+        if name not in holders:
+            leaves.append(metadata.leaf_of(name, found.marks, _EMPTY.get(mark, "Dict")))
+    _require_distinct(leaves)
+    return _plan_files(leaves, entries, placements, at)
+
+
+def _of_value(name: str, value: Any, marks: Any, entries: Entries) -> Leaf:
+    if value is None:
+        return metadata.leaf_of(name, marks, "None")
+    leaf = metadata.leaf_of(name, marks, metadata.SCALAR)
+    scalar = np.asarray(value)
+    dtype = dtypes.from_numpy(scalar.dtype)
+    assert dtype is not None
+    entries.append(_zarr(leaf.name, dtype, ()))
+    entries.append((_chunk_key(leaf.name, ()), Inline(scalar.tobytes())))
+    return leaf
+
+
+def _zarr(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[bytes, Inline]:
+    content = {
+        "chunks": [max(1, n) for n in shape],
+        "compressor": None,
+        "dimension_separator": ".",
+        "dtype": NAMES[dtype],
+        "fill_value": None,
+        "filters": None,
+        "order": "C",
+        "shape": list(shape),
+        "zarr_format": 2,
+    }
+    return f"{name}/.zarray".encode(), Inline(json.dumps(content, separators=(",", ":")).encode())
+
+
+def _chunk_key(name: str, shape: tuple[int, ...]) -> bytes:
+    return f"{name}/{'.'.join('0' for _ in shape) or '0'}".encode()
+
+
+def _require_distinct(leaves: Sequence[Leaf]) -> None:
+    seen: set[str] = set()
+    for leaf in leaves:
+        if any(part in ("", ".", "..") for part in leaf.way) or leaf.name in seen:
+            raise CannotConvert(
+                f"{'/'.join(leaf.way)!r} is no name for Orbax: a part of it is empty or dots, or "
+                f"another leaf is called {leaf.name!r} as well. Nothing was written. Change it "
+                "with --rename.",
+                name=leaf.name,
+            )
+        seen.add(leaf.name)
+
+
+def _plan_files(
+    leaves: Sequence[Leaf], entries: Entries, placements: Sequence[Placement], at: int
+) -> Sequence[FilePlan]:
+    now = time.time_ns()
+    file = f"d/{uuid.uuid4().hex}"
+    database = build(
+        sorted(entries, key=lambda entry: entry[0]),
+        data_file=file,
+        begin=at,
+        uuid=uuid.uuid4().bytes,
+        commit_ns=now,
+    )
+    about = {
+        "item_handlers": _HANDLER,
+        "metrics": {},
+        "performance_metrics": {},
+        "init_timestamp_nsecs": now,
+        "commit_timestamp_nsecs": now,
+        "custom_metadata": {},
+    }
+    return [
+        FilePlan(file, at + len(database.nodes), [(at, database.nodes)], placements),
+        _small(MANIFEST, database.manifest),
+        _small(metadata.FILE, metadata.encode(leaves)),
+        _small(CHECKPOINT_FILE, json.dumps(about).encode()),
+    ]
+
+
+def _small(name: str, data: bytes) -> FilePlan:
+    pieces: list[Piece] = [(0, data)]
+    return FilePlan(name, len(data), pieces, ())
