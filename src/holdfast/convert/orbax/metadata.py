@@ -7,7 +7,7 @@ from it by dots. Whether a sequence was a list or a tuple is not in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,12 @@ FILE = "_METADATA"
 SEQUENCE, MAPPING = 1, 2
 ARRAY, SCALAR, TEXT = "np.ndarray", "scalar", "string"
 # Values that have no array, by what Orbax calls their types.
-EMPTY: Mapping[str, Any] = {"None": None, "Dict": {}, "List": [], "Tuple": ()}
+EMPTY: Mapping[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "Dict": dict,
+    "List": list,
+    "Tuple": tuple,
+}
 
 
 @dataclass(frozen=True, slots=True)

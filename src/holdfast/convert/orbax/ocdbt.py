@@ -55,6 +55,9 @@ class _Node:
     outside_bytes: int
 
 
+_NO_ROOT = _Node(b"", (1 << 64) - 1, (1 << 64) - 1, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """What is written of a database besides large values.
@@ -91,6 +94,8 @@ def build(
         _leaf(out, begin, table, entries[at : at + _NODE_KEYS])
         for at in range(0, len(entries), _NODE_KEYS)
     ]
+    if not level:
+        return Database(_manifest(_file_table(""), _NO_ROOT, 0, uuid, commit_ns), b"")
     height = 0
     while len(level) > 1:
         height += 1

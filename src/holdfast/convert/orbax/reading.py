@@ -75,7 +75,7 @@ class ItemReader:
                     self._require_chunks(leaf.name, arrays[leaf.name], present[leaf.name])
                 values.append((leaf, self._value(leaf, arrays[leaf.name])))
             elif leaf.value_type in metadata.EMPTY:
-                values.append((leaf, metadata.EMPTY[leaf.value_type]))
+                values.append((leaf, metadata.EMPTY[leaf.value_type]()))
             elif leaf.name in texts:
                 values.append((leaf, texts[leaf.name]))
             else:

@@ -68,9 +68,11 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
     for value in found.values:
         if is_holdable(value.value):
             leaves.append(_of_value(value.name, value.value, found.marks, entries))
-    holders = {"/".join(leaf.way[:n]) for leaf in leaves for n in range(len(leaf.way))}
+    ways = [leaf.way for leaf in leaves] + [tuple(name.split("/")) for name in found.marks]
+    holders = {"/".join(way[:n]) for way in ways for n in range(1, len(way))}
     for name, mark in found.marks.items():
-        if name not in holders:
+        if name and name not in holders:
+            # Nothing is in it.
             leaves.append(metadata.leaf_of(name, found.marks, _EMPTY.get(mark, "Dict")))
     _require_distinct(leaves)
     return _plan_files(leaves, entries, placements, at)
