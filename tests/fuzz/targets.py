@@ -18,8 +18,21 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.convert.checksums import checksum
+from holdfast.convert.lazy import LazyArray
+from holdfast.convert.orbax import metadata as orbax_metadata
+from holdfast.convert.tensorflow import table
+from holdfast.convert.tensorflow.messages import BundleEntry
+from holdfast.convert.tensorflow.reading import BundleReader
 from holdfast.engine import journal
-from holdfast.errors import HoldfastError, InvalidName, ManifestDamaged, StoreTooNew, UsageError
+from holdfast.errors import (
+    ForeignDamaged,
+    HoldfastError,
+    InvalidName,
+    ManifestDamaged,
+    StoreTooNew,
+    UsageError,
+)
 from holdfast.foreign.formats import read_here
 from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format
@@ -211,6 +224,59 @@ def check_foreign(data: bytes) -> None:
         return
 
 
+def check_table(data: bytes) -> None:
+    """A table file, and a block whose checksum is right, give keys in order."""
+    for whole in (data, _table_of_block(data)):
+        try:
+            found = list(table.read_table(whole, "x"))
+        except ForeignDamaged:
+            continue
+        keys = [key for key, _ in found]
+        assert keys == sorted(set(keys))
+        again = table.write_table(found)
+        assert list(table.read_table(again, "x")) == found
+
+
+def _table_of_block(block: bytes) -> bytes:
+    """Return a table file of one block, which may be anything, with checksums that are right."""
+    body = block + b"\0"
+    check = table.masked(checksum("crc32c")(memoryview(body))).to_bytes(4, "little")
+    rest = table.write_table([(b"\xff" * 9, table.varint(0) + table.varint(len(block)))])
+    # The block of that table becomes the index, behind the one that is given.
+    first = body + check
+    index = rest[: table.read_varint(rest[-table.FOOTER_BYTES :], 0)[0]]
+    handle = table.varint(len(first)) + table.varint(len(index) - 5)
+    footer = (table.varint(0) + table.varint(0) + handle).ljust(table.FOOTER_BYTES - 8, b"\0")
+    return first + index + footer + table.MAGIC.to_bytes(8, "little")
+
+
+def check_bundle(data: bytes) -> None:
+    """An entry of an index, whatever it says, is read from its data file or refused."""
+    prefix = Path(_FOLDER.name, "bundle")
+    entries = [(b"", b"\x08\x01"), (b"\0" + data[:8], data[8:]), (b"w", data)]
+    Path(f"{prefix}.index").write_bytes(table.write_table(entries))
+    Path(f"{prefix}.data-00000-of-00001").write_bytes(bytes(256))
+    try:
+        tree = BundleReader(prefix).read()
+    except HoldfastError:
+        return
+    for value in tree.values():
+        if isinstance(value, LazyArray):
+            assert value.nbytes <= 1 << 40
+            with contextlib.suppress(ForeignDamaged):
+                value.read(0, memoryview(bytearray(min(value.nbytes, 1 << 16))))
+
+
+def check_orbax(data: bytes) -> None:
+    """What is said of a tree is a tree of mappings and lists, or refused."""
+    try:
+        about = orbax_metadata.decode(data, "x")
+        tree = orbax_metadata.nested([(leaf, leaf.name) for leaf in about.leaves], "x")
+    except HoldfastError:
+        return
+    assert isinstance(tree, dict)
+
+
 # --- inputs to begin with ---
 
 
@@ -290,6 +356,31 @@ def _made_by_others() -> Iterator[bytes]:
         yield path.read_bytes()
 
 
+def _tables() -> Iterator[bytes]:
+    pairs = [(b"", b"\x08\x01"), *((b"layer/%d" % i, b"x" * i) for i in range(20))]
+    whole = table.write_table(pairs)
+    yield whole
+    yield whole[: table.read_varint(whole[-table.FOOTER_BYTES :], 0)[0] - 5]
+
+
+def _bundle_entries() -> Iterator[bytes]:
+    for dtype, shape, size in ((1, (4, 2), 32), (7, (), 5), (14, (0, 3), 0), (10, (7,), 7)):
+        entry = BundleEntry(dtype=dtype, size=size, crc32c=1)
+        for n in shape:
+            entry.shape.dim.add(size=n)
+        yield entry.SerializeToString()
+    part = entry.slices.add().extent
+    part.add(start=1, length=3)
+    yield entry.SerializeToString()
+
+
+def _orbax_trees() -> Iterator[bytes]:
+    marks = {"l": "list", "l/0": "tuple"}
+    names = {"a/b": "np.ndarray", "l/0/0": "scalar", "l/1": "None", "e": "Dict"}
+    leaves = [orbax_metadata.leaf_of(name, marks, kind) for name, kind in names.items()]
+    yield orbax_metadata.encode(leaves)
+
+
 TARGETS: dict[str, Target] = {
     "envelope": Target(check_envelope, lambda: iter([envelope.wrap(TYPE, {"a": [1, "x", None]})])),
     "commit": Target(check_commit, lambda: _bodies("commits")),
@@ -311,4 +402,7 @@ TARGETS: dict[str, Target] = {
     ),
     "scan": Target(check_scan, _files),
     "foreign": Target(check_foreign, _files),
+    "table": Target(check_table, _tables),
+    "bundle": Target(check_bundle, _bundle_entries),
+    "orbax": Target(check_orbax, _orbax_trees),
 }

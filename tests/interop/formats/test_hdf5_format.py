@@ -91,7 +91,9 @@ def test_h5py_finds_what_was_exported(store: Path, tmp_path: Path) -> None:
         assert list(file["texts"][()]) == [b"ab", b"c"]
         assert list(file["big"][()]) == [0, 1, 2]
         # What HDF5 has no type for is its bits, with the name beside.
-        assert file["half"].dtype == np.uint16 and file["half"].attrs["holdfast.dtype"] == "bfloat16"
+        assert (
+            file["half"].dtype == np.uint16 and file["half"].attrs["holdfast.dtype"] == "bfloat16"
+        )
         assert same(file["half"][()].view(ml_dtypes.bfloat16), tree["half"])
         assert file.attrs["lr"] == 0.1 and file.attrs["note"] == "höld"
         assert file["opt/betas"].attrs["holdfast.kind"] == "tuple"

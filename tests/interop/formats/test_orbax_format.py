@@ -201,9 +201,7 @@ def test_files_that_are_missing_are_told(store: Path, tmp_path: Path, whole: Pat
             told += 1
             continue
         # Of a database that was merged some files are not needed any more.
-        assert same(
-            holdfast.load(store, f"r@{number}")["np"], array("float64", (30, 20), 1)
-        ), path
+        assert same(holdfast.load(store, f"r@{number}")["np"], array("float64", (30, 20), 1)), path
     assert told
 
 

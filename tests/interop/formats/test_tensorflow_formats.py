@@ -190,9 +190,7 @@ def put(folder: Path, files: dict[str, bytes]) -> Path:
     return folder / "x.index"
 
 
-def test_every_bit_of_it_is_checked(
-    store: Path, tmp_path: Path, bundle: dict[str, bytes]
-) -> None:
+def test_every_bit_of_it_is_checked(store: Path, tmp_path: Path, bundle: dict[str, bytes]) -> None:
     dice = random.Random(0)
     for name, data in bundle.items():
         for place in dice.sample(range(len(data)), 25):
