@@ -357,7 +357,7 @@ def _made_by_others() -> Iterator[bytes]:
 
 
 def _tables() -> Iterator[bytes]:
-    pairs = [(b"", b"\x08\x01"), *((b"layer/%d" % i, b"x" * i) for i in range(20))]
+    pairs = [(b"", b"\x08\x01"), *((b"layer/%02d" % i, b"x" * i) for i in range(20))]
     whole = table.write_table(pairs)
     yield whole
     yield whole[: table.read_varint(whole[-table.FOOTER_BYTES :], 0)[0] - 5]

@@ -269,7 +269,7 @@ def test_names_that_hdf5_has_no_place_for_are_refused(store: Path, tmp_path: Pat
         ]
     ):
         holdfast.save(store, {"m": tree}, run="r", step=number, rng=False)
-        with pytest.raises(CannotConvert, match="no name for HDF5|both be called"):
+        with pytest.raises(CannotConvert, match=r"no name for HDF5|both be called"):
             export(store, f"r@{number}", tmp_path / "t.h5", format="hdf5", root="m")
         assert not (tmp_path / "t.h5").exists()
 

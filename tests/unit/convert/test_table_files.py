@@ -1,4 +1,4 @@
-"""Table files, keys, texts and graphs of TensorFlow's checkpoints, against what is known of them."""
+"""Table files, keys, texts and graphs of TensorFlow's checkpoints, by what is known of them."""
 
 from __future__ import annotations
 
