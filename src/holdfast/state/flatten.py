@@ -229,7 +229,8 @@ def _may_hold_leaves(value: object) -> bool:
     if cls in (dict, OrderedDict, list, tuple) or hasattr(cls, "_fields"):
         return True
     if dataclasses.is_dataclass(cls):
-        return True
+        # An array that is still in a foreign file is one, too, and a leaf.
+        return arrays.adapter_of(value) is None
     return codecs.codec_of(cls) is None and accessors(value) is not None
 
 

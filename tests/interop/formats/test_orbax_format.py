@@ -108,15 +108,32 @@ def test_orbax_restores_into_arrays_of_jax(store: Path, tmp_path: Path) -> None:
 
 
 def test_many_arrays_make_a_tree_of_nodes(store: Path, tmp_path: Path) -> None:
-    tree = {f"layer{i}": np.full(2, i) for i in range(5000)}
+    tree = {f"layer{i}": np.full(2, i) for i in range(2100)}
     holdfast.save(store, tree, run="r", step=0, rng=False)
     export(store, "r@0", tmp_path / "o", format="orbax")
     base = {"driver": "file", "path": f"{tmp_path}/o/"}
     database = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-    assert len(database.list().result()) == 10_000
+    assert len(database.list().result()) == 4200
     assert all(
         database.read(f"{name}/0").result().value == value.tobytes() for name, value in tree.items()
     )
+
+
+def test_large_arrays_are_cut_into_rows(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.convert.orbax.writing._CHUNK_BYTES", 100)
+    tree = {
+        "w": array("float32", (17, 5), 1),
+        "line": array("int16", (101,), 2),
+        "wide": array("uint8", (3, 2, 90), 3),
+        "none": np.zeros((0, 7)),
+    }
+    holdfast.save(store, tree, run="r", step=0, rng=False)
+    export(store, "r@0", tmp_path / "o", format="orbax")
+    assert same(read(tmp_path / "o"), tree)
+    import_checkpoint(store, tmp_path / "o", run="back")
+    assert same(holdfast.load(store, "back@0"), tree)
 
 
 def theirs() -> dict[str, Any]:

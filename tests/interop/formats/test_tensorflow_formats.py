@@ -31,7 +31,11 @@ keras = pytest.importorskip("keras")
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 PARTS = st.text(st.characters(codec="utf-8", exclude_characters="\0/~"), min_size=1, max_size=6)
-NAMES = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+NAMES = (
+    st.lists(PARTS, min_size=1, max_size=3)
+    .map("/".join)
+    .filter(lambda name: not name.startswith("@"))
+)
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ class Model(tf.Module):  # type: ignore[misc]
 def trained() -> tuple[Any, Any]:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
     model.compile(keras.optimizers.Adam(0.01), "mse")
-    model.fit(np.ones((4, 4), "f4"), np.ones((4, 2), "f4"), verbose=0)
+    filled(model)
     module = Model()
     return tf.train.Checkpoint(m=module, net=model, opt=model.optimizer), [
         module.w,
@@ -269,7 +273,15 @@ def network() -> Any:
     x = keras.layers.Dense(4, dtype="bfloat16")(x)
     model = keras.Model(inputs, keras.layers.Dropout(0.1)(x))
     model.compile("adam", "mse")
-    model.fit(np.ones((4, 8), "f4"), np.ones((4, 4), "f4"), verbose=0)
+    return filled(model)
+
+
+def filled(model: Any) -> Any:
+    """Give all variables of a model and of its optimizer values that differ."""
+    model.optimizer.build(model.trainable_variables)
+    for seed, variable in enumerate((*model.weights, *model.optimizer.variables)):
+        values = np.random.default_rng(seed).integers(1, 99, variable.shape)
+        variable.assign(keras.ops.cast(values, variable.dtype))
     return model
 
 
@@ -325,7 +337,7 @@ def test_the_state_of_a_model_becomes_a_weights_file(
     tree = model.get_state_tree(value_format="numpy_array")
     holdfast.save(store, {"model": tree}, run="r", step=0, rng=False)
     wanted: dict[str, Any] = {"root": "model", "format": "keras"}
-    wanted |= {"skip": ["model/metrics_variables/**", "**/seed_generator/*"]}
+    wanted |= {"skip": ["model/metrics_variables/**", "**/seed_generator*/*"]}
     options = {"like": str(folder / "m.weights.h5")}
     export(store, "r@0", tmp_path / "o.weights.h5", **wanted, options=options)
     cleared(model).load_weights(tmp_path / "o.weights.h5")

@@ -22,6 +22,7 @@ from holdfast.convert.hdf5.reading import LONG_TEXTS, Hdf5Reader
 from holdfast.convert.hdf5.writing import Stored, lay_out, stored
 from holdfast.convert.keras.archive import Array, Member, Segment, plan_archive, segments_of
 from holdfast.convert.keras.names import (
+    BRANCHES,
     VARS,
     as_weights,
     groups_of,
@@ -86,7 +87,8 @@ class Keras:
 def _plan_like(selection: Selection, path: Path) -> FilePlan:
     if not path.is_file():
         raise UsageError(f"like={str(path)!r}: there is no such file.", path=str(path))
-    leaves = list(in_order(selection))
+    # A branch with nothing in it is a leaf.
+    leaves = [leaf for leaf in in_order(selection) if leaf.name not in BRANCHES]
     if not is_state_tree(leaves):
         raise CannotConvert(
             f"With like= the state of a model is wanted, as get_state_tree() gives it; "

@@ -22,7 +22,7 @@ from holdfast.format import dtypes
 
 _TEXTS_FILE = "_strings.json"
 # Room for chunks that were unpacked, of which a part was not asked for yet.
-_CACHE_BYTES = 256 << 20
+_CACHE_BYTES = 64 << 20
 _MAX_FILE_BYTES = 1 << 30
 _PYTHON = {"bool": bool, "int64": int, "float64": float}
 
@@ -135,8 +135,10 @@ class ItemReader:
             for name, future in pending.items():
                 with self._damage_told(name):
                     found[name] = future.result()
-            # Two of the largest chunks, or they would be unpacked again for every piece of them.
-            wanted = 2 * max((_chunk_bytes(array) for array in found.values()), default=0)
+            # Room for the largest chunk, or it would be unpacked again for every piece of it.
+            wanted = _CACHE_BYTES + max(
+                (_chunk_bytes(array) for array in found.values()), default=0
+            )
             if wanted <= room:
                 return found
             room = wanted

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from holdfast.state.values import INT64_MAX, INT64_MIN
 CHECKPOINT_FILE = "_CHECKPOINT_METADATA"
 _HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
 _ALIGNMENT = 64
+# Whoever reads a part of an array has to read whole chunks.
+_CHUNK_BYTES = 32 << 20
 _EMPTY = {"list": "List", "tuple": "Tuple", "dict": "Dict"}
 
 Entries = list[tuple[bytes, Inline | Outside]]
@@ -59,12 +62,17 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
             )
         leaf = metadata.leaf_of(array.name, found.marks, metadata.ARRAY)
         leaves.append(leaf)
-        entries.append(_zarr(leaf.name, row.dtype, row.shape))
+        chunk = _chunk_shape(row.shape, dtypes.itemsize(row.dtype))
+        entries.append(_zarr(leaf.name, row.dtype, row.shape, chunk))
         if row.nbytes:
             at += -at % _ALIGNMENT
-            entries.append((_chunk_key(leaf.name, row.shape), Outside(at, row.nbytes)))
             placements.append(Placement(array.row, at))
-            at += row.nbytes
+            # Chunks are rows, so that they lie behind one another as the array does. The last one
+            # is as long as the others: behind the array are zeros.
+            nbytes = prod(chunk) * dtypes.itemsize(row.dtype)
+            for number in range(-(-row.nbytes // nbytes)):
+                entries.append((_chunk_key(leaf.name, chunk, number), Outside(at, nbytes)))
+                at += nbytes
     for value in found.values:
         if is_holdable(value.value):
             leaves.append(_of_value(value.name, value.value, found.marks, entries))
@@ -85,14 +93,25 @@ def _of_value(name: str, value: Any, marks: Any, entries: Entries) -> Leaf:
     scalar = np.asarray(value)
     dtype = dtypes.from_numpy(scalar.dtype)
     assert dtype is not None
-    entries.append(_zarr(leaf.name, dtype, ()))
-    entries.append((_chunk_key(leaf.name, ()), Inline(scalar.tobytes())))
+    entries.append(_zarr(leaf.name, dtype, (), ()))
+    entries.append((_chunk_key(leaf.name, (), 0), Inline(scalar.tobytes())))
     return leaf
 
 
-def _zarr(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[bytes, Inline]:
+def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the shape of chunks: all of an array, or as many of its rows as are not too large."""
+    if not shape:
+        return ()
+    inner = tuple(max(1, n) for n in shape[1:])
+    rows = max(1, _CHUNK_BYTES // (prod(inner) * itemsize))
+    return (max(1, min(shape[0], rows)), *inner)
+
+
+def _zarr(
+    name: str, dtype: str, shape: tuple[int, ...], chunk: tuple[int, ...]
+) -> tuple[bytes, Inline]:
     content = {
-        "chunks": [max(1, n) for n in shape],
+        "chunks": list(chunk),
         "compressor": None,
         "dimension_separator": ".",
         "dtype": NAMES[dtype],
@@ -105,8 +124,9 @@ def _zarr(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[bytes, Inline]
     return f"{name}/.zarray".encode(), Inline(json.dumps(content, separators=(",", ":")).encode())
 
 
-def _chunk_key(name: str, shape: tuple[int, ...]) -> bytes:
-    return f"{name}/{'.'.join('0' for _ in shape) or '0'}".encode()
+def _chunk_key(name: str, chunk: tuple[int, ...], number: int) -> bytes:
+    places = [number] + [0] * (len(chunk) - 1)
+    return f"{name}/{'.'.join(map(str, places))}".encode()
 
 
 def _require_distinct(leaves: Sequence[Leaf]) -> None:
