@@ -5,6 +5,7 @@ Both in one file: TensorFlow takes seconds to start.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import zipfile
@@ -248,6 +249,7 @@ def test_a_type_that_we_do_not_have_is_refused(store: Path, tmp_path: Path, dtyp
         ({"w": np.array(["x"])}, {}, CannotConvert),
         ({"w": np.ones(1)}, {"prefix": "../x"}, UsageError),
         ({"w": np.ones(1)}, {"names": "odd"}, UsageError),
+        ({"w": np.ones(1)}, {"save_counter": "maybe"}, UsageError),
         ({"\0w": np.ones(1)}, {}, CannotConvert),
     ],
 )
@@ -371,6 +373,34 @@ def test_a_packed_archive_with_assets_is_read(
         with zipfile.ZipFile(tmp_path / f"{kind}-o.keras") as archive:
             assert archive.read("assets/layers/vocabulary.txt") == b"a\nb"
         assert state(keras.models.load_model(tmp_path / f"{kind}-o.keras")) == expected
+
+
+def test_weights_in_several_files_are_read(
+    store: Path, tmp_path: Path, saved: tuple[Path, list[bytes]]
+) -> None:
+    folder, expected = saved
+    model = keras.models.load_model(folder / "m.keras")
+    index = tmp_path / "m.weights.json"
+    model.save_weights(index, max_shard_size=600 / 2**30)
+    assert len(list(tmp_path.glob("m_*.weights.h5"))) > 3
+    assert format_of(index).name == "keras"
+    import_checkpoint(store, index, run="r")
+    export(store, "r@0", tmp_path / "o.weights.h5", format="keras")
+    cleared(model).load_weights(tmp_path / "o.weights.h5")
+    assert state(model) == expected
+    content = json.loads(index.read_text())
+    places = content["weight_map"]
+    first = sorted(places)[0]
+    for wrong in (
+        {"weight_map": {key: value for key, value in places.items() if key != first}},
+        {"weight_map": places | {"/layers/none/vars": sorted(tmp_path.glob("m_*"))[0].name}},
+        {"weight_map": places | {first: "../m_00000.weights.h5"}},
+        {"weight_map": places | {first: "m_99999.weights.h5"}},
+        [],
+    ):
+        index.write_text(json.dumps(wrong))
+        with pytest.raises(ForeignDamaged):
+            import_checkpoint(store, index, run="w")
 
 
 def damaged_archives(whole: bytes) -> dict[str, Callable[[], bytes]]:

@@ -162,6 +162,9 @@ class Hdf5Reader:
             # As Keras has it: opaque elements of two bytes, and the name of their type beside.
             del attributes["dtype"]
             kept = "bfloat16"
+        if kept == "complex32":
+            # NumPy has no such type.
+            framework = "torch"
         offset = self._offset(dataset)
         if offset is not None:
             return self._file.array(framework, kept, outer, offset)

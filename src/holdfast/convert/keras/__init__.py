@@ -29,6 +29,7 @@ from holdfast.convert.keras.names import (
     is_state_tree,
     require_weights,
 )
+from holdfast.convert.keras.shards import SUFFIX, read_shards
 from holdfast.convert.keras.unpacking import (
     ASSETS,
     CONFIG,
@@ -58,7 +59,7 @@ class Keras:
         return is_holdable(value)
 
     def recognises(self, path: Path) -> bool:
-        if is_archive(path):
+        if is_archive(path) or (path.is_file() and path.name.endswith(SUFFIX)):
             return True
         if not path.is_file() or not has_signature(path):
             return False
@@ -73,6 +74,8 @@ class Keras:
     def read(self, path: Path) -> Imported:
         if is_archive(path):
             return Imported(read_archive(path))
+        if path.name.endswith(SUFFIX):
+            return Imported(read_shards(path))
         return Imported(Hdf5Reader(str(path)).read())
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:

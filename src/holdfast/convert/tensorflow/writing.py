@@ -26,6 +26,7 @@ _ALIGNMENT = 64
 # TensorFlow's own writers say version 1, readable by all.
 _PRODUCER = 1
 _COUNTER = "save_counter"
+_FLAGS: Mapping[object, bool] = {True: True, False: False, "true": True, "false": False}
 _GRAPH_PIECE = re.compile(re.escape(GRAPH) + r"/\d+")
 _TEXTS = ("bytes", "str")
 _PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -72,9 +73,12 @@ def plan_bundle(selection: Selection, options: Mapping[str, object]) -> Sequence
     style = options.get("names", "objects")
     if style not in ("objects", "plain"):
         raise UsageError(f"names={style!r} is neither 'objects' nor 'plain'.")
+    counter = _FLAGS.get(options.get("save_counter", True))
+    if counter is None:
+        raise UsageError(f"save_counter={options['save_counter']!r} is neither true nor false.")
     tensors = _tensors(selection, is_plain=style == "plain")
     if style == "objects":
-        tensors = _with_graph(selection, tensors, counter=options.get("save_counter", True))
+        tensors = _with_graph(selection, tensors, counter=counter)
     return _plan_files(prefix, sorted(tensors, key=lambda t: t.key.encode()))
 
 
@@ -138,7 +142,7 @@ def _unknown(name: str, dtype: str) -> CannotConvert:
     )
 
 
-def _with_graph(selection: Selection, tensors: list[Tensor], *, counter: object) -> list[Tensor]:
+def _with_graph(selection: Selection, tensors: list[Tensor], *, counter: bool) -> list[Tensor]:
     """Return the tensors with the graph of objects: the one that came with them, if it fits."""
     pieces = [
         value.value
