@@ -25,7 +25,14 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast.convert import export, import_checkpoint
 from holdfast.convert.registry import format_of
-from holdfast.errors import CannotConvert, DataError, ForeignDamaged, ForeignRefused, UsageError
+from holdfast.errors import (
+    CannotConvert,
+    DataError,
+    ForeignDamaged,
+    ForeignRefused,
+    NotFound,
+    UsageError,
+)
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
@@ -219,6 +226,16 @@ def test_every_truncation_is_told(store: Path, tmp_path: Path, bundle: dict[str,
     os.remove(tmp_path / "f" / sorted(bundle)[0])
     with pytest.raises(ForeignDamaged, match="is not there"):
         import_checkpoint(store, path, run="r", format="tensorflow")
+
+
+def test_other_files_are_told_as_what_they_are_not(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    for format in ("tensorflow", "keras", "hdf5", "orbax"):
+        for name in ("text", "folder"):
+            with pytest.raises((DataError, NotFound)):
+                import_checkpoint(store, tmp_path / name, run="r", format=format)
+    assert not store.exists()
 
 
 def test_several_checkpoints_in_a_folder(

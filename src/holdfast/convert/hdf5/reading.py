@@ -42,6 +42,8 @@ class Hdf5Reader:
 
     def __init__(self, path: str, opened: Any = None, base: int = 0) -> None:
         self._h5py = h5py_library()
+        if not os.path.isfile(path):
+            raise ForeignDamaged(f"{path!r} is no file. Nothing was saved.", path=path)
         self._file = ForeignFile(path)
         self._path = self._file.path
         self._base = base

@@ -52,6 +52,8 @@ class BundleReader:
     def __init__(self, prefix: Path) -> None:
         self._prefix = str(prefix)
         self._index = f"{prefix}.index"
+        if not Path(self._index).is_file():
+            raise self._damaged(f"there is no index {self._index!r}")
         file = ForeignFile(self._index)
         if file.size > _MAX_INDEX_BYTES:
             raise self._damaged(f"the index has {file.size:,} bytes")
