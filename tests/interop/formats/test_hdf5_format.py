@@ -173,6 +173,17 @@ def test_their_files_are_read(store: Path, tmp_path: Path) -> None:
         assert file["packed"].attrs["units"] == "m"
 
 
+def test_attributes_and_members_of_one_name_are_both_there(store: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["x"], file["x@"] = np.ones(2), np.zeros(1)
+        file.attrs["x"] = 3
+        file["x"].attrs["units"] = "m"
+    import_checkpoint(store, tmp_path / "t.h5", run="r")
+    found = holdfast.load(store, "r@0")
+    values = {"x": np.ones(2), "x@": np.zeros(1), "x@@": {"units": "m"}, "x@@@": 3}
+    assert same(found, values)
+
+
 def test_damage_in_a_chunk_is_found(store: Path, tmp_path: Path) -> None:
     theirs(tmp_path / "t.h5")
     with h5py.File(tmp_path / "t.h5") as file:

@@ -79,7 +79,10 @@ class Hdf5Reader:
         attributes = self._attributes(group, path)
         mark = attributes.pop(KIND_ATTRIBUTE, None)
         for name, value in attributes.items():
-            tree[f"@{name}" if name in tree else name] = value
+            # Attributes and members are apart in HDF5, and may have one name.
+            while name in tree:
+                name += "@"
+            tree[name] = value
         if depth == 0:
             return tree
         return rebuilt(tree, mark if isinstance(mark, str) and mark in MARKS else None)
@@ -93,7 +96,10 @@ class Hdf5Reader:
             attributes = self._attributes(member, path)
             tree[name] = self._dataset(member, attributes, path)
             if attributes:
-                tree[f"{name}@"] = attributes
+                key = f"{name}@"
+                while key in group:
+                    key += "@"
+                tree[key] = attributes
         else:
             log.warning("%s: the named type %s is left out", self._path, path)
 
