@@ -12,7 +12,16 @@ from holdfast import errors
 from holdfast.errors import HoldfastError, Mismatch
 
 NAMES = {
-    *("CheckpointInfo", "Checkpointer", "LeafInfo", "Restored", "SaveHandle", "SaveTimes", "Store"),
+    *(
+        "CheckpointInfo",
+        "Checkpointer",
+        "LeafInfo",
+        "RemoteStore",
+        "Restored",
+        "SaveHandle",
+        "SaveTimes",
+        "Store",
+    ),
     *(
         "__version__",
         "adaptive",
