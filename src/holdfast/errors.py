@@ -150,6 +150,12 @@ class NoHistory(NotFound):
     kind = "no-history"
 
 
+class NothingSaved(UsageError):
+    """A script that is to be drilled leaves no checkpoint where it could be found."""
+
+    kind = "nothing-saved"
+
+
 class InvalidName(UsageError):
     """A run, tag, ref or pattern is not well formed."""
 

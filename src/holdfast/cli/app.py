@@ -15,6 +15,7 @@ from holdfast.cli import (
     demo,
     diff,
     doctor,
+    drill,
     export,
     import_,
     keys,
@@ -166,6 +167,7 @@ for _module, _command in (
     (report, report.report),
     (advise, advise.advise),
     (simulate, simulate.simulate),
+    (drill, drill.drill),
     (bench, bench.bench),
     (doctor, doctor.doctor),
 ):

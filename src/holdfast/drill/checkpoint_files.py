@@ -1,0 +1,209 @@
+"""Checkpoints that a script has left behind: holdfast stores, and files of other tools."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast import foreign
+from holdfast.drill.leaves import Leaf, Saved, flat, is_array, leaf_of, leaves_of, to_numpy
+from holdfast.drill.work_folder import RunFolder, Seen
+from holdfast.errors import HoldfastError
+from holdfast.format.names import MARKER_KEY
+
+if TYPE_CHECKING:
+    from holdfast.history.info import CheckpointInfo
+    from holdfast.repository import Store
+
+OpenStore = Callable[[str], "Store"]
+
+_TORCH = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".joblib", ".npz", ".npy", ".tar")
+_SAFE = (".safetensors",)
+_HDF5 = (".h5", ".hdf5", ".keras")
+# Their bytes alone are compared.
+_OPAQUE = (".msgpack", ".index", ".orbax", ".pdparams")
+SUFFIXES = (*_TORCH, *_SAFE, *_HDF5, *_OPAQUE)
+_TENSORFLOW = re.compile(r"\.data-\d{5}-of-\d{5}$")
+# What counts up with each start of a tool, and is no part of what a file is.
+_VERSION = re.compile(r"\bversion_\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What checkpoints a folder has: paths of stores, and files with the time of their change."""
+
+    stores: tuple[str, ...]
+    files: Mapping[str, Seen]
+
+    def __bool__(self) -> bool:
+        return bool(self.stores or self.files)
+
+
+def is_checkpoint(name: str) -> bool:
+    """Say whether a file has the name of a checkpoint."""
+    return name.lower().endswith(SUFFIXES) or _TENSORFLOW.search(name) is not None
+
+
+def find(folder: RunFolder) -> Found:
+    """Return the checkpoints that a run of the script has made."""
+    stores, files = [], {}
+    for name, seen in folder.files():
+        if os.path.basename(name) == MARKER_KEY:
+            stores.append(os.path.dirname(name))
+        else:
+            files[name] = seen
+    files = {
+        name: seen
+        for name, seen in files.items()
+        if is_checkpoint(name) and not any(name.startswith(store + os.sep) for store in stores)
+    }
+    return Found(tuple(sorted(stores)), files)
+
+
+def read_all(folder: RunFolder, found: Found, open_store: OpenStore) -> tuple[Saved, ...]:
+    """Read everything that was found: of each run in a store its newest checkpoint and its tags."""
+    places = {str(folder.root): "{run}", str(folder.root.resolve()): "{run}"}
+    saved: list[Saved] = []
+    for store in found.stores:
+        saved += _in_store(folder.root / store, store, open_store, places)
+    newest = max((seen.changed_ns for seen in found.files.values()), default=0)
+    latest: dict[str, str] = {}
+    for name in sorted(found.files, key=lambda name: found.files[name].changed_ns):
+        latest[_VERSION.sub("version_*", name)] = name
+    for key, name in latest.items():
+        is_newest = found.files[name].changed_ns == newest
+        saved.append(_of_file(folder.root / name, key, places, is_newest))
+    return tuple(saved)
+
+
+def _in_store(
+    path: Path, name: str, open_store: OpenStore, places: Mapping[str, str]
+) -> Iterable[Saved]:
+    try:
+        store = open_store(str(path))
+        for run in store.runs():
+            log = store.log(run)
+            if not log:
+                continue
+            newest = log[-1]
+            yield _checkpoint(store, newest.ref, f"{name}: {run}@latest", places, newest=True)
+            for info in log:
+                for tag in info.tags:
+                    if info.id != newest.id:
+                        yield _checkpoint(store, info.ref, f"{name}: {run}@{tag}", places)
+    except HoldfastError as error:
+        yield Saved(name, {}, problem=error.message)
+
+
+def _checkpoint(
+    store: Store, ref: str, key: str, places: Mapping[str, str], newest: bool = False
+) -> Saved:
+    info = store.info(ref)
+    leaves: dict[str, Leaf] = {}
+    with _unpacked(store, info) as arrays:
+        for leaf in store.leaves(ref):
+            if leaf.kind != "array":
+                leaves[leaf.path] = leaf_of(leaf.value, places)
+                continue
+            owner = leaf.alias_of or leaf.path
+            found = leaf_of(arrays[owner], places) if owner in arrays else Leaf("array", "")
+            leaves[leaf.path] = replace(
+                found, dtype=leaf.dtype or "", shape=leaf.shape or (), tie=owner
+            )
+    leaves["@step"] = leaf_of(info.step, places)
+
+    def array(path: str) -> Any:
+        with _unpacked(store, info) as arrays:
+            return arrays.get(path)
+
+    return Saved(key, leaves, array, is_newest=newest)
+
+
+@contextmanager
+def _unpacked(store: Store, info: CheckpointInfo) -> Iterator[Any]:
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="holdfast-drill-") as folder:
+        store.unpack(info, folder)
+        with np.load(os.path.join(folder, "arrays.npz")) as arrays:
+            yield arrays
+
+
+def _of_file(path: Path, key: str, places: Mapping[str, str], is_newest: bool) -> Saved:
+    try:
+        tree = _read(path)
+    except (HoldfastError, OSError, ValueError, KeyError, ImportError) as error:
+        text = error.message if isinstance(error, HoldfastError) else str(error)
+        return Saved(key, {"bytes": _whole(path)}, problem=text, is_newest=is_newest)
+    if tree is None:
+        return Saved(key, {"bytes": _whole(path)}, is_newest=is_newest)
+
+    def array(wanted: str) -> Any:
+        for found, value in flat(_read(path)):
+            if found == wanted and is_array(value):
+                return to_numpy(value)
+        return None
+
+    return Saved(key, leaves_of(tree, places), array, is_newest=is_newest)
+
+
+def _read(path: Path) -> object:
+    suffix = path.suffix.lower()
+    if suffix in _SAFE:
+        from holdfast.convert.safetensors import Safetensors
+
+        return {name: _as_array(value) for name, value in Safetensors().read(path).tree.items()}
+    if suffix in _HDF5:
+        return _hdf5(path)
+    if suffix in _TORCH:
+        return foreign.read(path, unknown="keep").root
+    return None
+
+
+def _as_array(value: Any) -> Any:
+    import numpy as np
+
+    from holdfast.format import dtypes
+
+    data = np.empty(value.nbytes, np.uint8)
+    value.read(0, data.data)
+    return data.view(dtypes.to_numpy(value.dtype)).reshape(value.shape)
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            data = io.BytesIO(archive.read("model.weights.h5"))
+        source: Any = data
+    else:
+        source = path
+    found: dict[str, Any] = {}
+    with h5py.File(source, "r") as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def _whole(path: Path) -> Leaf:
+    digest = hashlib.blake2b(digest_size=12)
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        return Leaf("bytes", str(error))
+    return Leaf("bytes", digest.hexdigest(), text=f"{path.stat().st_size} bytes")

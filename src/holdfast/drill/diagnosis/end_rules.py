@@ -1,0 +1,181 @@
+"""Rules that look at the ends of two runs: which leaves and metrics differ while others do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from holdfast.drill.compare import LeafDifference
+from holdfast.drill.diagnosis.evidence import LIBRARIES, Cause, Evidence, Rule
+from holdfast.drill.series import equal
+
+_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Leaves by the words in their paths, and what it means if they alone differ."""
+
+    rule: str
+    path: re.Pattern[str]
+    words: str
+
+
+def _pattern(rule: str, path: str, words: str) -> Pattern:
+    return Pattern(rule, re.compile(path, re.IGNORECASE), words)
+
+
+# The first that fits a leaf counts.
+PATTERNS = (
+    _pattern("best", r"(?<![a-z])best(?![a-z])", "'best' lost on resume"),
+    _pattern(
+        "ema", r"(?<![a-z])(ema|swa|averaged?|shadow|teacher)(?![a-z])", "EMA not in the state"
+    ),
+    _pattern("scaler", r"scaler|loss_scale", "gradient scaler not in the state"),
+    _pattern("rng", r"@rng|rng|random|generator", "RNG not in the state"),
+    _pattern(
+        "scheduler", r"sched|(?<![a-z])lr(?![a-z])|learning_rate", "scheduler not in the state"
+    ),
+    _pattern("loader", r"loader|sampler|cursor|position", "loader position lost"),
+    _pattern("moments", r"exp_avg|momentum|optim|velocity", "optimizer state not restored"),
+    _pattern("step", r"(?<![a-z])(step|epoch|iteration)s?(?![a-z])", "step off"),
+)
+
+
+def _changed_form(e: Evidence) -> Iterator[Cause]:
+    for difference in e.difference.leaves:
+        if difference.what == "untied":
+            yield Cause("tied", f"tied weights broken: {difference.words}")
+        elif difference.what == "type" and "array" not in difference.words:
+            moment = PATTERNS[6].path.search(difference.path)
+            what = "optimizer moments cast" if moment else "cast"
+            yield Cause("moments" if moment else "cast", f"{what}: {_told(difference)}")
+            return
+
+
+def _alone(e: Evidence) -> Iterator[Cause]:
+    """Yield what the names of leaves tell, where other arrays are the same."""
+    found = [d for d in e.difference.leaves if d.what != "untied"]
+    groups: dict[str, list[LeafDifference]] = {}
+    for difference in found:
+        where = f"{difference.saved}/{difference.path}"
+        fits = next((p for p in PATTERNS if p.path.search(where)), None)
+        groups.setdefault(fits.rule if fits else "", []).append(difference)
+    rules = {p.rule: p for p in PATTERNS}
+    missing = [m for m in e.difference.missing if rules["best"].path.search(m)]
+    if missing:
+        yield Cause("best", f"{rules['best'].words}: {_listed(missing)} is not there")
+    if "" in groups or not e.difference.n_arrays_equal:
+        return
+    for rule, differences in groups.items():
+        told = _listed([_told(d) for d in differences])
+        yield Cause(rule, f"{rules[rule].words}: {told}; all else is the same")
+
+
+def _metrics_alone(e: Evidence) -> Iterator[Cause]:
+    """Yield metrics that differ while others do not."""
+    names = {d.name for d in e.difference.series}
+    same = {s.name for s in e.reference.series.values()} - names
+    if not names or not same:
+        return
+    for pattern in PATTERNS:
+        fits = [d for d in e.difference.series if pattern.path.search(d.name)]
+        if fits and len(fits) == len(e.difference.series):
+            first = fits[0]
+            yield Cause(
+                pattern.rule,
+                f"{pattern.words}: {first.name} differs from step {first.step}, "
+                f"{_listed(sorted(same))} do not",
+                first.step,
+            )
+            return
+
+
+def _shared_by_ranks(e: Evidence) -> Iterator[Cause]:
+    """Yield pairs of metrics that became one: of ranks that share a generator."""
+    expected, found = e.reference.series, e.disturbed.series
+    changed = {f"{d.source}: {d.name}" for d in e.difference.series}
+    keys = [k for k in expected if k in found and re.search(r"rank", k, re.IGNORECASE)]
+    for one in keys:
+        for other in keys:
+            if one >= other or not {one, other} & changed:
+                continue
+            steps = sorted(found[one].values.keys() & found[other].values.keys())[-2:]
+            was = [
+                equal(expected[one].values.get(s, 0.0), expected[other].values.get(s, 1.0))
+                for s in steps
+            ]
+            now = [equal(found[one].values[s], found[other].values[s]) for s in steps]
+            if steps and all(now) and not any(was):
+                names = f"{expected[one].name} and {expected[other].name}"
+                yield Cause(
+                    "ranks",
+                    f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
+                    "its own generator in the state",
+                    steps[0],
+                )
+                return
+
+
+def _repeated(e: Evidence) -> Iterator[Cause]:
+    """Yield metrics that, after the resume, run through an earlier part of their course."""
+    for difference in e.difference.series:
+        key = f"{difference.source}: {difference.name}"
+        expected, found = e.reference.series[key].values, e.disturbed.series[key].values
+        steps = sorted(expected)
+        tail = [found[s] for s in steps if s >= difference.step and s in found][:5]
+        if len(set(tail)) < min(3, len(steps)) or len(tail) < 3:
+            continue
+        values = [expected[s] for s in steps]
+        for begin in range(len(values) - len(tail) + 1):
+            if values[begin : begin + len(tail)] == tail:
+                gap = steps.index(difference.step) - begin
+                if gap == 0:
+                    continue
+                what = "step off by one" if abs(gap) == 1 else "loader position lost"
+                yield Cause(
+                    "step" if abs(gap) == 1 else "loader",
+                    f"{what}: from step {difference.step} on {difference.name} is what it was "
+                    f"{abs(gap)} step(s) {'earlier' if gap > 0 else 'later'}",
+                    difference.step,
+                )
+                return
+
+
+def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
+    """Yield what the checkpoint does not have: the last resort, where nothing was seen."""
+    if e.reference.last.trace.main or not (e.difference.leaves or e.difference.series):
+        return
+    lacks = [f"RNG of {LIBRARIES[lib]}" for lib in ("python", "numpy") if not e.has_generator(lib)]
+    if not e.has_position():
+        lacks.append("position in the data")
+    where = ""
+    step = None
+    if e.difference.series:
+        first = e.difference.series[0]
+        step, where = first.step, f" from step {first.step} on ({first.name})"
+    if lacks:
+        words = f"the run differs{where}; the checkpoint has none of: {', '.join(lacks)}"
+        yield Cause("state", words, step)
+
+
+def _told(difference: LeafDifference) -> str:
+    path = difference.path if difference.path != "bytes" else ""
+    return f"{difference.saved}{': ' if path else ''}{path} ({difference.words})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = list(names)[:_NAMES]
+    more = len(names) - len(shown)
+    return "; ".join(shown) + (f" and {more} more" if more else "")
+
+
+END_RULES = (
+    Rule("form", _changed_form),
+    Rule("ranks", _shared_by_ranks),
+    Rule("repeated", _repeated),
+    Rule("alone", _alone),
+    Rule("metrics", _metrics_alone),
+    Rule("state", _not_in_the_state),
+)

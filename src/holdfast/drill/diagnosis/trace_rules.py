@@ -1,0 +1,264 @@
+"""Rules that look at the first steps after a resume: what was not as it had been."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from holdfast.drill.diagnosis.evidence import LIBRARIES, Cause, Evidence, Rule, in_use
+from holdfast.drill.trace import StepRow
+
+_NAMES = 3
+
+
+def _off_by(e: Evidence) -> Iterator[Cause]:
+    if e.at is None or e.by_weights is None or e.by_weights == e.at or _is_stale(e):
+        return
+    gap = e.by_weights - e.at
+    if gap > 1 and _rewound(e) is not None:
+        return  # The position in the data was lost: another rule.
+    steps = "one step is" if abs(gap) == 1 else f"{abs(gap)} steps are"
+    how = "done twice" if gap > 0 else "left out"
+    off = "step off by one" if abs(gap) == 1 else f"step off by {abs(gap)}"
+    yield Cause(
+        "step",
+        f"{off}: the weights are those after {e.by_weights} steps, but {len(e.found)} of "
+        f"{len(e.all_expected)} steps are done after the resume, so {steps} {how}",
+        e.at,
+    )
+
+
+def _is_stale(e: Evidence) -> bool:
+    """Say whether weights are older than the moments that were saved with them."""
+    if e.at is None or e.by_weights is None or not 0 <= e.at < len(e.all_expected):
+        return False
+    expected, found = e.all_expected[e.at].moments, e.found[0].moments
+    return bool(found) and e.by_weights != e.at and expected == found
+
+
+def _stale(e: Evidence) -> Iterator[Cause]:
+    if _is_stale(e):
+        yield Cause(
+            "stale",
+            f"a stale buffer was saved: the weights are those of step {e.by_weights}, the "
+            f"optimizer's state that of step {e.at}",
+            e.at,
+        )
+        return
+    if not e.expected or not e.found:
+        return
+    expected, found = e.expected[0].model, e.found[0].model
+    by_step: dict[int | None, list[str]] = {}
+    for name in expected.keys() & found.keys():
+        if expected[name] != found[name]:
+            value = found[name]
+            at = e.earlier(value, lambda row, name=name: row.model.get(name, ""))  # type: ignore[misc]
+            by_step.setdefault(at, []).append(name)
+    for at, names in by_step.items():
+        what = _listed(names)
+        if at is None:
+            words = f"{what} not restored as saved: the values are none that the run ever had there"
+        elif at == 0:
+            words = f"{what} not restored: the values are those of the beginning"
+        else:
+            words = (
+                f"a stale buffer was saved: {what} comes back as it was at step {at}, not {e.start}"
+            )
+        yield Cause("stale" if at else "weights", words, e.start)
+
+
+def _tied(e: Evidence) -> Iterator[Cause]:
+    if not e.expected or not e.found:
+        return
+    for group in e.expected[0].ties - e.found[0].ties:
+        words = f"tied weights broken: {' and '.join(sorted(group))} are one tensor no longer"
+        yield Cause("tied", words, e.start)
+
+
+def _moments(e: Evidence) -> Iterator[Cause]:
+    if not e.expected or not e.found:
+        return
+    expected, found = e.expected[0].moments, e.found[0].moments
+    lost = [n for n, m in expected.items() if n not in found or found[n].count < m.count]
+    if lost:
+        yield Cause(
+            "moments", f"optimizer state not restored: {_listed(lost)} begins anew", e.start
+        )
+    for name in expected.keys() & found.keys() - set(lost):
+        one, other = expected[name], found[name]
+        if one.digest == other.digest and one.dtypes == other.dtypes:
+            continue
+        short = other.rounded if one.rounded is None else None
+        if one.dtypes != other.dtypes:
+            words = (
+                f"optimizer moments cast: {name} is {' and '.join(other.dtypes)} after the "
+                f"resume, {' and '.join(one.dtypes)} before"
+            )
+        elif short is not None:
+            words = (
+                f"optimizer moments cast: all values of {name} are rounded to {short} after the "
+                "resume"
+            )
+        elif not _is_stale(e) and e.by_weights is not None:
+            words = f"optimizer state not restored as saved: {name} has other values"
+        else:
+            continue
+        yield Cause("moments", words, e.start)
+
+
+def _schedule(e: Evidence) -> Iterator[Cause]:
+    after = e.first(lambda row: row.settings)
+    if after is None:
+        return
+    for one, other in zip(e.expected[after].settings, e.found[after].settings, strict=False):
+        for name in one.keys() & other.keys():
+            if one[name] != other[name]:
+                is_rate = name in ("lr", "momentum", "beta1")
+                what = "scheduler not in the state" if is_rate else "optimizer settings"
+                label = "learning rate" if name == "lr" else name
+                yield Cause(
+                    "scheduler",
+                    f"{what}: {label} is {other[name]:.6g} instead of {one[name]:.6g} "
+                    f"from step {e.step_name(after)}",
+                    e.step_name(after),
+                )
+                return
+
+
+def _generators(e: Evidence) -> Iterator[Cause]:
+    begins = [e.first(lambda row, lib=lib: row.rng.get(lib)) for lib in LIBRARIES]  # type: ignore[misc]
+    first = min((at for at in begins if at is not None), default=None)
+    for library, after in zip(LIBRARIES, begins, strict=True):
+        if after is None or after != first or not in_use(e.all_expected, library):
+            continue
+        name, step = LIBRARIES[library], e.step_name(after)
+        inputs = e.first(lambda row: row.inputs)
+        if not e.has_generator(library):
+            what = "random draws differ" if inputs is None else "data order differs"
+            step = step if inputs is None else e.step_name(inputs)
+            yield Cause("rng", f"RNG of {name} not in the state: {what} from step {step}", step)
+        # Where other data came first, the loader has drawn from it at another time.
+        elif _shared(e, library) is None and (inputs is None or after < inputs):
+            yield Cause(
+                "rng",
+                f"RNG of {name} is in the checkpoint, but stands elsewhere at step {step}: it "
+                "is not put back, or drawn from before training goes on",
+                step,
+            )
+
+
+def _loader(e: Evidence) -> Iterator[Cause]:
+    after = e.first(lambda row: row.inputs)
+    if after is None:
+        return
+    if any(cause.rule == "rng" and "not in the state" in cause.words for cause in _generators(e)):
+        return
+    if any(_off_by(e)):
+        return
+    step, rewound = e.step_name(after), _rewound(e)
+    counted = _twice(e)
+    if rewound is not None and after == 0:
+        yield Cause(
+            "loader",
+            f"loader position lost: {counted or 'the order differs'}; after the resume it goes on "
+            f"with the data of step {rewound}, not {e.start}",
+            step,
+        )
+    elif counted:
+        yield Cause("loader", f"loader position lost: {counted}, from step {step} on", step)
+    else:
+        yield Cause(
+            "loader",
+            f"data order differs from step {step}: the same samples in another order, or other "
+            "augmentation",
+            step,
+        )
+
+
+def _rewound(e: Evidence) -> int | None:
+    """Return the earlier step whose data the last life began with."""
+    inputs = e.found[0].inputs if e.found else ()
+    if not inputs or (e.expected and e.expected[0].inputs == inputs):
+        return None
+    return e.earlier(inputs, lambda row: row.inputs)
+
+
+def _twice(e: Evidence) -> str:
+    """Count the samples that were seen more often, and less often, than without a fault."""
+    kept = e.all_expected[: e.start]
+    expected = Counter(s for row in e.all_expected for s in row.inputs)
+    found = Counter(s for row in (*kept, *e.found) for s in row.inputs)
+    more, less = (found - expected).total(), (expected - found).total()
+    if not more and not less:
+        return ""
+    unknown = sum(n for sample, n in found.items() if sample not in expected)
+    if unknown == more and unknown:
+        return f"{unknown} samples are others than before"
+    words = f"{more} samples seen twice" if more else ""
+    missing = f"{less} not seen at all" if less else ""
+    return " and ".join(part for part in (words, missing) if part)
+
+
+def _shared(e: Evidence, library: str) -> str | None:
+    """Return a rank whose generator became that of rank 0."""
+    trace, now = e.reference.last.trace, e.disturbed.last.trace
+    for rank in now.steps:
+        if rank == "0" or rank not in trace.steps or e.start >= len(trace.steps[rank]):
+            continue
+        before = trace.steps[rank][e.start].rng.get(library)
+        after = now.steps[rank][0].rng.get(library)
+        apart = before != trace.main[e.start].rng.get(library)
+        if apart and after is not None and after == now.main[0].rng.get(library):
+            return rank
+    return None
+
+
+def _ranks(e: Evidence) -> Iterator[Cause]:
+    if not e.found or e.start >= len(e.all_expected):
+        return
+    for library, name in LIBRARIES.items():
+        rank = _shared(e, library)
+        if rank is not None:
+            yield Cause(
+                "ranks",
+                f"per-rank RNG shared: after the resume rank {rank} has the generator of {name} "
+                "that rank 0 has; each rank needs its own in the state",
+                e.step_name(0),
+            )
+
+
+def _gradients(e: Evidence) -> Iterator[Cause]:
+    parts = (_all_but_gradients, lambda row: row.grads)
+    begins = [e.first(part) for part in parts]
+    if begins[1] is not None and (begins[0] is None or begins[1] < begins[0]):
+        step = e.step_name(begins[1])
+        yield Cause(
+            "gradients",
+            f"the gradients differ at step {step}, though weights, data, generators and settings "
+            "are the same: something else is not in the state (a scaler, a hidden state, a "
+            "generator of its own), or a computation is not deterministic",
+            step,
+        )
+
+
+def _all_but_gradients(row: StepRow) -> object:
+    return (row.model, row.params, row.inputs, row.rng, row.settings, row.moments)
+
+
+def _listed(names: list[str]) -> str:
+    shown = sorted(names)[:_NAMES]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+TRACE_RULES = (
+    Rule("step", _off_by),
+    Rule("stale", _stale),
+    Rule("tied", _tied),
+    Rule("moments", _moments),
+    Rule("scheduler", _schedule),
+    Rule("ranks", _ranks),
+    Rule("rng", _generators),
+    Rule("loader", _loader),
+    Rule("gradients", _gradients),
+)

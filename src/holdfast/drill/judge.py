@@ -1,0 +1,160 @@
+"""What becomes of the script under a fault, judged from what is known of both runs; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.drill.compare import Difference
+from holdfast.drill.diagnosis import diagnose
+from holdfast.drill.diagnosis.evidence import Cause, evidence_of
+from holdfast.drill.faults import Fault
+from holdfast.drill.record import Record
+from holdfast.drill.report import Outcome
+from holdfast.drill.strikes import earlier
+
+# Of another world size: sums are made in another order, so that bits cannot be the same.
+_MOST_DISTANCE = 0.5
+
+
+def judge(
+    fault: Fault,
+    what: str,
+    reference: Record,
+    disturbed: Record,
+    difference: Difference,
+    *,
+    falls_back: bool = True,
+) -> Outcome:
+    """Return what became of a run that was disturbed.
+
+    Args:
+        fault: The fault.
+        what: What was done, in words.
+        reference: The run that was never disturbed.
+        disturbed: The run, to its end.
+        difference: How the ends differ.
+        falls_back: Whether an older checkpoint was there to go on from, and the tool promises to.
+    """
+    evidence = evidence_of(reference, disturbed, difference)
+    resumed_at = _resumed_at(disturbed, evidence.start if evidence.found else None)
+    outcome = Outcome(fault.name, what, "passed", "", (), difference, resumed_at=resumed_at)
+    last = disturbed.last
+    if last.status != 0:
+        return _ended_badly(outcome, fault, disturbed, falls_back)
+    if _began_anew(reference, disturbed) and fault.name != "stop":
+        return _anew(outcome, fault, disturbed, difference)
+    if fault.name == "world":
+        return _other_world(outcome, difference)
+    if difference.is_none:
+        at = (
+            ""
+            if resumed_at is None or len(disturbed.lives) == 1
+            else f", on from step {resumed_at}"
+        )
+        compared = (
+            f"{difference.n_leaves:,} leaves and {difference.n_values:,} metrics are the same"
+        )
+        return replace(outcome, words=f"{compared}{at}")
+    causes = diagnose(reference, disturbed, difference)
+    return replace(outcome, status="failed", words=_differs(difference), causes=causes)
+
+
+def _resumed_at(disturbed: Record, start: int | None) -> int | None:
+    if disturbed.last.trace.next_step is not None and len(disturbed.lives) > 1:
+        return disturbed.last.trace.next_step
+    return start
+
+
+def _ended_badly(outcome: Outcome, fault: Fault, disturbed: Record, falls_back: bool) -> Outcome:
+    last = disturbed.last
+    output = earlier(last.lines)
+    if last.timed_out:
+        words = f"it did not come to its end within {last.seconds:.0f} s"
+        return replace(outcome, status="failed", words=words, output=output)
+    said = output[-1].strip() if output else "it printed nothing"
+    if fault.name == "damaged" and not falls_back:
+        words = (
+            f"it stops at the damaged checkpoint ({said}): nothing wrong was trained on, but it "
+            "does not go on from an older one by itself"
+        )
+        return replace(outcome, status="warned", words=words, output=output)
+    start = "it does not start again" if len(disturbed.lives) > 1 else "it does not get through"
+    words = f"{start}: status {last.status}, {said}"
+    cause = Cause("start", f"{start} after: {fault.words}; {said}")
+    return replace(outcome, status="failed", words=words, causes=(cause,), output=output)
+
+
+def _began_anew(reference: Record, disturbed: Record) -> bool:
+    if len(disturbed.lives) < 2:
+        return False
+    expected, found = reference.last.trace, disturbed.last.trace
+    if expected.kind == "c" and found.main and expected.main:
+        return found.main[0].step == expected.main[0].step
+    if expected.main and found.main:
+        return (
+            len(found.main) >= len(expected.main)
+            and found.main[0].params == expected.main[0].params
+        )
+    return _printed_anew(reference, disturbed)
+
+
+def _printed_anew(reference: Record, disturbed: Record) -> bool:
+    for key, series in reference.series.items():
+        if series.source == "printed" and key in disturbed.series and len(series.values) > 2:
+            return min(disturbed.series[key].values) <= min(series.values)
+    return False
+
+
+def _anew(outcome: Outcome, fault: Fault, disturbed: Record, difference: Difference) -> Outcome:
+    had = any(life.had_checkpoint for life in disturbed.lives[:-1])
+    if not had:
+        return (
+            replace(outcome, words="nothing had been saved yet; it began anew", status="passed")
+            if difference.is_none
+            else replace(
+                outcome,
+                words="nothing had been saved yet, and the new begin differs",
+                status="failed",
+            )
+        )
+    if fault.name == "damaged" and not difference.leaves:
+        words = "it begins anew at step 0, as the only checkpoint is damaged"
+        return replace(outcome, status="warned", words=words)
+    cause = Cause("anew", "the checkpoint is not used: after the fault it begins anew at step 0", 0)
+    words = "it began anew, though there was a checkpoint"
+    return replace(outcome, status="failed", words=words, causes=(cause,))
+
+
+def _other_world(outcome: Outcome, difference: Difference) -> Outcome:
+    lost = [d for d in difference.leaves if d.what in ("missing", "shape", "type")]
+    lost = [d for d in lost if "rank" not in d.path]
+    if lost or difference.missing:
+        first = (
+            f"{lost[0].saved}: {lost[0].path} ({lost[0].words})" if lost else difference.missing[0]
+        )
+        cause = Cause("world", f"not restored with another number of processes: {first}")
+        return replace(outcome, status="failed", words=cause.words, causes=(cause,))
+    far = difference.farthest
+    if far > _MOST_DISTANCE:
+        cause = Cause("world", f"the end is {far:.2g} of the norm away with another world size")
+        return replace(outcome, status="failed", words=cause.words, causes=(cause,))
+    words = "resumes with another number of processes; "
+    words += "all is the same" if not far else f"the end is {far:.2g} of the norm away at most"
+    return replace(outcome, words=words)
+
+
+def _differs(difference: Difference) -> str:
+    parts = []
+    if difference.leaves:
+        parts.append(f"{len(difference.leaves):,} of {difference.n_leaves:,} leaves differ")
+    if difference.series:
+        first = difference.series[0]
+        parts.append(f"{first.name} differs from step {first.step}")
+    if difference.missing:
+        parts.append(f"{len(difference.missing)} files are missing: {difference.missing[0]}")
+    return ", ".join(parts)
+
+
+def damage_outcome(fault: Fault, what: str, words: str) -> Outcome:
+    """Return the outcome of a fault that could not be made."""
+    return Outcome(fault.name, what, "skipped", words)

@@ -1,0 +1,63 @@
+"""What a run of the script has done and left behind, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdfast.drill.leaves import Saved
+from holdfast.drill.series import Series
+from holdfast.drill.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One start of the command.
+
+    Attributes:
+        status: Exit status; negative for the signal that ended it.
+        seconds: How long it lived.
+        lines: What it printed.
+        trace: What was seen in its processes.
+        struck: Whether what should happen to it did happen.
+        had_checkpoint: Whether a checkpoint was there when it ended.
+        timed_out: Whether it was ended because it took far too long.
+    """
+
+    status: int
+    seconds: float
+    lines: tuple[str, ...] = ()
+    trace: Trace = field(default_factory=Trace)
+    struck: bool = False
+    had_checkpoint: bool = False
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run of the script from its begin to its end, in one life or several.
+
+    Attributes:
+        lives: Its lives, in order.
+        saved: Its checkpoints and files of results, by what they are called.
+        series: Its metrics, by source and name; from what was printed only the last life's.
+    """
+
+    lives: tuple[Life, ...]
+    saved: Mapping[str, Saved] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Life:
+        """The life that reached the end."""
+        return self.lives[-1]
+
+
+def by_key(saved: tuple[Saved, ...]) -> dict[str, Saved]:
+    """Return checkpoints by what they are called."""
+    return {one.key: one for one in saved}
+
+
+def by_name(series: tuple[Series, ...]) -> dict[str, Series]:
+    """Return metrics by where they are from and what they are called."""
+    return {f"{one.source}: {one.name}": one for one in series}

@@ -1,0 +1,164 @@
+"""The moments of a drill: pure choices from what the undisturbed run has shown."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.drill.checkpoint_files import Found
+from holdfast.drill.trace import Trace
+
+_UNPREDICTABLE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the undisturbed run has shown.
+
+    Attributes:
+        trace: Its steps.
+        n_lines: How many lines it printed.
+        seconds: How long it took.
+        found: Its checkpoints.
+        first_rows: Steps that were seen before its first checkpoint was there.
+        first_lines: Lines that were printed by then.
+        first_s: When that was.
+        n_writes: How many times a checkpoint's file was seen to be new or changed.
+        effects: Names of the effects on its store, in order; empty if it has none.
+    """
+
+    trace: Trace
+    n_lines: int
+    seconds: float
+    found: Found
+    first_rows: int
+    first_lines: int
+    first_s: float
+    n_writes: int
+    effects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AtRow:
+    """The process strikes itself at a step that was seen, or within a save."""
+
+    kind: str
+    row: int
+    signal: signal.Signals
+    delay_s: float
+    everyone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AtSight:
+    """It is struck from outside: after so many lines, after a time, or after so many writes."""
+
+    signal: signal.Signals
+    lines: int | None = None
+    seconds: float | None = None
+    writes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtEffect:
+    """Everything is killed at an effect on the store: before it, within it or after it."""
+
+    at: int
+    kill: str
+    name: str
+
+
+Strike = AtRow | AtSight | AtEffect
+
+
+def at_random(
+    shown: Shown,
+    chance: random.Random,
+    number: signal.Signals,
+    *,
+    everyone: bool = True,
+    hurry: int = 0,
+    done: int = 0,
+) -> Strike:
+    """Return a random moment between the first checkpoint and the end.
+
+    Args:
+        shown: What the undisturbed run has shown.
+        chance: Decides.
+        number: The signal.
+        everyone: Whether all processes get it.
+        hurry: How often the end came first: the next moment is earlier.
+        done: Steps that an earlier life has done already.
+    """
+    steps = shown.trace.main
+    if len(steps) > 2:
+        first = 0 if done else min(shown.first_rows, len(steps) - 2)
+        last = max(first, (len(steps) - 2 - done) // (1 + hurry))
+        row = chance.randint(first, last)
+        delay_s = chance.random() * _UNPREDICTABLE_S
+        # A process that stops or is asked to leave shall be where it was meant to be.
+        if number != signal.SIGKILL:
+            delay_s = 0.0
+        return AtRow(shown.trace.kind or "o", row, number, delay_s, everyone)
+    if shown.n_lines - shown.first_lines > 2:
+        last = max(shown.first_lines + 1, (shown.n_lines - 2) // (1 + hurry))
+        return AtSight(number, lines=chance.randint(shown.first_lines + 1, last))
+    first_s, last_s = shown.first_s, max(shown.first_s, 0.9 * shown.seconds / (1 + hurry))
+    return AtSight(number, seconds=chance.uniform(first_s, last_s))
+
+
+def in_save(shown: Shown, chance: random.Random) -> Strike:
+    """Return a moment within a save, not within the first one if there are more."""
+    writes = [n for n, name in enumerate(shown.effects) if name in ("write", "writev", "pwrite")]
+    commits = [n for n, name in enumerate(shown.effects) if name in ("link", "rename")]
+    if len(writes) > 2 and len(commits) > 2:
+        # Within what is written, or right before it becomes visible.
+        within = chance.random() < 0.5
+        numbers = writes if within else commits
+        at = chance.choice(numbers[len(numbers) // 3 : max(len(numbers) // 3 + 1, -1)])
+        return AtEffect(at, "within" if within else "before", shown.effects[at])
+    saves = shown.trace.saves
+    if saves:
+        number = chance.randrange(min(1, len(saves) - 1), len(saves))
+        took_s = saves[number].seconds or 0.01
+        return AtRow("s", number, signal.SIGKILL, chance.random() * took_s + 1e-6, everyone=True)
+    writes_seen = max(2, shown.n_writes)
+    return AtSight(signal.SIGKILL, writes=chance.randint(2, writes_seen))
+
+
+def checkpoints_of(found: Found) -> list[str]:
+    """Return patterns of paths, from the run's folder, of which one is there once it has saved.
+
+    >>> checkpoints_of(Found(("work/ckpts",), {}))
+    ['work/ckpts/runs/*/commits/*']
+    """
+    patterns = [os.path.join(store, "runs", "*", "commits", "*") for store in found.stores]
+    for name in found.files:
+        suffix = name[name.rfind(".") :]
+        top = os.sep.join(name.split(os.sep)[:2]) if name.count(os.sep) > 1 else "work"
+        patterns.append(os.path.join(top, "**", f"*{suffix}"))
+    return sorted(set(patterns))
+
+
+def words_of(strike: Strike, n_steps: int) -> str:
+    """Return a strike in words."""
+    if isinstance(strike, AtEffect):
+        return f"SIGKILL {strike.kill} effect {strike.at} on the store ({strike.name})"
+    name = strike.signal.name
+    if isinstance(strike, AtRow):
+        if strike.kind == "s":
+            return f"{name} within call {strike.row} of torch.save"
+        return f"{name} at step {strike.row} of {n_steps}"
+    if strike.lines is not None:
+        return f"{name} after {strike.lines} printed lines"
+    if strike.writes is not None:
+        return f"{name} as a checkpoint's file changed for the {strike.writes}. time"
+    return f"{name} after {strike.seconds:.1f} s"
+
+
+def earlier(lines: Sequence[str], count: int = 12) -> tuple[str, ...]:
+    """Return the last lines that say something."""
+    return tuple([line for line in lines if line.strip()][-count:])
