@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate history proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate drill history proto vectors format clean
 
 setup: $(STAMP)
 
@@ -49,6 +49,9 @@ fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks long
 
 simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py
+
+drill: setup  ## the drill on scripts of every framework; needs lightning, transformers, keras and jax
+	HOLDFAST_DRILL=full $(BIN)/python -m pytest tests/drill
 
 # The peers that do not go with our own packages; without them the matrix says that they are missing.
 $(PEERS)/.ready:

@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.drill import work_folder
-from holdfast.drill.checkpoint_files import find, read_all
+from holdfast.drill.checkpoint_files import find
 from holdfast.drill.compare import Difference, compare, leaf_name
 from holdfast.drill.diagnosis import why_not_twice
 from holdfast.drill.faults import Fault, affordable, chosen
 from holdfast.drill.leaves import Saved
 from holdfast.drill.lives import Lives, Terms
 from holdfast.drill.making import Making
-from holdfast.drill.record import Life, Record, by_key, by_name
+from holdfast.drill.record import Life, Record
 from holdfast.drill.report import DrillReport, Outcome, Undisturbed
-from holdfast.drill.series import VOLATILE, of_files, of_lines, of_stores
+from holdfast.drill.results import record_of
+from holdfast.drill.series import VOLATILE
 from holdfast.drill.settings import DrillOptions
 from holdfast.drill.strikes import Shown, checkpoints_of, earlier
 from holdfast.drill.work_folder import RunFolder
@@ -196,14 +197,7 @@ class _Drill:
 
     def record(self, folder: RunFolder, lives: tuple[Life, ...]) -> Record:
         """Read what a run has left behind."""
-        found = find(folder)
-        series = [
-            *of_stores(folder, found.stores, self._options.open_store),
-            *of_files(folder, found.stores),
-            *of_lines(lives[-1].lines),
-        ]
-        saved = read_all(folder, found, self._options.open_store)
-        return Record(lives, by_key(saved), by_name(tuple(series)))
+        return record_of(folder, lives, self._options.open_store)
 
     def compare(self, one: Record, other: Record) -> Difference:
         """Compare two runs, without what is never the same twice."""

@@ -52,12 +52,3 @@ class Record:
         """The life that reached the end."""
         return self.lives[-1]
 
-
-def by_key(saved: tuple[Saved, ...]) -> dict[str, Saved]:
-    """Return checkpoints by what they are called."""
-    return {one.key: one for one in saved}
-
-
-def by_name(series: tuple[Series, ...]) -> dict[str, Series]:
-    """Return metrics by where they are from and what they are called."""
-    return {f"{one.source}: {one.name}": one for one in series}

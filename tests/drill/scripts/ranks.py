@@ -19,13 +19,15 @@ if "RANK" not in os.environ:
     ]
     sys.exit(max(abs(rank.wait()) for rank in ranks))
 
-import torch
-import torch.distributed as dist
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
 
 RANK = int(os.environ["RANK"])
 STEPS = 24
 torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{os.path.abspath('meeting')}", rank=RANK, world_size=WORLD)
+dist.init_process_group(
+    "gloo", init_method=f"file://{os.path.abspath('meeting')}", rank=RANK, world_size=WORLD
+)
 torch.manual_seed(0)
 model = torch.nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -53,7 +55,7 @@ if os.path.exists("last.pt"):
     step = state["step"]
     if BUG == "ranks":
         torch.set_rng_state(state["rng"])
-    elif RANK < len(state["rng"]):
+    elif len(state["rng"]) > RANK:
         torch.set_rng_state(state["rng"][RANK])
 
 while step < STEPS:

@@ -108,8 +108,8 @@ class Evidence:
         return None
 
     def checkpoints(self) -> Iterator[Saved]:
-        """Yield the reference's checkpoints."""
-        yield from self.reference.saved.values()
+        """Yield the checkpoints that the last life could go on from, and its end."""
+        yield from self.disturbed.saved.values()
 
     def has_generator(self, library: str) -> bool:
         """Say whether any checkpoint has the state of a library's generator."""

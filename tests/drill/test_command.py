@@ -1,0 +1,174 @@
+"""The command: real runs of small scripts, its report, its exit status, its clear words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from drill.planting import SCRIPTS, environment
+
+LARGE = pytest.mark.skipif(os.environ.get("HOLDFAST_DRILL") != "full", reason="make drill")
+
+
+def drill(*arguments: object, script: str, mode: tuple[str, ...] = (), at: Path):
+    """Run the command on a script in an empty folder."""
+    work = at / "work"
+    work.mkdir(exist_ok=True)
+    (work / script).write_text((SCRIPTS / script).read_text())
+    command = [sys.executable, "-m", "holdfast", "drill", "--dir", work, *arguments, "--"]
+    return subprocess.run(
+        [*map(str, command), sys.executable, script, *mode],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_a_clean_script_passes_every_fault_and_ci_has_its_report(tmp_path):
+    report = tmp_path / "drill.xml"
+    done = drill(
+        "--junit", report, "--json", script="plain_python.py", mode=("{out}",), at=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["exact"] and told["causes"] == []
+    statuses = {outcome["fault"]: outcome["status"] for outcome in told["outcomes"]}
+    # A cut file stops it, and no older one is there: nothing wrong, but not by itself.
+    assert statuses.pop("damaged") == "warned"
+    assert statuses.pop("world") == "skipped"
+    assert set(statuses.values()) == {"passed"} and len(statuses) == 8
+    assert told["undisturbed"]["volatile"] == ["out/state.pkl: when"]
+    # It did resume, and not from the beginning.
+    killed = next(o for o in told["outcomes"] if o["fault"] == "kill")
+    assert "printed lines" in killed["what"]
+    suite = ElementTree.parse(report).getroot()[0]
+    assert suite.attrib["tests"] == "11" and suite.attrib["failures"] == "0"
+    assert suite.attrib["skipped"] == "1"
+    assert not (tmp_path / "work" / "state.pkl").exists()
+
+
+def test_a_script_that_never_saves_is_told_so(tmp_path):
+    done = drill("--json", script="plain_python.py", mode=("{out}", "never"), at=tmp_path)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert done.returncode == 2
+    assert error["kind"] == "nothing-saved"
+    assert "{out}" in error["message"] and "no file at all" in error["message"]
+
+
+def test_a_script_that_cannot_run_twice_the_same_is_measured_not_judged(tmp_path):
+    junit = tmp_path / "drill.xml"
+    done = drill("--junit", junit, script="plain_python.py", mode=("{out}", "noise"), at=tmp_path)
+    assert done.returncode == 1
+    assert "Two undisturbed runs of it do not end the same" in done.stdout
+    assert "loss differs from step 1 (" in done.stdout
+    assert "passed" not in done.stdout
+    failure = ElementTree.parse(junit).getroot()[0][0][0]
+    assert failure.tag == "failure" and failure.attrib["type"] == "not-repeatable"
+
+
+def test_a_script_that_fails_by_itself_is_not_drilled(tmp_path):
+    done = drill(script="plain_python.py", mode=("{out}", "fails"), at=tmp_path)
+    assert done.returncode == 2
+    assert "ends with status 1 by itself" in done.stderr and "no data found" in done.stderr
+
+
+def test_a_torn_save_is_found(tmp_path):
+    done = drill(
+        "--fault",
+        "kill-in-save",
+        "--json",
+        script="plain_python.py",
+        mode=("{out}", "torn"),
+        at=tmp_path,
+    )
+    told = json.loads(done.stdout)
+    outcome = told["outcomes"][0]
+    # The kill falls within the save or right behind it; what it finds then must be right.
+    assert (done.returncode, outcome["status"]) in {(1, "failed"), (0, "passed")}
+    if outcome["status"] == "failed":
+        assert "does not start again after: SIGKILL in the middle of a save" in str(told["causes"])
+
+
+def test_saves_that_fail_without_a_word_are_found(tmp_path):
+    done = drill(
+        "--fault", "full-disk", script="plain_python.py", mode=("{out}", "swallow"), at=tmp_path
+    )
+    assert done.returncode == 1, done.stdout
+    assert "it ended with status 0 on a full disk, but its end was not saved" in done.stdout
+
+
+def test_a_script_that_does_not_leave_is_killed_after_its_grace(tmp_path):
+    done = drill(
+        "--fault",
+        "sigterm",
+        "--grace",
+        "0.01",
+        script="plain_python.py",
+        mode=("{out}", "stubborn"),
+        at=tmp_path,
+    )
+    assert "it did not leave within 0.01 s, and was killed" in done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fault", "earthquake"], "There is no fault earthquake"),
+        (["--fault", "world"], "needs {world} in the command"),
+        (["--world", "two"], "--world is 'two'"),
+        (["--world", "0,1"], "1 or more"),
+        (["--budget", "0"], "--budget is 0"),
+        (["--budget", "0.0001"], "takes longer than the budget"),
+        (["--grace", "-1"], "--grace is -1"),
+        (["--dir", "/not/there"], "There is no folder '/not/there'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, arguments, words):
+    done = drill(*arguments, script="plain_python.py", mode=("{out}",), at=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path):
+    command = [sys.executable, "-m", "holdfast", "drill", "--dir", str(tmp_path), "--", "no-such"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "'no-such' cannot be run" in done.stderr
+
+
+def test_what_the_budget_does_not_allow_is_skipped_and_proves_nothing(tmp_path):
+    done = drill(
+        "--budget", "0.035", "--json", script="plain_python.py", mode=("{out}",), at=tmp_path
+    )
+    if done.returncode == 2:  # This machine is too busy for a single run.
+        assert "takes longer than the budget" in done.stderr
+        return
+    told = json.loads(done.stdout)
+    skipped = [o for o in told["outcomes"] if o["status"] == "skipped"]
+    assert any("no time was left" in o["words"] for o in skipped)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("numpy_holdfast.py",),
+        pytest.param(("keras_fit.py",), marks=LARGE),
+        pytest.param(("lightning_fit.py",), marks=LARGE),
+        pytest.param(("hf_trainer.py",), marks=LARGE),
+        pytest.param(("torch_plain.py",), marks=LARGE),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_clean_scripts_of_frameworks_pass(tmp_path, arguments):
+    done = drill("--json", "--budget", "30", script=arguments[0], at=tmp_path)
+    told = json.loads(done.stdout)
+    failed = [o for o in told["outcomes"] if o["status"] not in ("passed", "skipped", "warned")]
+    assert failed == [] and done.returncode == 0

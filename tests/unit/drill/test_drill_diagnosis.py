@@ -1,0 +1,135 @@
+"""Rules of the diagnosis on values, where no real script is needed to tell them apart."""
+
+from dataclasses import replace
+
+from holdfast.drill.compare import Difference, LeafDifference
+from holdfast.drill.diagnosis import diagnose
+from holdfast.drill.record import Life, Record
+from holdfast.drill.series import Series
+from holdfast.drill.trace import Moments, StepRow, Trace
+
+
+def row(number):
+    return StepRow(
+        rng={"torch": f"r{number}", "python": "p"},
+        model={"w": f"w{number}", "b": f"b{number}"},
+        inputs=(f"s{number % 5}a", f"s{number % 5}b"),
+        params=f"w{number}",
+        grads=f"g{number}",
+        settings=({"lr": 0.1 / (number + 1)},),
+        moments={"exp_avg": Moments(f"m{number}", ("float32",), 2)},
+    )
+
+
+def traced(rows):
+    return Record((Life(0, 1.0, trace=Trace("o", {"0": tuple(rows)})),))
+
+
+def causes(rows, reference=None):
+    reference = reference or [row(n) for n in range(20)]
+    record = traced(rows)
+    resumed = Record((Life(-9, 1.0), *record.lives))
+    difference = Difference(n_leaves=3)
+    return {c.rule: c for c in diagnose(traced(reference), resumed, difference)}
+
+
+def changed(at=12, **parts):
+    """The rows of a resume in which something is not right from the first step on."""
+    rows = [row(n) for n in range(at, 20)]
+    return [replace(rows[0], **parts), *rows[1:]]
+
+
+def test_a_resume_that_is_right_has_no_cause():
+    assert causes(changed()) == {}
+
+
+def test_a_generator_that_is_not_used_is_no_cause():
+    assert causes(changed(rng={"torch": "r12", "python": "another"})) == {}
+
+
+def test_moments_that_are_missing_are_told():
+    found = causes(changed(moments={}))
+    assert found.keys() == {"moments"}
+    assert found["moments"].words == "optimizer state not restored: exp_avg begins anew"
+
+
+def test_moments_of_another_type_are_told():
+    cast = {"exp_avg": Moments("x", ("bfloat16",), 2)}
+    words = causes(changed(moments=cast))["moments"].words
+    assert words.startswith("optimizer moments cast: exp_avg is bfloat16 after the resume")
+
+
+def test_a_schedule_that_differs_later_is_told_with_its_step():
+    rows = changed()
+    rows[3] = replace(rows[3], settings=({"lr": 0.5},))
+    cause = causes(rows)["scheduler"]
+    assert cause.step == 15
+    assert cause.words.startswith("scheduler not in the state: learning rate is 0.5 instead of")
+
+
+def test_steps_done_twice_and_left_out_are_told_apart():
+    # The weights of step 12, but one step more, or one less, to the end.
+    more = [row(12), *[row(n) for n in range(12, 20)]]
+    less = [row(n) for n in range(12, 19)]
+    assert "so one step is done twice" in causes(more)["step"].words
+    assert "so one step is left out" in causes(less)["step"].words
+
+
+def test_weights_that_are_older_than_their_moments_are_a_stale_copy():
+    old = row(9)
+    found = causes(changed(model=old.model, params=old.params))
+    assert found["stale"].words.startswith(
+        "a stale buffer was saved: the weights are those of step 9"
+    )
+    assert "step" not in found
+
+
+def test_one_tensor_that_is_new_is_not_called_stale():
+    found = causes(changed(model={"w": "w12", "b": "b0"}))
+    assert "b not restored: the values are those of the beginning" in found["weights"].words
+
+
+def test_a_position_that_was_lost_counts_samples():
+    rows = [replace(row(n), inputs=row(n - 12).inputs) for n in range(12, 20)]
+    words = causes(rows)["loader"].words
+    assert (
+        words.startswith("loader position lost: ") and "it goes on with the data of step" in words
+    )
+
+
+def test_gradients_alone_are_told_last():
+    found = causes(changed(grads="other"))
+    assert found.keys() == {"gradients"} and found["gradients"].step == 12
+    assert causes(changed(grads="other", moments={})).keys() == {"moments"}
+
+
+def ends(leaves=(), series=(), expected=(), found=()):
+    by_name = [{f"{s.source}: {s.name}": s for s in part} for part in (expected, found)]
+    life = (Life(0, 1.0),)
+    difference = Difference(tuple(leaves), tuple(series), n_leaves=9, n_arrays_equal=4)
+    return diagnose(Record(life, {}, by_name[0]), Record(life, {}, by_name[1]), difference)
+
+
+def test_leaves_that_differ_alone_are_named_by_what_they_are():
+    for path, words in {
+        "ema/w": "EMA not in the state",
+        "best_loss": "'best' lost on resume",
+        "scaler/scale": "gradient scaler not in the state",
+        "scheduler/last_epoch": "scheduler not in the state",
+    }.items():
+        leaf = LeafDifference("last.pt", path, "value", "1, found 2")
+        assert words in ends([leaf])[0].words
+    # Beside other leaves it may be a consequence.
+    several = [LeafDifference("last.pt", p, "value", "1, found 2") for p in ("ema/w", "model/w")]
+    assert not any("EMA" in cause.words for cause in ends(several))
+
+
+def test_a_course_that_is_run_through_again_is_told():
+    from holdfast.drill.compare import compare
+
+    values = {n: float(n * n % 17) for n in range(20)}
+    again = {n: values[n if n < 12 else n - 4] for n in range(20)}
+    one, other = Series("log.csv", "loss", values), Series("log.csv", "loss", again)
+    first, second = (Record((Life(0, 1.0),), {}, {"log.csv: loss": s}) for s in (one, other))
+    found = diagnose(first, second, compare(first, second))
+    assert found[0].words.startswith("loader position lost: from step 12 on loss is what it was 4")
