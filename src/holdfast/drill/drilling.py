@@ -180,7 +180,8 @@ class _Drill:
             fresh=self._fresh,
             scratch=self._scratch,
             options=self._options,
-            limit_s=self._limit_s(self._shown),
+            # A life that hangs shall not take the time of all others.
+            limit_s=min(self._limit_s(self._shown), max(_LEAST_LIMIT_S, self._left_s())),
             peak_bytes=self._peak_bytes,
             wait_for=tuple(checkpoints_of(self._shown.found)),
             # Each fault has its own moments, whichever others are made.

@@ -41,6 +41,7 @@ except ImportError:
 _SETTLE_S = 30.0
 _STOPPED_S = 1.5
 _LOOK_S = 0.02
+_COMMITS = f"{os.sep}commits{os.sep}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +276,11 @@ class _Watcher:
         self._looked_s = now_s
         files = dict(self._folder.files())
         self.peak_bytes = max(self.peak_bytes, sum(seen.nbytes for seen in files.values()))
-        checkpoints = {n: s for n, s in files.items() if is_checkpoint(n)}
-        self.n_writes += sum(self._files.get(n) != s for n, s in checkpoints.items())
-        self._files = {**self._files, **checkpoints}
-        commits = any(f"{os.sep}commits{os.sep}" in name for name in files)
-        self.has_checkpoint = commits or bool(checkpoints)
+        written = {n: s for n, s in files.items() if is_checkpoint(n) or _is_of_store(n)}
+        self.n_writes += sum(self._files.get(n) != s for n, s in written.items())
+        self._files = {**self._files, **written}
+        # Of a store's files only a commit makes a checkpoint.
+        self.has_checkpoint = any(is_checkpoint(n) or _COMMITS in n for n in written)
         if self.has_checkpoint and self._first is None:
             self._first = (self._rows(), self._lines(), now_s - self._began_s)
         return False
@@ -295,3 +296,7 @@ class _Watcher:
         """Return what was seen."""
         rows, lines, seconds = self._first or (0, 0, 0.0)
         return Sighting(rows, lines, seconds, self.n_writes, self.peak_bytes, effects)
+
+
+def _is_of_store(name: str) -> bool:
+    return _COMMITS in name or f"{os.sep}packs{os.sep}" in name

@@ -129,7 +129,7 @@ class Making:
 
     def _elsewhere(self, fault: Fault) -> Outcome:
         folder, life, what = self._struck(signal.SIGKILL)
-        moved = folder.moved(self.scratch / "run-elsewhere" / f"{folder.root.name} (another)")
+        moved = folder.moved(self.scratch / "run-elsewhere" / f"{folder.root.name}-of-another")
         home, temporary = moved.root / "home", moved.root / "tmp"
         home.mkdir()
         temporary.mkdir()

@@ -51,4 +51,3 @@ class Record:
     def last(self) -> Life:
         """The life that reached the end."""
         return self.lives[-1]
-
