@@ -56,8 +56,22 @@ def judge(
             f"{difference.n_leaves:,} leaves and {difference.n_values:,} metrics are the same"
         )
         return replace(outcome, words=f"{compared}{at}")
+    if _only_told_once(reference, difference):
+        first = difference.series[0]
+        words = (
+            f"all leaves and courses of metrics are the same; {first.name}, told once at step "
+            f"{first.step}, is {first.found} instead of {first.expected}: a sum over one life?"
+        )
+        return replace(outcome, status="warned", words=words)
     causes = diagnose(reference, disturbed, difference)
     return replace(outcome, status="failed", words=_differs(difference), causes=causes)
+
+
+def _only_told_once(reference: Record, difference: Difference) -> bool:
+    """Say whether all that differs are metrics with one value: means over what a life has done."""
+    told = [reference.series[f"{d.source}: {d.name}"].values for d in difference.series]
+    same = difference.n_leaves and not difference.leaves and not difference.missing
+    return bool(same) and all(len(values) == 1 for values in told)
 
 
 def _resumed_at(disturbed: Record, start: int | None) -> int | None:
