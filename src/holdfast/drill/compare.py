@@ -51,7 +51,7 @@ class SeriesDifference:
 
     source: str
     name: str
-    step: int
+    step: float
     expected: float
     found: float | None
     n_steps: int
@@ -193,8 +193,8 @@ def _in_series(one: Record, other: Record) -> tuple[list[SeriesDifference], int]
     return found, n_values
 
 
-def _first(one: Series, other: Series, begin: int | None) -> SeriesDifference | None:
-    differing: list[tuple[int, float, float | None]] = []
+def _first(one: Series, other: Series, begin: float | None) -> SeriesDifference | None:
+    differing: list[tuple[float, float, float | None]] = []
     last = max(one.values, default=0)
     for step, value in sorted(one.values.items()):
         if begin is not None and step < begin:

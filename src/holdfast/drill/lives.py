@@ -41,6 +41,7 @@ except ImportError:
 _SETTLE_S = 30.0
 _STOPPED_S = 1.5
 _LOOK_S = 0.02
+_REST = 10.0
 _COMMITS = f"{os.sep}commits{os.sep}"
 
 
@@ -260,7 +261,7 @@ class _Watcher:
 
     def __init__(self, folder: RunFolder, told: Path) -> None:
         self._folder, self._told = folder, told
-        self._looked_s = 0.0
+        self._look_again_s = 0.0
         self._began_s = time.monotonic()
         self._files: dict[str, object] = {}
         self._first: tuple[int, int, float] | None = None
@@ -271,9 +272,8 @@ class _Watcher:
     def look(self, *, force: bool = False) -> bool:
         """Look, if it is some time ago; never a reason to stop waiting."""
         now_s = time.monotonic()
-        if not force and now_s - self._looked_s < _LOOK_S:
+        if not force and now_s < self._look_again_s:
             return False
-        self._looked_s = now_s
         files = dict(self._folder.files())
         self.peak_bytes = max(self.peak_bytes, sum(seen.nbytes for seen in files.values()))
         written = {n: s for n, s in files.items() if is_checkpoint(n) or _is_of_store(n)}
@@ -283,6 +283,9 @@ class _Watcher:
         self.has_checkpoint = any(is_checkpoint(n) or _COMMITS in n for n in written)
         if self.has_checkpoint and self._first is None:
             self._first = (self._rows(), self._lines(), now_s - self._began_s)
+        # Of many files a look takes its time, and shall not take the script's.
+        done_s = time.monotonic()
+        self._look_again_s = done_s + max(_LOOK_S, _REST * (done_s - now_s))
         return False
 
     def _rows(self) -> int:

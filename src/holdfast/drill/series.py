@@ -18,7 +18,8 @@ from holdfast.drill.work_folder import RunFolder
 from holdfast.errors import HoldfastError
 
 _STEP = re.compile(
-    r"\b(global[_ ]step|step|iteration|iter|epoch|batch)\b\s*[:=#]?\s*(\d+)", re.IGNORECASE
+    r"\b(global[_ ]step|step|iteration|iter|epoch|batch)\b\s*[:=#]?\s*(\d+(?:\.\d+)?)",
+    re.IGNORECASE,
 )
 _VALUE = re.compile(
     r"([A-Za-z_][\w./-]*)\s*[:=]?\s+?[:=]?\s*([-+]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)|"
@@ -40,7 +41,7 @@ class Series:
 
     source: str
     name: str
-    values: Mapping[int, float]
+    values: Mapping[float, float]
 
 
 def of_stores(folder: RunFolder, stores: Iterable[str], open_store: OpenStore) -> Iterator[Series]:
@@ -64,7 +65,7 @@ def of_files(folder: RunFolder, stores: Sequence[str]) -> Iterator[Series]:
     A store's own files are none.
     """
     newest = dict(sorted(folder.files(), key=lambda item: item[1].changed_ns))
-    merged: dict[tuple[str, str], dict[int, float]] = {}
+    merged: dict[tuple[str, str], dict[float, float]] = {}
     for name, seen in newest.items():
         if any(name.startswith(store + os.sep) for store in stores):
             continue
@@ -110,15 +111,15 @@ def _json_records(text: str) -> list[Mapping[str, Any]]:
 
 
 def _of_records(source: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Series]:
-    found: dict[str, dict[int, float]] = {}
+    found: dict[str, dict[float, float]] = {}
     for row in rows:
         step = next((_number(row[name]) for name in _STEPS if name in row), None)
-        if step is None or not float(step).is_integer():
+        if step is None:
             continue
         for name, value in row.items():
             number = _number(value)
             if name is not None and name not in _STEPS and number is not None:
-                found.setdefault(name, {})[int(step)] = number
+                found.setdefault(name, {})[_step(step)] = number
     for name, values in found.items():
         yield Series(source, name, values)
 
@@ -129,7 +130,7 @@ def of_lines(lines: Iterable[str]) -> Iterator[Series]:
     >>> [(s.name, dict(s.values)) for s in of_lines(["step 3 loss 0.25 lr=1e-3"])]
     [('loss', {3: 0.25}), ('lr', {3: 0.001})]
     """
-    found: dict[str, dict[int, float]] = {}
+    found: dict[str, dict[float, float]] = {}
     for line in lines:
         line = line.replace("'", "").replace('"', "")
         step = _STEP.search(line)
@@ -143,9 +144,14 @@ def of_lines(lines: Iterable[str]) -> Iterator[Series]:
                 continue
             # The same name by epochs and by steps is two series.
             key = name if unit.endswith("step") else f"{name} by {unit}"
-            found.setdefault(key, {})[int(step[2])] = number
+            found.setdefault(key, {})[_step(float(step[2]))] = number
     for name, values in found.items():
         yield Series("printed", name, values)
+
+
+def _step(number: float) -> float:
+    """Return a step as a whole number if it is one; epochs need not be."""
+    return int(number) if number.is_integer() else number
 
 
 def _number(value: Any) -> float | None:

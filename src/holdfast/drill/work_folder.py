@@ -85,11 +85,12 @@ def fresh(source: Path, root: Path, leave_out: Sequence[str], share: Sequence[st
         share: Patterns of names that are linked to, as they are only read.
 
     Raises:
-        UsageError: It is too large to be copied for each run.
+        UsageError: It is too large to be copied for each run, or has links that lead out of it.
         NotFound: There is no such folder.
     """
     if not source.is_dir():
         raise NotFound(f"There is no folder {str(source)!r} to run the script in.")
+    _refuse_links(source, leave_out, share)
     _refuse_large(source, leave_out, share)
     shared: list[tuple[Path, Path]] = []
 
@@ -105,6 +106,25 @@ def fresh(source: Path, root: Path, leave_out: Sequence[str], share: Sequence[st
         link.symlink_to(original)
     (root / "out").mkdir(parents=True, exist_ok=True)
     return RunFolder(root, dict(_walk(root)))
+
+
+def _refuse_links(source: Path, leave_out: Sequence[str], share: Sequence[str]) -> None:
+    """Refuse links that lead out: what is written through one would be the user's own files."""
+    gone = (*_NEVER, *leave_out, *share)
+    inside = source.resolve()
+    for folder, folders, names in os.walk(source):
+        folders[:] = [n for n in folders if not _matches(n, gone) and not _is_store(folder, n)]
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            if _matches(name, gone) or not path.is_symlink():
+                continue
+            if not path.resolve().is_relative_to(inside) or not path.exists():
+                raise UsageError(
+                    f"{str(path)!r} is a link to {str(path.resolve())!r}, out of the working "
+                    "folder; what the script writes there would be written by every run. Nothing "
+                    f"was run. Say --share {name} if it is only read, or --leave-out {name}.",
+                    path=str(path),
+                )
 
 
 def _refuse_large(source: Path, leave_out: Sequence[str], share: Sequence[str]) -> None:

@@ -79,6 +79,22 @@ def test_a_copy_leaves_out_what_would_let_a_run_begin_half_way(tmp_path):
         fresh(tmp_path / "nowhere", tmp_path / "other", [], [])
 
 
+def test_a_link_that_leads_out_is_refused_unless_it_is_only_read(tmp_path):
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    source.mkdir()
+    outside.mkdir()
+    (source / "real.txt").write_text("1")
+    (source / "alias.txt").symlink_to(source / "real.txt")
+    (source / "ckpts").symlink_to(outside)
+    with pytest.raises(UsageError, match="--share ckpts if it is only read"):
+        fresh(source, tmp_path / "one", [], [])
+    folder = fresh(source, tmp_path / "two", ["ckpts"], [])
+    assert sorted(p.name for p in folder.work.iterdir()) == ["alias.txt", "real.txt"]
+    assert not (folder.work / "alias.txt").is_symlink()
+    shared = fresh(source, tmp_path / "three", [], ["ckpts"])
+    assert (shared.work / "ckpts").resolve() == outside
+
+
 def test_a_trace_that_was_cut_short_by_a_kill_is_read_as_far_as_it_goes():
     lines = [
         '{"kind": "s", "n": 0, "rank": "0", "t": 1.0, "path": "a"}',

@@ -20,6 +20,7 @@ def told(lines):
             {"loss by epoch": {3: 0.3}, "accuracy by epoch": {3: 1.0}},
         ),
         ("{'loss': 3.1, 'step': 7}", {"loss": {7: 3.1}}),
+        ("{'loss': '3.1', 'epoch': '0.5'}", {"loss by epoch": {0.5: 3.1}}),
         ("step 4 loss nan", {"loss": {4: math.nan}}),
         ("nothing with a number 4", {}),
         ("saved the model to out/step.pt", {}),

@@ -80,7 +80,7 @@ def _metrics_alone(e: Evidence) -> Iterator[Cause]:
     if not names or not same:
         return
     for pattern in PATTERNS:
-        fits = [d for d in e.difference.series if pattern.path.search(d.name)]
+        fits = [d for d in e.difference.series if pattern.path.search(_plain(d.name))]
         if fits and len(fits) == len(e.difference.series):
             first = fits[0]
             yield Cause(
@@ -158,6 +158,11 @@ def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
     if lacks:
         words = f"the run differs{where}; the checkpoint has none of: {', '.join(lacks)}"
         yield Cause("state", words, step)
+
+
+def _plain(name: str) -> str:
+    """Return a metric's name without what it is counted by."""
+    return name.partition(" by ")[0]
 
 
 def _told(difference: LeafDifference) -> str:

@@ -35,7 +35,7 @@ class Cause:
 
     rule: str
     words: str
-    step: int | None = None
+    step: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
