@@ -177,3 +177,19 @@ def test_clean_scripts_of_frameworks_pass(tmp_path, arguments):
     assert failed == [] and done.returncode == 0
     if arguments[0] == "numpy_holdfast.py":
         assert {o["status"] for o in told["outcomes"] if o["fault"] != "world"} == {"passed"}
+
+
+@LARGE
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
+    options = ["--json", "--world", "2,1", "--fault", "kill", "--fault", "world"]
+    done = drill(*options, script="ranks.py", mode=("{world}",), at=tmp_path)
+    told = json.loads(done.stdout)
+    assert {o["fault"]: o["status"] for o in told["outcomes"]} == {
+        "kill": "passed",
+        "world": "passed",
+    }
+    assert done.returncode == 0
+    world = next(o for o in told["outcomes"] if o["fault"] == "world")
+    assert "on with 1 instead of 2 processes" in world["what"]
+    # Half as many samples a step: the end is near, and not the same.
+    assert "of their norm away" in world["words"]

@@ -202,6 +202,7 @@ def _show_undisturbed(undisturbed: Undisturbed) -> None:
                 if undisturbed.n_steps
                 else undisturbed.watched,
             ),
+            ("by bytes alone", _listed(undisturbed.opaque) or "nothing"),
             ("never the same", _listed(undisturbed.volatile) or "nothing"),
         ]
     )

@@ -149,6 +149,7 @@ class _Drill:
             difference=difference,
             causes=() if difference.is_none else why_not_twice(first, second, difference),
             volatile=self._volatile,
+            opaque=tuple(f"{s.key}: {s.problem}" for s in first.saved.values() if s.problem),
             watched=_WATCHED.get(trace.kind or "", "nothing"),
         )
 

@@ -75,7 +75,9 @@ def _only_told_once(reference: Record, difference: Difference) -> bool:
 
 
 def _resumed_at(disturbed: Record, start: int | None) -> int | None:
-    if disturbed.last.trace.next_step is not None and len(disturbed.lives) > 1:
+    if len(disturbed.lives) < 2:
+        return None
+    if disturbed.last.trace.next_step is not None:
         return disturbed.last.trace.next_step
     return start
 

@@ -53,6 +53,7 @@ class Undisturbed:
         difference: How two of them differ.
         causes: Why, as far as can be told.
         volatile: Leaves that are never the same twice, texts and times; they are not compared.
+        opaque: What could not be looked into, and why; its bytes alone are compared.
         watched: What was seen of it: ``steps of PyTorch``, ``steps of holdfast`` or ``nothing``.
     """
 
@@ -65,6 +66,7 @@ class Undisturbed:
     difference: Difference
     causes: tuple[Cause, ...]
     volatile: tuple[str, ...]
+    opaque: tuple[str, ...]
     watched: str
 
 

@@ -70,10 +70,6 @@ class RunFolder:
             if self.before.get(name) != seen:
                 yield name, seen
 
-    def nbytes(self) -> int:
-        """Return what all files take."""
-        return sum(seen.nbytes for _, seen in _walk(self.root))
-
 
 def fresh(source: Path, root: Path, leave_out: Sequence[str], share: Sequence[str]) -> RunFolder:
     """Copy the working folder.

@@ -94,10 +94,8 @@ def restore():
     state = torch.load("last.pt", weights_only=False)
     if BUG == "tied":
         model.head.weight = torch.nn.Parameter(model.head.weight.detach().clone())
-        optimizer.param_groups[0]["params"].append(model.head.weight)
     model.load_state_dict(state["model"])
-    if BUG != "tied":
-        optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(state["optimizer"])
     if "scheduler" in state:
         scheduler.load_state_dict(state["scheduler"])
     if "ema" in state:

@@ -109,7 +109,7 @@ def test_a_trace_that_was_cut_short_by_a_kill_is_read_as_far_as_it_goes():
 
 def test_the_report_for_ci_holds_whatever_a_script_prints():
     undisturbed = Undisturbed(
-        1.0, 9, ("last.pt",), 3, ("loss",), True, Difference(), (), (), "nothing"
+        1.0, 9, ("last.pt",), 3, ("loss",), True, Difference(), (), (), (), "nothing"
     )
     cause = Cause("rng", 'RNG <of> "NumPy" & \x1b[31mco\x00')
     outcomes = (
