@@ -47,15 +47,8 @@ def judge(
     if fault.name == "world":
         return _other_world(outcome, difference)
     if difference.is_none:
-        at = (
-            ""
-            if resumed_at is None or len(disturbed.lives) == 1
-            else f", on from step {resumed_at}"
-        )
-        compared = (
-            f"{difference.n_leaves:,} leaves and {difference.n_values:,} metrics are the same"
-        )
-        return replace(outcome, words=f"{compared}{at}")
+        same = f"{difference.n_leaves:,} leaves and {difference.n_values:,} metrics are the same"
+        return replace(outcome, words=f"{same}{_from_where(reference, disturbed, resumed_at)}")
     if _only_told_once(reference, difference):
         first = difference.series[0]
         words = (
@@ -65,6 +58,18 @@ def judge(
         return replace(outcome, status="warned", words=words)
     causes = diagnose(reference, disturbed, difference)
     return replace(outcome, status="failed", words=_differs(difference), causes=causes)
+
+
+def _from_where(reference: Record, disturbed: Record, resumed_at: int | None) -> str:
+    """Return how much is known of where the last life went on."""
+    if len(disturbed.lives) < 2:
+        return ""
+    if resumed_at is not None:
+        return f", on from step {resumed_at}"
+    printed, whole = len(disturbed.last.lines), len(reference.last.lines)
+    if printed < whole:
+        return f"; the last life printed {printed} lines of {whole}"
+    return "; whether it went on or began anew cannot be seen: it prints no steps"
 
 
 def _only_told_once(reference: Record, difference: Difference) -> bool:

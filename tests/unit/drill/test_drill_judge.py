@@ -51,6 +51,14 @@ def test_beginning_anew_shows_in_what_is_printed_too():
     assert judge(BY_NAME["kill"], "", whole, on, SAME).status == "passed"
 
 
+def test_a_script_that_shows_nothing_is_told_what_cannot_be_known():
+    whole = record(Life(0, 1.0, lines=("loading", "epoch", "epoch", "done")))
+    silent = judged("kill", killed(), Life(0, 1.0, lines=("a", "b", "c", "d")), reference=whole)
+    assert silent.status == "passed" and "cannot be seen" in silent.words
+    shorter = judged("kill", killed(), Life(0, 1.0, lines=("loading", "done")), reference=whole)
+    assert "printed 2 lines of 4" in shorter.words
+
+
 def test_a_start_that_fails_tells_the_last_words():
     last = Life(1, 1.0, lines=("Traceback", "EOFError: Ran out of input"))
     outcome = judged("kill", killed(), last)
