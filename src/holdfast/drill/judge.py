@@ -55,7 +55,7 @@ def judge(
             f"all leaves and courses of metrics are the same; {first.name}, told once at step "
             f"{first.step}, is {first.found} instead of {first.expected}: a sum over one life?"
         )
-        return replace(outcome, status="warned", words=words)
+        return replace(outcome, words=words)
     causes = diagnose(reference, disturbed, difference)
     return replace(outcome, status="failed", words=_differs(difference), causes=causes)
 
