@@ -12,13 +12,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from holdfast.engine import journal
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
 from holdfast.engine.run_writer import Saved
 from holdfast.engine.transfer import copy_checkpoint
 from holdfast.errors import DataError, NotFound, StoreUnavailable, UsageError
 from holdfast.format.commit import CommitRecord
-from holdfast.history import catalog
+from holdfast.history import catalog, retention
 from holdfast.history.chain import head_of
 from holdfast.history.curves import curves
 from holdfast.history.diff.compare import Source, diff
@@ -27,7 +28,7 @@ from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.leaves import leaves
 from holdfast.history.metrics import read_metrics
 from holdfast.history.refs import read_ref, resolve
-from holdfast.history.retention import apply_retention, remove
+from holdfast.history.retention import PruneReport, apply_retention
 from holdfast.history.unpack import unpack
 from holdfast.history.verify import verify
 from holdfast.policy import KeepPolicy
@@ -43,13 +44,13 @@ from holdfast.store.os_errors import translated
 __all__ = [
     "KeepPolicy",
     "Source",
-    "apply_retention",
     "copy",
     "curves",
     "diff",
     "examine",
     "head_of",
     "leaves",
+    "prune",
     "read_metrics",
     "remove",
     "repair",
@@ -79,6 +80,40 @@ def unpack_listed(
         if commits.is_listed(store, info.run, info.seq, info.id):
             raise
         raise NotFound(f"{info.ref} is not there any more.", ref=info.ref) from error
+
+
+def prune(
+    store: ObjectStore, run: str, policy: KeepPolicy, trust: TrustPolicy | None, *, dry_run: bool
+) -> PruneReport:
+    """Remove the checkpoints of a run that a policy does not keep, and write it down.
+
+    Raises:
+        UsageError: No checkpoint has what the policy goes by; nothing was removed.
+    """
+    report = apply_retention(store, run, policy, dry_run=dry_run, trust=trust)
+    _write_down(store, run, report, by="prune")
+    return report
+
+
+def remove(store: ObjectStore, ref: str) -> PruneReport:
+    """Remove one checkpoint with its tags, and write it down.
+
+    Raises:
+        NotFound: The ref names no checkpoint.
+    """
+    report = retention.remove(store, ref)
+    _write_down(store, report.removed[0][0].run, report, by="rm")
+    return report
+
+
+def _write_down(store: ObjectStore, run: str, report: PruneReport, *, by: str) -> None:
+    """Write down what was removed. No process that trains did it, so the events name none."""
+    if report.dry_run or not report.removed:
+        return
+    for info, why in report.removed:
+        journal.record(store, run, "pruned", step=info.step, id=info.id, reason=why, by=by)
+    n = len(report.removed)
+    journal.record(store, run, "freed", bytes=report.freed_bytes, checkpoints=n, by=by)
 
 
 def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:

@@ -28,6 +28,7 @@ from holdfast.store.modes import Share
 if TYPE_CHECKING:
     from holdfast.effectiveness.advise import Advice
     from holdfast.effectiveness.report import Report
+    from holdfast.engine.journal import GivenBack
     from holdfast.format.commit import Link
     from holdfast.history.diff.report import DiffReport
     from holdfast.history.metrics import MetricsLog
@@ -114,6 +115,12 @@ class StoreReader:
     def stored_bytes(self, run: str) -> int:
         """Return what a run's packs and manifests take in the store."""
         return catalog.stored_bytes(self.place.open(), run)
+
+    def given_back(self, run: str) -> GivenBack:
+        """Return how many checkpoints of a run were removed so far, and the bytes that freed."""
+        from holdfast.engine import journal
+
+        return journal.given_back(self.place.open(), run)
 
     def info(self, ref: str) -> CheckpointInfo:
         """Return what a ref names. Its chunks are not read: ``verify`` does that.

@@ -125,7 +125,7 @@ class Store(StoreReader):
         count, and is left alone.
 
         Raises:
-            UsageError: It is no policy, or ranks by a metric that no checkpoint has.
+            UsageError: It is no policy, or goes by a metric or by epochs that no checkpoint has.
         """
         from holdfast import actions
 
@@ -133,7 +133,7 @@ class Store(StoreReader):
             raise UsageError(f"keep takes a policy such as keep.last(3), not {keep!r}.")
         store = self.place.open()
         require_run(store, run)
-        return actions.apply_retention(store, run, keep, dry_run=dry_run, trust=self._trust)
+        return actions.prune(store, run, keep, self._trust, dry_run=dry_run)
 
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
         """Copy a checkpoint into the run of the same name in another store, checked on the way.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -549,6 +550,7 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
             refuse_unless(re.fullmatch(r"[0-9a-f]{64}", previous["blake3"]), "no digest")
             previous = {"seq": number_before, "blake3": previous["blake3"]}
         check_lineage(predicate["lineage"])
+        refuse_unless(math.isfinite(float.fromhex(metric(predicate.get("epoch", 0)))), "epoch")
         refuse_unless(type(predicate["names"]) is list, "names are no list")
         refuse_unless(all(type(name) is str for name in predicate["names"]), "a name is no text")
         subjects, parts = statement["subject"], predicate["parts"]

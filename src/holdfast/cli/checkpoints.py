@@ -35,6 +35,7 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
         "id": info.id,
         "seq": info.seq,
         "created": info.created,
+        "epoch": info.epoch,
         "metrics": info.metrics,
         "tags": info.tags,
         "reason": info.reason,

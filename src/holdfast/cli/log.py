@@ -13,6 +13,7 @@ from holdfast.cli.numbers import age_text, bytes_text, metric_text, plural
 from holdfast.cli.tables import Column, Styled, visible, without_empty
 
 if TYPE_CHECKING:
+    from holdfast.engine.journal import GivenBack
     from holdfast.history.info import CheckpointInfo
     from holdfast.history.lineage import Branch
     from holdfast.history.log import RunLog
@@ -65,12 +66,13 @@ def _log_run(store: Store, run: str, as_json: bool) -> None:
                 "run": run,
                 "checkpoints": shown,
                 "damaged": history.damaged,
+                "given_back": store.given_back(run),
                 "notes": history.written.texts,
                 "values": history.written.values,
             }
         )
     else:
-        _show_run(run, history, store.stored_bytes(run))
+        _show_run(run, history, store.stored_bytes(run), store.given_back(run))
         _show_damaged(run, history.damaged)
 
 
@@ -121,7 +123,7 @@ def _run_json(branch: Branch, stored_bytes: int) -> dict[str, object]:
     }
 
 
-def _show_run(run: str, history: RunLog, stored_bytes: int) -> None:
+def _show_run(run: str, history: RunLog, stored_bytes: int, given_back: GivenBack) -> None:
     if not history.checkpoints:
         output.say(f"No checkpoints in run {run} yet.")
         return
@@ -131,15 +133,18 @@ def _show_run(run: str, history: RunLog, stored_bytes: int) -> None:
     one_each = len(names) <= _METRIC_COLUMNS and output.fits(*without_empty(*apart))
     output.table(*without_empty(*(apart if one_each else together)))
     output.say()
-    _show_about(history, stored_bytes)
+    _show_about(history, stored_bytes, given_back)
 
 
-def _show_about(history: RunLog, stored_bytes: int) -> None:
+def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> None:
     from holdfast.history.summary import summary_of
 
     best = checkpoints.bests_text(checkpoints.bests(summary_of(history.checkpoints)))
     stored = f"{plural(len(history.checkpoints), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
     output.say(f"{stored}; best: {best}" if best else stored)
+    if given_back.n_checkpoints:
+        removed = plural(given_back.n_checkpoints, "checkpoint")
+        output.say(f"{removed} removed so far, {bytes_text(given_back.nbytes)} freed")
     origin = history.checkpoints[-1].forked_from
     if origin is not None:
         output.say("forked from ", Styled(origin.ref, "bold"), f" ({origin.id})")

@@ -25,7 +25,9 @@ def prune(
         typer.Option(
             metavar="SPEC",
             help="What stays: last:3, best:val_loss:2, best:accuracy:2:max, every:1000steps, "
-            "every:24hours, tagged. Say it several times: what any of them wants stays.",
+            "every:24h, every:1epoch, within:48h, thinning, tagged, and 'every:1h:within:1d' for "
+            "young ones only. Say it several times: what any of them wants stays; with "
+            "budget:200GB as much of that as fits.",
             show_default=False,
         ),
     ],
@@ -78,6 +80,9 @@ def _show(report: PruneReport) -> None:
         output.say("Nothing was changed (--dry-run).")
     else:
         output.say(f"removed {plural(gone, 'checkpoint')}, kept {stay}, {freed} freed")
+    if report.over_budget_bytes:
+        over = bytes_text(report.over_budget_bytes)
+        output.say(f"{over} over the budget: the newest, and what has a tag, always stay")
 
 
 def _as_json(run: str, report: PruneReport) -> dict[str, object]:
@@ -91,4 +96,5 @@ def _as_json(run: str, report: PruneReport) -> dict[str, object]:
             checkpoints.as_json(info) | {"because": [reason]} for info, reason in report.removed
         ],
         "freed_bytes": report.freed_bytes,
+        "over_budget_bytes": report.over_budget_bytes,
     }

@@ -88,6 +88,7 @@ def _show_summary(info: CheckpointInfo) -> None:
         ("parent", info.parent or "none"),
         ("saved", f"{when} ({age_text(info.created, datetime.now(UTC))})"),
         ("reason", info.reason),
+        ("epoch", "" if info.epoch is None else f"{info.epoch:.12g}"),
         ("tags", ", ".join(info.tags)),
         ("signed by", ", ".join(info.signed_by)),
         ("trust", _trust(info)),

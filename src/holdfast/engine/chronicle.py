@@ -7,6 +7,7 @@ take the end of it: what the steps took is written down now and then, not at eve
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from typing import Any
 
@@ -33,12 +34,20 @@ class Chronicle:
         self._run = run
         self._incarnation = incarnation
         self._heartbeat = heartbeat
+        # Saves and what tidies up after them write it, and one of them shortens it.
+        self._lock = threading.Lock()
         self._steps_noted_s = time.monotonic()
         self._step_noted = heartbeat.step
 
     def record(self, event: str, /, **facts: object) -> None:
         """Write down an event of this incarnation."""
-        journal.record(self._store, self._run, event, incarnation=self._incarnation, **facts)
+        with self._lock:
+            journal.record(self._store, self._run, event, incarnation=self._incarnation, **facts)
+
+    def shorten(self) -> None:
+        """Put a journal that has grown long away."""
+        with self._lock:
+            journal.shorten(self._store, self._run)
 
     def note_steps(self) -> None:
         """Write down what the steps took so far, if that was last done long ago."""

@@ -25,6 +25,7 @@ class SaveJob:
     without chunks and packs. ``arena`` is the name of the arena in which the snapshot is, or is
     being taken. ``spares_others`` says that retention shall leave alone what other processes
     have saved. ``versions`` are the sequences of names from which it gets the next one each.
+    ``epoch`` is how many epochs were finished, if anybody counts them.
     """
 
     id: str
@@ -43,6 +44,7 @@ class SaveJob:
     spares_others: bool = False
     lineage: Lineage = field(default_factory=Lineage)
     versions: tuple[str, ...] = ()
+    epoch: float | None = None
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

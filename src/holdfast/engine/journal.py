@@ -10,7 +10,8 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import ChunkMissing, HoldfastError, SealBroken
@@ -20,6 +21,7 @@ from holdfast.store.contract import ObjectStore
 _log = logging.getLogger("holdfast")
 
 MAX_BYTES = 4 << 20
+_FREED = b'"freed"'
 
 
 def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None:
@@ -44,6 +46,33 @@ def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     if put_away and newest.startswith(put_away[-1]):
         newest = newest[len(put_away[-1]) :]  # A crash came before it was shortened.
     return [event for data in (*put_away, newest) for event in _parsed(data)]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What was removed of a run by retention and by hand: checkpoints, and bytes of storage."""
+
+    n_checkpoints: int
+    nbytes: int
+
+
+def given_back(store: ObjectStore, run: str) -> GivenBack:
+    """Return what was removed of a run so far, as far as its journal goes."""
+    put_away = (_unpacked(store, run, number) for number in _numbers(store, run))
+    # Few lines of a long journal say so, and only those are parsed.
+    lines = (
+        line
+        for data in (*put_away, _current(store, run))
+        for line in data.splitlines()
+        if _FREED in line
+    )
+    freed = [event for event in _parsed(b"\n".join(lines)) if event.get("event") == "freed"]
+    return GivenBack(_total(freed, "checkpoints"), _total(freed, "bytes"))
+
+
+def _total(events: Iterable[Mapping[str, Any]], name: str) -> int:
+    counts = (event.get(name) for event in events)
+    return sum(count for count in counts if type(count) is int)
 
 
 def shorten(store: ObjectStore, run: str) -> None:

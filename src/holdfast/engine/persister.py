@@ -25,19 +25,18 @@ from typing import Any
 
 from holdfast.chunks.write import Stored
 from holdfast.engine import job as jobs
-from holdfast.engine import journal, remote_signing
+from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import HoldfastError, SaveFailed
-from holdfast.history import catalog
-from holdfast.history.retention import apply_retention, united
 from holdfast.records.marker import open_store
 from holdfast.store.recipe import reopen
 
@@ -66,7 +65,7 @@ class Persister:
         self._writer: RunWriter | None = None
         self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
-        self._keep: list[str] = []
+        self._housekeeping: Housekeeping | None = None
         self._last_step: int | None = None
         self._n_saved = 0
         self._trainer_pid = os.getppid()
@@ -84,6 +83,8 @@ class Persister:
                 ended = message["ended"]
                 break
             self._handle(message, payload, fd)
+        if self._housekeeping is not None:
+            self._housekeeping.close()
         if self._writer is not None and self._chronicle is not None:
             if ended is not None:
                 self._chronicle.record_last("ended", how=ended)
@@ -149,7 +150,6 @@ class Persister:
             self._fail(message, "save-failed", f"{type(error).__name__}: {error}", {})
 
     def _open(self, message: dict[str, Any]) -> None:
-        self._keep = message["keep"]
         # As the trainer says: it may have died before we looked who our parent is.
         self._trainer_pid = message["trainer_pid"]
         authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
@@ -166,15 +166,20 @@ class Persister:
             self._chronicle.record("started", **started)
         else:
             self._chronicle.record("persister-restarted")
-        journal.shorten(writer.store, writer.run)
+        self._chronicle.shorten()
+        trust = writer.authenticity.trust
+        self._housekeeping = Housekeeping(
+            writer.store, writer.run, message["keep"], self._chronicle, trust
+        )
         self._drain = MetricsDrain(self._ring, writer.store, writer.run)
         self._drain.start()
         self._tell({"say": "ready"})
 
     def _save(self, job: jobs.SaveJob) -> None:
-        if self._writer is None or self._chronicle is None:
+        if self._writer is None or self._chronicle is None or self._housekeeping is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
+        self._housekeeping.make_room(job.state_bytes)
         began_s = time.monotonic()
         arena = self._arenas[job.arena]
         previous = self._places.pop(job.arena, {})
@@ -211,32 +216,8 @@ class Persister:
         )
         self._n_saved += 1
         if self._n_saved % _SHORTEN_EVERY == 0:
-            journal.shorten(self._writer.store, self._writer.run)
-        self._retain(job)
-        catalog.note(self._writer.store, self._writer.run)
-
-    def _retain(self, job: jobs.SaveJob) -> None:
-        if not self._keep or self._writer is None or self._chronicle is None:
-            return
-        policy, store, run = united(self._keep), self._writer.store, self._writer.run
-        try:
-            report = apply_retention(
-                store,
-                run,
-                policy,
-                dry_run=False,
-                strict=False,
-                only_of=job.incarnation if job.spares_others else None,
-                trust=self._writer.authenticity.trust,
-            )
-        except HoldfastError as error:
-            # The checkpoint is safe; old ones stay a little longer.
-            _log.warning("Old checkpoints of %r were not removed: %s", self._writer.run, error)
-            return
-        for removed, reason in report.removed:
-            self._chronicle.record("pruned", step=removed.step, id=removed.id, reason=reason)
-        if report.freed_bytes:
-            self._chronicle.record("freed", bytes=report.freed_bytes)
+            self._chronicle.shorten()
+        self._housekeeping.tidy(job.incarnation if job.spares_others else None)
 
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]

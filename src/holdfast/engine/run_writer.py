@@ -224,6 +224,7 @@ class RunWriter:
                 previous=self._previous,
                 lineage=job.lineage,
                 names=names,
+                epoch=job.epoch,
             )
             data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.

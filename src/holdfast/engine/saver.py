@@ -104,6 +104,7 @@ class Saver:
         spares_others: bool = False,
         lineage: Lineage | None = None,
         versions: tuple[str, ...] = (),
+        epoch: float | None = None,
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -123,6 +124,7 @@ class Saver:
             spares_others: Retention leaves alone what other processes have saved.
             lineage: Goes with the checkpoint.
             versions: Sequences of names from which it gets the next one each.
+            epoch: Epochs finished so far, if anybody counts them.
         """
         with collector_paused():
             state = make_state()
@@ -142,6 +144,7 @@ class Saver:
                 spares_others=spares_others,
                 lineage=lineage or Lineage(),
                 versions=versions,
+                epoch=epoch,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
             later = in_pieces(flat.leaves, layout, guarded)

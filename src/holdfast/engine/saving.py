@@ -124,6 +124,7 @@ class Saving:
                 spares_others=self._beginning.spares_others,
                 lineage=self._ancestry.lineage,
                 versions=due.versions,
+                epoch=self._schedule.epoch,
             )
             self._ledger.add(handle)
             self._schedule.note_save(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Schedule:
     Attributes:
         measure: Tells what a save costs; asked only for policies that adapt.
         failures: Those of processes before this one.
+        epoch: The last number of epochs that was named; None before that.
     """
 
     def __init__(self, policy: SavePolicy | None, store: ObjectStore, run: str) -> None:
@@ -41,6 +43,7 @@ class Schedule:
         self.measure: Callable[[], Costs | None] = lambda: None
         self.failures = Failures()
         self._interval_s: float | None = None
+        self.epoch: float | None = None
 
     @property
     def is_adaptive(self) -> bool:
@@ -59,7 +62,7 @@ class Schedule:
 
     def restart(self, restored_step: int) -> None:
         """Begin anew after a restore."""
-        self._past = None
+        self._past = self.epoch = None
         self._start_step = self.saved_step = restored_step
 
     def note_save(self, step: int) -> None:
@@ -79,6 +82,8 @@ class Schedule:
             raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
         if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
             raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")
+        if epoch is not None and math.isfinite(epoch):
+            self.epoch = epoch
         if self.policy is None:
             return Due()
         watched = {name for name, _ in self.policy.best_metrics}

@@ -55,7 +55,8 @@ class CommitRecord:
     into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC. ``previous`` is
     the commit that the writer found before it. ``envelope`` is what it was read from, with its
     signatures; None for one that was not read.
-    ``names`` are the names for good that it was saved under.
+    ``names`` are the names for good that it was saved under. ``epoch`` is how many epochs were
+    finished, None where nobody counts them.
     """
 
     run: str
@@ -75,6 +76,7 @@ class CommitRecord:
     environment: Mapping[str, object] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     names: tuple[str, ...] = ()
+    epoch: float | None = None
     previous: Link | None = None
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
@@ -100,7 +102,7 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
     subjects = [
         {"name": part.key, "digest": {"blake3": part.digest.hex()}} for part in record.parts
     ]
-    predicate = {
+    predicate: dict[str, object] = {
         "format": FORMAT,
         "run": record.run,
         "step": record.step,
@@ -121,6 +123,8 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
         "names": list(record.names),
         "parts": [{"rank": part.rank, "length": part.length} for part in record.parts],
     }
+    if record.epoch is not None:
+        predicate["epoch"] = record.epoch
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": subjects,
@@ -188,6 +192,7 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         previous=_decode_link(p["previous"]),
         lineage=lineage_format.decode(p["lineage"]),
         names=tuple(_text(name) for name in _list(p["names"])),
+        epoch=_decode_epoch(p.get("epoch")),
     )
     if record.previous is not None and record.previous.seq >= record.seq:
         raise ValueError("the previous commit has a higher number")
@@ -231,6 +236,15 @@ def _decode_float(value: object) -> float:
     if not is_number and value not in _NOT_FINITE:
         raise ValueError(f"metric {value!r} is no number")
     return float(value)  # type: ignore[arg-type]
+
+
+def _decode_epoch(value: object) -> float | None:
+    if value is None:
+        return None
+    epoch = _decode_float(value)
+    if not math.isfinite(epoch):
+        raise ValueError(f"{value!r} is no number of epochs")
+    return epoch
 
 
 def _int(value: object) -> int:

@@ -39,6 +39,7 @@ class CheckpointInfo:
         dataset: The fingerprint of the data that was given, or None.
         notes: Texts written on it, oldest first.
         values: Values set on it, by name.
+        epoch: Epochs finished when it was saved; None where ``step`` was not told of any.
     """
 
     run: str
@@ -63,6 +64,7 @@ class CheckpointInfo:
     dataset: str | None = None
     notes: tuple[str, ...] = ()
     values: Mapping[str, Value] = field(default_factory=dict)
+    epoch: float | None = None
 
     @property
     def ref(self) -> str:
@@ -124,4 +126,5 @@ def info_of(
         dataset=record.lineage.dataset,
         notes=written.texts,
         values=dict(written.values),
+        epoch=record.epoch,
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError
+from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.history.log import read_log
+from holdfast.history.log import read_log, require_run
+from holdfast.history.measured import require_measured
 from holdfast.history.refs import resolve
+from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage, sweep
-from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
-from holdfast.records import removals, tags
+from holdfast.policy import KeepPolicy, budget_of, parse_keep, plan_retention
+from holdfast.records import commits, removals, tags
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
@@ -24,12 +27,21 @@ _Divided = tuple[list[tuple[CheckpointInfo, list[str]]], list[_Removed]]
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What a retention kept and removed, or would have, and the bytes that it freed."""
+    """What a retention kept and removed, or would have.
+
+    Attributes:
+        kept: What stays, each with its reasons.
+        removed: What goes, each with what the rules say of it.
+        freed_bytes: The bytes that it gave back, or would.
+        dry_run: Whether nothing was removed.
+        over_budget_bytes: By how much what always stays is above the budget of the policy.
+    """
 
     kept: Sequence[tuple[CheckpointInfo, Sequence[str]]]
     removed: Sequence[tuple[CheckpointInfo, str]]
     freed_bytes: int
     dry_run: bool
+    over_budget_bytes: int = 0
 
 
 def united(texts: Sequence[str]) -> KeepPolicy:
@@ -55,11 +67,12 @@ def apply_retention(
     strict: bool = True,
     only_of: str | None = None,
     trust: TrustPolicy | None = None,
+    ahead_s: float = 0.0,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
-    The newest and the tagged ones always stay; where a tag cannot be read, all do. Safe beside
-    saves and other removals.
+    The newest and the tagged ones always stay; where a tag cannot be read, all do. Where nothing
+    that would stay is whole, the newest that is stays too. Safe beside saves and other removals.
 
     With a trust policy, what it does not trust does not count and is left alone: else whoever can
     add checkpoints could have the real ones removed.
@@ -69,32 +82,80 @@ def apply_retention(
         run: Its name.
         policy: What is worth keeping.
         dry_run: Only tell what would be removed.
-        strict: A policy that ranks by a metric which no checkpoint has is refused; a run that has
-            just begun may not have measured it yet.
+        strict: A policy that goes by a metric or by epochs which no checkpoint has is refused; else
+            it keeps all: a run that has just begun may not have measured it yet.
         only_of: Remove only what that incarnation has saved.
         trust: Whom to believe.
+        ahead_s: By how much the clock was set forward since the process began.
 
     Raises:
-        UsageError: No checkpoint has the metric of a policy.
+        NotFound: There is no such run.
+        UsageError: No checkpoint has what the policy goes by.
     """
-    everything = read_log(store, run, trust)
+    require_run(store, run)
+    names = tags.tags_by_checkpoint(store, run)
+    records = {record.id: record for record in commits.good_commits(store, run)}
+    everything = [info_of(r, names.get(r.id, ()), trust) for r in records.values()]
     checkpoints = [info for info in everything if info.trust is None or info.trust.trusted]
     if strict:
-        _check_metrics(run, checkpoints, policy)
-    plan = plan_retention(checkpoints, policy)
+        require_measured(run, checkpoints, policy)
+    stock = Stock(store, run)
+    objects = _needs(stock, [records[info.id] for info in checkpoints], policy)
+    plan = plan_retention(checkpoints, policy, objects=objects, ahead_s=ahead_s)
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
     removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
-    kept += [(item[0], ["another process's"]) for item in plan.removed if item not in removed]
-    kept += [(info, ["not trusted"]) for info in everything if info not in checkpoints]
+    if only_of is not None:
+        others = (info for info, _ in plan.removed if info.incarnation != only_of)
+        kept += [(info, ["another process's"]) for info in others]
+    spared, removed = _with_a_whole_one(stock, records, [info for info, _ in kept], removed)
+    kept += spared
+    kept += [
+        (info, ["not trusted"])
+        for info in everything
+        if info.trust is not None and not info.trust.trusted
+    ]
     if dry_run or not removed:
         spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])
-        return PruneReport([*kept, *spared], removed, freed, dry_run)
+        return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
     with removals.announced(store, run, [info.id for info, _ in removed]):
         # After the announcement is visible, not before: see records.removals.
         spared, removed = _without_tagged(store, run, removed)
         _unlist(store, run, [info for info, _ in removed])
-    return PruneReport([*kept, *spared], removed, sweep(store, run), dry_run)
+    freed = sweep(store, run)
+    return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
+
+
+def _needs(
+    stock: Stock, records: Sequence[CommitRecord], policy: KeepPolicy
+) -> dict[str, Mapping[str, int]] | None:
+    """Return what each checkpoint needs where a budget asks for it; without those not known."""
+    if budget_of(policy) is None:
+        return None
+    found = {record.id: stock.needs(record) for record in records}
+    return {name: needs for name, needs in found.items() if needs is not None}
+
+
+def _with_a_whole_one(
+    stock: Stock,
+    records: Mapping[str, CommitRecord],
+    kept: Sequence[CheckpointInfo],
+    removed: list[_Removed],
+) -> _Divided:
+    """Spare the newest whole checkpoint where none that stays is whole: it is the last good one."""
+    if not removed or any(stock.is_whole(records[info.id]) for info in reversed(kept)):
+        return [], removed
+    for spared in reversed(removed):
+        if stock.is_whole(records[spared[0].id]):
+            _log.warning(
+                "%s stays, though the policy does not keep it: of what it keeps nothing is whole. "
+                "'holdfast verify %s' tells what is damaged.",
+                spared[0].ref,
+                spared[0].run,
+            )
+            why = "in doubt: nothing that the policy keeps is whole"
+            return [(spared[0], [why])], [item for item in removed if item is not spared]
+    return [], removed
 
 
 def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:
@@ -116,18 +177,6 @@ def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -
     named = {tag.checkpoint_id for tag in found}
     kept = [(info, ["tagged"]) for info, _ in removed if info.id in named]
     return kept, [(info, reason) for info, reason in removed if info.id not in named]
-
-
-def _check_metrics(run: str, checkpoints: Sequence[CheckpointInfo], policy: KeepPolicy) -> None:
-    there = {name for info in checkpoints for name in info.metrics}
-    for member in members(policy):
-        if isinstance(member, KeepBest) and checkpoints and member.metric not in there:
-            raise UsageError(
-                f"No checkpoint of run {run!r} has the metric {member.metric!r}, so that it keeps "
-                f"none; nothing was removed. Metrics there: {', '.join(sorted(there)) or 'none'}.",
-                run=run,
-                metric=member.metric,
-            )
 
 
 def remove(store: ObjectStore, ref: str) -> PruneReport:

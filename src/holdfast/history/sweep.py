@@ -7,21 +7,16 @@ first, then this sweep; ``records.pins`` tells why a save under way is safe from
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 
-from holdfast.errors import DataError, HoldfastError, ManifestDamaged
-from holdfast.format import part as part_format
-from holdfast.format.digests import digest
+from holdfast.errors import DataError, HoldfastError
 from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.history.pack_names import packs_in
 from holdfast.records import commits, pins, removals
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectInfo, ObjectStore
 
 _log = logging.getLogger("holdfast")
-_CACHE_SIZE = 4096
-_packs_of_part: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
-
 
 # What was there when a record was first found unreadable: it may need any of that.
 _spared: dict[tuple[str, str], frozenset[str]] = {}
@@ -96,7 +91,7 @@ def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> 
     live = set(parts)
     for key, expected in parts.items():
         try:
-            live |= _packs_in(store, key, expected)
+            live.update(packs_in(store, key, expected))
         except DataError as error:
             unreadable[key] = error
     live |= _spare(store, unreadable, present)
@@ -120,17 +115,3 @@ def _spare(
             _spared[(store.location, key)] = known
         spared |= known
     return spared
-
-
-def _packs_in(store: ObjectStore, part_key: str, expected: bytes | None) -> frozenset[str]:
-    cached = _packs_of_part.get((store.location, part_key))
-    if cached is None:
-        data = store.get(part_key)
-        if expected is not None and digest(data) != expected:
-            raise ManifestDamaged(f"The manifest {part_key} is damaged.", record=part_key)
-        part = part_format.decode(data, what=f"the manifest {part_key}")
-        cached = frozenset(pack.key for pack in part.packs)
-        _packs_of_part[(store.location, part_key)] = cached
-        while len(_packs_of_part) > _CACHE_SIZE:
-            _packs_of_part.popitem(last=False)
-    return cached

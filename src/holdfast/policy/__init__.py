@@ -5,16 +5,12 @@ frozen value; several combine with ``|`` and the result holds where any of them 
 """
 
 from holdfast.policy import watch
-from holdfast.policy.keep import (
-    Candidate,
-    KeepBest,
-    KeepPolicy,
-    Retention,
-    keep,
-    members,
-    plan_retention,
-)
+from holdfast.policy.candidate import Candidate
+from holdfast.policy.keep import keep
+from holdfast.policy.keep_policy import KeepPolicy, members
+from holdfast.policy.keep_rules import KeepBest
 from holdfast.policy.moment import Costs, Failures, Moment, Past
+from holdfast.policy.retention import Retention, budget_of, measures_of, plan_retention
 from holdfast.policy.text import format_keep, parse_keep
 from holdfast.policy.when import SavePolicy, every, on, updated_best
 
@@ -28,9 +24,11 @@ __all__ = [
     "Past",
     "Retention",
     "SavePolicy",
+    "budget_of",
     "every",
     "format_keep",
     "keep",
+    "measures_of",
     "members",
     "on",
     "parse_keep",

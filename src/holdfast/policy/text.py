@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from holdfast.errors import UsageError
 from holdfast.policy.checks import Mode
-from holdfast.policy.keep import (
+from holdfast.policy.keep import keep
+from holdfast.policy.keep_ages import KeepEveryTime, KeepWithin, KeepYoung
+from holdfast.policy.keep_budget import KeepBudget
+from holdfast.policy.keep_policy import KeepPolicy, members
+from holdfast.policy.keep_rules import (
     KeepAll,
     KeepBest,
+    KeepEveryEpochs,
     KeepEverySteps,
-    KeepEveryTime,
     KeepLast,
-    KeepPolicy,
     KeepTagged,
-    keep,
-    members,
 )
 
-FORMS = "last:N, best:METRIC[:N][:min|max], every:Nsteps, every:Nhours, every:Ndays, tagged, all"
-_EVERY = re.compile(r"(?P<amount>\d+(?:\.\d+)?)(?P<unit>step|hour|day)s?")
+FORMS = (
+    "last:N, best:METRIC[:N][:min|max], every:Nsteps, every:Nhours, every:Ndays, every:Nepochs, "
+    "within:Nhours, within:Ndays, within:Nsteps, thinning, budget:200GB, tagged, all; h and d for "
+    "hours and days; ':within:…' behind one of them applies it to young ones only"
+)
+_AMOUNT = re.compile(r"(?P<number>\d{1,18}(?:\.\d{1,9})?)(?P<unit>steps?|epochs?|hours?|h|days?|d)")
+_UNITS = {"s": "steps", "e": "epochs", "h": "hours", "d": "days"}
+_YOUNG = ":within:"
 
 
 def parse_keep(text: str) -> KeepPolicy:
@@ -34,7 +42,7 @@ def parse_keep(text: str) -> KeepPolicy:
     """
     kind, _, rest = text.strip().partition(":")
     try:
-        policy = _parsed(kind, rest)
+        policy = _parsed_young(text.strip()) or _parsed(kind, rest)
     except UsageError as error:
         raise _unreadable(text, f" {error.message}") from error
     if policy is None:
@@ -47,13 +55,32 @@ def _parsed(kind: str, rest: str) -> KeepPolicy | None:
         return keep.last(int(rest))
     if kind == "best" and rest:
         return _parsed_best(rest.split(":"))
-    if kind == "every" and (match := _EVERY.fullmatch(rest)):
-        return _parsed_every(match["amount"], match["unit"])
-    if kind == "tagged" and not rest:
-        return keep.tagged()
-    if kind == "all" and not rest:
-        return keep.all()
-    return None
+    if kind == "every" and (amounts := _amount(rest)):
+        return keep.every(**amounts)
+    if kind == "within" and (amounts := _amount(rest)) and "epochs" not in amounts:
+        return keep.within(**amounts)
+    if kind == "budget" and rest:
+        return keep.budget(rest)
+    plain = {"tagged": keep.tagged, "all": keep.all, "thinning": keep.thinning}
+    return plain[kind]() if kind in plain and not rest else None
+
+
+def _parsed_young(text: str) -> KeepPolicy | None:
+    """Return the policy of ``POLICY:within:AMOUNT``, or None where the text is none."""
+    inner, separator, age = text.rpartition(_YOUNG)
+    amounts = _amount(age)
+    if not (separator and amounts) or "epochs" in amounts:
+        return None
+    return parse_keep(inner).within(**amounts)
+
+
+def _amount(text: str) -> dict[str, Any]:
+    """Return an amount by its unit, nothing where the text is none."""
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        return {}
+    number = match["number"]
+    return {_UNITS[match["unit"][0]]: float(number) if "." in number else int(number)}
 
 
 def _parsed_best(words: list[str]) -> KeepPolicy:
@@ -64,13 +91,6 @@ def _parsed_best(words: list[str]) -> KeepPolicy:
     if len(words) > 1 and words[-1].isdecimal():
         n = int(words.pop())
     return keep.best(":".join(words), n, mode)
-
-
-def _parsed_every(amount: str, unit: str) -> KeepPolicy | None:
-    number = float(amount) if "." in amount else int(amount)
-    if unit == "step":
-        return keep.every(steps=number) if isinstance(number, int) else None
-    return keep.every(hours=number) if unit == "hour" else keep.every(days=number)
 
 
 def _unreadable(text: str, detail: str) -> UsageError:
@@ -97,8 +117,16 @@ def _formatted(policy: KeepPolicy) -> str:
             return f"best:{metric}:{n}:{mode}"
         case KeepEverySteps(steps):
             return f"every:{steps}steps"
+        case KeepEveryEpochs(epochs):
+            return f"every:{epochs}epochs"
         case KeepEveryTime(amount, unit):
             return f"every:{amount}{unit}"
+        case KeepWithin(age):
+            return f"within:{age.amount}{age.unit}"
+        case KeepYoung(inner, age):
+            return f"{_formatted(inner)}{_YOUNG}{age.amount}{age.unit}"
+        case KeepBudget(nbytes):
+            return f"budget:{nbytes}"
         case KeepTagged():
             return "tagged"
         case KeepAll():

@@ -12,7 +12,7 @@ from state_checks import assert_same
 import holdfast
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.names import RunKeys, checkpoint_of
-from holdfast.history import retention, sweep
+from holdfast.history import pack_names, retention, sweep
 from holdfast.policy import keep
 from holdfast.records import commits, pins
 from holdfast.store.local import TEMPORARY, LocalStore
@@ -185,7 +185,7 @@ def test_what_a_pinned_save_builds_on_is_not_swept(store: holdfast.Store) -> Non
 def test_where_something_cannot_be_read_nothing_is_swept(
     store: holdfast.Store, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "_packs_of_part", type(sweep._packs_of_part)())
+    pack_names.forget()
     monkeypatch.setattr(sweep, "_spared", {})
     local, keys = LocalStore(store.path), RunKeys("r")
     part = commits.read_commit(local, "r", 3).parts[0].key

@@ -1,50 +1,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 
 import pytest
+from candidates import (
+    START,
+    Saved,
+    checkpoint_lists,
+    kept_seqs,
+    kept_steps,
+    losses,
+    policies,
+    reasons,
+    run,
+)
 from hypothesis import example, given
-from hypothesis import strategies as st
 
 from holdfast.errors import UsageError
-from holdfast.policy import keep, parse_keep, plan_retention
-
-START = datetime(2024, 5, 6, 0, 0, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Saved:
-    seq: int
-    step: int
-    created: datetime = START
-    metrics: dict[str, float] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        return f"{self.seq:032x}"
-
-
-def run(*steps, **values):
-    """Checkpoints of these steps in the order of saving; values are lists, one item for each."""
-    return [
-        Saved(seq, step, **{name: items[seq] for name, items in values.items()})
-        for seq, step in enumerate(steps)
-    ]
-
-
-def losses(*values):
-    return [{} if v is None else {"loss": v} for v in values]
-
-
-def kept_steps(checkpoints, policy):
-    return [c.step for c, _ in plan_retention(checkpoints, policy).kept]
-
-
-def reasons(checkpoints, policy):
-    return {c.seq: why for c, why in plan_retention(checkpoints, policy).kept}
+from holdfast.policy import format_keep, keep, parse_keep, plan_retention
 
 
 def test_nothing_to_keep():
@@ -134,8 +108,33 @@ def test_union_gives_every_reason():
 
 
 def test_removed_say_why():
-    plan = plan_retention(run(1, 2, 3), keep.last(1))
-    assert [why for _, why in plan.removed] == ["no rule keeps it"] * 2
+    plan = plan_retention(
+        run(100, 101, 102, 103, metrics=losses(0.5, 0.2, None, 0.3)),
+        keep.last(1) | keep.best("loss") | keep.every(steps=100),
+    )
+    assert {c.step: why for c, why in plan.removed} == {
+        102: "not of the last 1; loss missing; every 100 steps: after step 100",
+    }
+    plan = plan_retention(run(1, 2, metrics=losses(0.5, 0.2)), keep.best("loss") | keep.tagged())
+    assert [why for _, why in plan.removed] == ["loss 0.5 is number 2, 1 stay; no tag"]
+
+
+@pytest.mark.parametrize("values", [(None, None, None), (math.nan, math.inf, -math.inf)])
+def test_where_nothing_can_be_ranked_nothing_goes(values):
+    checkpoints = run(1, 2, 3, metrics=losses(*values))
+    assert kept_steps(checkpoints, keep.best("loss")) == [1, 2, 3]
+    assert reasons(checkpoints, keep.best("loss"))[0] == (
+        "in doubt: no checkpoint has a finite loss",
+    )
+    # The first value that is one ends the doubt.
+    assert kept_steps([*checkpoints, Saved(3, 4, metrics={"loss": 9.0})], keep.best("loss")) == [4]
+
+
+def test_every_epochs_keeps_the_first_of_each_and_what_has_none():
+    checkpoints = run(1, 2, 3, 4, 5, 6, epoch=[None, 0.5, 1.0, 1.5, 2 - 1e-12, 2.0])
+    assert kept_steps(checkpoints, keep.every(epochs=1)) == [1, 2, 3, 5, 6]
+    assert kept_steps(checkpoints, keep.every(epochs=2)) == [1, 2, 5, 6]
+    assert reasons(checkpoints, keep.every(epochs=1))[0] == ("in doubt: its epoch is not known",)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +149,23 @@ def test_removed_say_why():
         lambda: keep.every(steps=1, hours=1),
         lambda: keep.every(hours=-1),
         lambda: keep.every(steps=0.5),
+        lambda: keep.every(epochs=0),
+        lambda: keep.every(epochs=math.nan),
+        lambda: keep.within(),
+        lambda: keep.within(hours=0),
+        lambda: keep.within(hours=math.inf),
+        lambda: keep.within(steps=1.5),
+        lambda: keep.within(hours=1, days=1),
+        lambda: keep.last(1).within(days=-1),
+        lambda: keep.last(1).within(),
+        lambda: (keep.last(1) | keep.budget(5)).within(days=1),
+        lambda: keep.budget(0),
+        lambda: keep.budget("0GB"),
+        lambda: keep.budget("much"),
+        lambda: keep.budget("-1GB"),
+        lambda: keep.budget("5ib"),
+        lambda: keep.budget(1.5),
+        lambda: keep.budget("0.1"),
     ],
 )
 def test_impossible_policies_are_refused(make):
@@ -171,6 +187,21 @@ def test_impossible_policies_are_refused(make):
         ("every:24hours", keep.every(hours=24)),
         ("every:0.5hours", keep.every(hours=0.5)),
         ("every:2days", keep.every(days=2)),
+        ("every:24h", keep.every(hours=24)),
+        ("every:7d", keep.every(days=7)),
+        ("every:2epochs", keep.every(epochs=2)),
+        ("every:0.5epochs", keep.every(epochs=0.5)),
+        ("within:24h", keep.within(hours=24)),
+        ("within:2days", keep.within(days=2)),
+        ("within:5000steps", keep.within(steps=5000)),
+        ("every:1h:within:1d", keep.every(hours=1).within(days=1)),
+        ("best:val:loss:2:within:7days", keep.best("val:loss", 2).within(days=7)),
+        ("best:within:2", keep.best("within", 2)),
+        ("thinning", keep.thinning()),
+        ("thinning:within:90d", keep.thinning().within(days=90)),
+        ("budget:200GB", keep.budget(200_000_000_000)),
+        ("budget:1.5TiB", keep.budget(3 << 39)),
+        ("budget:123", keep.budget(123)),
         ("tagged", keep.tagged()),
         ("all", keep.all()),
         (" last:3 ", keep.last(3)),
@@ -178,51 +209,23 @@ def test_impossible_policies_are_refused(make):
 )
 def test_text_forms(text, policy):
     assert parse_keep(text) == policy
+    # As it goes to the process that carries it out.
+    again = [parse_keep(part) for part in format_keep(policy)]
+    assert format_keep(policy) == [text for part in again for text in format_keep(part)]
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "last", "last:", "last:0", "last:-1", "last:x", "best", "best:", "best:loss:0", "every:3",
-     "every:0steps", "every:1.5steps", "every:3weeks", "tagged:x", "all:x", "newest", "last:²"],
+     "every:0steps", "every:1.5steps", "every:3weeks", "tagged:x", "all:x", "newest", "last:²",
+     "within", "within:", "within:0h", "within:3", "within:2epochs", "within:1.5steps",
+     "thinning:2", "budget", "budget:", "budget:0", "budget:big", "budget:-1GB",
+     "budget:1GB:within:1d",
+     "last:2:within:", "last:x:within:1d", ":within:1d", "last:1:within:2epochs"],
 )  # fmt: skip
 def test_other_text_is_refused_with_the_forms(text):
     with pytest.raises(UsageError, match="every:Nsteps, every:Nhours"):
         parse_keep(text)
-
-
-metric = st.one_of(st.none(), st.floats())
-checkpoint_lists = st.lists(
-    st.builds(
-        lambda step, hours, loss, tags: (step, hours, loss, tags),
-        st.integers(0, 12),
-        st.integers(0, 100),
-        metric,
-        st.lists(st.sampled_from(["a", "b"]), max_size=2, unique=True).map(tuple),
-    ),
-    max_size=12,
-).map(
-    lambda rows: [
-        Saved(
-            seq,
-            step,
-            START + timedelta(hours=hours),
-            {} if loss is None else {"loss": loss},
-            tags if seq % 3 == 0 else (),
-        )
-        for seq, (step, hours, loss, tags) in enumerate(rows)
-    ]
-)
-single_policies = st.one_of(
-    st.integers(1, 4).map(keep.last),
-    st.builds(keep.best, st.just("loss"), st.integers(1, 3), st.sampled_from(["min", "max"])),
-    st.integers(1, 6).map(lambda n: keep.every(steps=n)),
-    st.integers(1, 50).map(lambda n: keep.every(hours=n)),
-    st.just(keep.tagged()),
-    st.just(keep.all()),
-)
-policies = st.lists(single_policies, min_size=1, max_size=3).map(
-    lambda ps: ps[0] if len(ps) == 1 else ps[0] | ps[1] if len(ps) == 2 else ps[0] | ps[1] | ps[2]
-)
 
 
 @given(checkpoint_lists, policies)
@@ -260,7 +263,3 @@ def test_union_keeps_what_either_keeps(checkpoints, one, other):
 def test_a_second_pruning_removes_nothing(checkpoints, policy):
     kept = [c for c, _ in plan_retention(checkpoints, policy).kept]
     assert plan_retention(kept, policy).removed == ()
-
-
-def kept_seqs(checkpoints, policy):
-    return [c.seq for c, _ in plan_retention(checkpoints, policy).kept]

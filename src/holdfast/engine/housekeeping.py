@@ -1,0 +1,146 @@
+"""What the persister does after a commit and nobody waits for: retention, and the catalog.
+
+A thread of its own, so that the next save does not queue behind it. Requests that come while it is
+at work are one request: the newest has all that the older ones had.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import final
+
+from holdfast.engine.chronicle import Chronicle
+from holdfast.engine.wall_clock import WallClock
+from holdfast.errors import HoldfastError
+from holdfast.history import catalog
+from holdfast.history.retention import PruneReport, apply_retention, united
+from holdfast.security.trust_policy import TrustPolicy
+from holdfast.store.contract import ObjectStore
+
+_log = logging.getLogger("holdfast")
+
+# A save that may need the room which a retention under way is about to give back waits for it.
+_ROOMY = 2
+
+
+@final
+class Housekeeping:
+    """Tidies a run up after its saves.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        keep: What to keep, as texts; nothing means all.
+        chronicle: Is told what was removed.
+        trust: Whom to believe.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        run: str,
+        keep: Sequence[str],
+        chronicle: Chronicle,
+        trust: TrustPolicy | None = None,
+    ) -> None:
+        self._store, self._run = store, run
+        self._policy = united(keep) if keep else None
+        self._chronicle = chronicle
+        self._trust = trust
+        self._clock = WallClock()
+        self._changed = threading.Condition()
+        self._wanted: Callable[[], None] | None = None
+        self._is_working = False
+        self._is_closed = False
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._work, name="holdfast-tidy", daemon=True)
+        self._thread.start()
+
+    def tidy(self, only_of: str | None) -> None:
+        """Ask for the run to be tidied up; returns at once.
+
+        Args:
+            only_of: Remove only what that incarnation has saved.
+        """
+        with self._changed:
+            self._wanted = lambda: self._tidy(only_of)
+            self._changed.notify_all()
+
+    def make_room(self, nbytes: int) -> None:
+        """Wait for a removal under way if what is free may not be enough for a save without it."""
+        if self._is_idle():
+            return
+        free = self._store.free_bytes()
+        if free is not None and free < _ROOMY * nbytes:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until all that was asked for is done."""
+        with self._changed:
+            self._changed.wait_for(self._is_idle)
+
+    def close(self) -> None:
+        """Do what was asked for, and end."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _is_idle(self) -> bool:
+        return self._wanted is None and not self._is_working
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._is_working = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._wanted is not None or self._is_closed)
+                task, self._wanted = self._wanted, None
+                if task is None:
+                    return
+                self._is_working = True
+            try:
+                task()
+            except HoldfastError as error:
+                # The checkpoints are safe; old ones stay a little longer.
+                _log.warning("Old checkpoints of %r were not removed: %s", self._run, error)
+            except Exception:
+                _log.exception("Old checkpoints of %r were not removed", self._run)
+
+    def _tidy(self, only_of: str | None) -> None:
+        try:
+            if self._policy is not None:
+                report = apply_retention(
+                    self._store,
+                    self._run,
+                    self._policy,
+                    dry_run=False,
+                    strict=False,
+                    only_of=only_of,
+                    trust=self._trust,
+                    ahead_s=self._clock.ahead_s(),
+                )
+                self._tell(report)
+        finally:
+            catalog.note(self._store, self._run)
+
+    def _tell(self, report: PruneReport) -> None:
+        for removed, reason in report.removed:
+            self._chronicle.record("pruned", step=removed.step, id=removed.id, reason=reason)
+        if report.removed:
+            n = len(report.removed)
+            self._chronicle.record("freed", bytes=report.freed_bytes, checkpoints=n)
+            _log.info(
+                "%d checkpoint(s) of %r removed, %d bytes freed", n, self._run, report.freed_bytes
+            )
+        doubts = {
+            why for _, reasons in report.kept for why in reasons if why.startswith("in doubt")
+        }
+        if report.over_budget_bytes:
+            doubts.add("over its budget: what is the newest or has a tag always stays")
+        for doubt in sorted(doubts - self._told):
+            # Once: it may be so at every save for days.
+            self._told.add(doubt)
+            _log.warning("Retention of run %r: checkpoints stay %s.", self._run, doubt)
