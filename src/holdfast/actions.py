@@ -25,7 +25,6 @@ from holdfast.history.curves import curves
 from holdfast.history.diff.compare import Source, diff
 from holdfast.history.health import examine
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.history.leaves import leaves
 from holdfast.history.metrics import read_metrics
 from holdfast.history.refs import read_ref, resolve
 from holdfast.history.retention import PruneReport, apply_retention
@@ -49,7 +48,6 @@ __all__ = [
     "diff",
     "examine",
     "head_of",
-    "leaves",
     "prune",
     "read_metrics",
     "remove",

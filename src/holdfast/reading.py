@@ -140,10 +140,11 @@ class StoreReader:
         Raises:
             Untrusted: The store's trust policy does not believe it.
         """
-        from holdfast import actions
+        # Not from ``actions``: a look at a checkpoint needs nothing of the rest.
+        from holdfast.history.leaves import leaves
 
         store = self.place.open()
-        return read_ref(store, ref, lambda record: actions.leaves(store, record), self._trust)
+        return read_ref(store, ref, lambda record: leaves(store, record), self._trust)
 
     def head(self, run: str) -> Link:
         """Return the newest trusted commit of a run, to note it where nobody else may write.
@@ -172,7 +173,7 @@ class StoreReader:
         return actions.read_metrics(store, run)
 
     def curves(self, run: str) -> dict[str, Curve]:
-        """Return the metrics of a run, by name, as curves over its steps.
+        """Return the metrics of a run, by name, as curves over all steps that were logged.
 
         Raises:
             NotFound: There is no such run.

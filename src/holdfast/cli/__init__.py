@@ -20,7 +20,7 @@ def main() -> int:
         print(f"holdfast {__version__}")
         return 0
     # Imported here, because a process that is spawned imports this module once more.
-    from holdfast.cli.app import app
+    from holdfast.cli.app import app_for
     from holdfast.cli.failures import guarded
 
-    return guarded(app)
+    return guarded(lambda **options: app_for(sys.argv[1:])(**options))

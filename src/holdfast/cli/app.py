@@ -1,44 +1,53 @@
-"""The app: global options, and the commands by name."""
+"""The app: global options, and the commands by name.
+
+Only the command that is asked for is imported: making all of them ready takes longer than most of
+them take.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cli import (
-    advise,
-    bench,
-    bisect,
-    copy,
-    demo,
-    diff,
-    doctor,
-    drill,
-    export,
-    import_,
-    keys,
-    log,
-    metrics,
-    note,
-    options,
-    plot,
-    prune,
-    repair,
-    report,
-    rm,
-    rollback,
-    scan,
-    secrets,
-    show,
-    sign,
-    simulate,
-    tag,
-    trust,
-    verify,
-)
+from holdfast.cli import options, secrets
 from holdfast.version import __version__
+
+_COMMANDS = (
+    "demo",
+    "log",
+    "metrics",
+    "show",
+    "diff",
+    "plot",
+    "bisect",
+    "verify",
+    "repair",
+    "tag",
+    "sign",
+    "note",
+    "rm",
+    "rollback",
+    "prune",
+    "export",
+    "copy",
+    "import",
+    "scan",
+    "report",
+    "advise",
+    "simulate",
+    "drill",
+    "bench",
+    "doctor",
+)
+# Those with commands of their own, and what their app is called in their module.
+_GROUPS = {"trust": "commands", "keys": "app"}
+# Names that Python keeps to itself.
+_MODULES = {"import": "import_"}
 
 # Option -> whether a value follows.
 _ANYWHERE = {
@@ -83,19 +92,6 @@ def hoisted(arguments: list[str]) -> list[str]:
     return first + others
 
 
-app = typer.Typer(
-    name="holdfast",
-    cls=_Group,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["--help", "-h"]},
-    epilog="Exit status: 0 done and good, 1 something is wrong with the data, 2 wrong usage, "
-    "3 trouble with the environment.\n\nExample: holdfast --store ckpts log",
-)
-
-
-@app.callback()
 def holdfast(
     context: typer.Context,
     store: Annotated[
@@ -144,36 +140,44 @@ def holdfast(
     context.obj = options.Settings(store, trust_file, identity, passphrase_file)
 
 
-for _module, _command in (
-    (demo, demo.demo),
-    (log, log.log),
-    (metrics, metrics.metrics),
-    (show, show.show),
-    (diff, diff.diff),
-    (plot, plot.plot),
-    (bisect, bisect.bisect),
-    (verify, verify.verify),
-    (repair, repair.repair),
-    (tag, tag.tag),
-    (sign, sign.sign),
-    (note, note.note),
-    (rm, rm.rm),
-    (rollback, rollback.rollback),
-    (prune, prune.prune),
-    (copy, copy.copy),
-    (export, export.export),
-    (import_, import_.import_),
-    (scan, scan.scan),
-    (report, report.report),
-    (advise, advise.advise),
-    (simulate, simulate.simulate),
-    (drill, drill.drill),
-    (bench, bench.bench),
-    (doctor, doctor.doctor),
-):
-    app.command(
-        _command.__name__.rstrip("_"), epilog=f"Example: {_module.EXAMPLE}".replace("[", r"\[")
-    )(_command)
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """Return the app with the command that some arguments ask for; with all where none is.
 
-app.add_typer(trust.commands, name="trust")
-app.add_typer(keys.app, name="keys")
+    Args:
+        arguments: Those of the command line, without the program's name.
+    """
+    app = typer.Typer(
+        name="holdfast",
+        cls=_Group,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        epilog="Exit status: 0 done and good, 1 something is wrong with the data, 2 wrong usage, "
+        "3 trouble with the environment.\n\nExample: holdfast --store ckpts log",
+    )
+    app.callback()(holdfast)
+    asked_for = _asked_for(arguments)
+    for name in (*_COMMANDS, *_GROUPS) if asked_for is None else (asked_for,):
+        module = importlib.import_module(f"holdfast.cli.{_MODULES.get(name, name)}")
+        if name in _GROUPS:
+            app.add_typer(getattr(module, _GROUPS[name]), name=name)
+        else:
+            command = getattr(module, _MODULES.get(name, name))
+            epilog = f"Example: {module.EXAMPLE}".replace("[", r"\[")
+            app.command(name, epilog=epilog)(command)
+    return app
+
+
+def _asked_for(arguments: Sequence[str]) -> str | None:
+    """Return the command that arguments name, or None: help and completion want all of them."""
+    if "_HOLDFAST_COMPLETE" in os.environ:
+        return None
+    rest = hoisted(list(arguments))
+    while rest and rest[0] != "--" and rest[0].startswith("-"):
+        name, separator, _ = rest.pop(0).partition("=")
+        if name not in _ANYWHERE:
+            return None
+        if _ANYWHERE[name] and not separator and rest:
+            rest.pop(0)
+    return rest[0] if rest and rest[0] in (*_COMMANDS, *_GROUPS) else None

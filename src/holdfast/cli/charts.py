@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.cli.numbers import metric_text
 from holdfast.cli.tables import Line, Styled, visible
+from holdfast.policy.curve import thinned
 
 if TYPE_CHECKING:
     from holdfast.history.run_picture import Panel
@@ -118,7 +119,7 @@ def _canvas(
         return x, (point[1] - values[0]) / (values[1] - values[0]) * (_HEIGHT * 4 - 1)
 
     for number, curve in enumerate(panel.curves.values()):
-        placed = [place(point) for point in _finite(curve)]
+        placed = [place(point) for point in thinned(_finite(curve), columns * 2)]
         if number == 0:
             for (x0, y0), (x1, y1) in pairwise(placed):
                 canvas.line(x0, y0, x1, y1)

@@ -53,7 +53,7 @@ def diff(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Compare two checkpoints: tensors, values, metrics, environment.
+    """Compare two checkpoints: tensors, values, metrics, configuration, environment.
 
     What is equal is known from digests, and not read.
     """
@@ -89,6 +89,7 @@ def _show(report: DiffReport, depth: int, limit: int) -> None:
     _show_changes("reshaped", report.reshaped, limit)
     _show_changes("recast", report.recast, limit)
     _show_changes("values", report.values, limit)
+    _show_facts("configuration", [f for f in report.configuration if not f.is_same], limit)
     _show_facts("environment", [f for f in report.environment if not f.is_same], limit)
     _show_summary(report)
 
@@ -221,6 +222,7 @@ def _as_json(report: DiffReport, depth: int) -> dict[str, object]:
         ],
         "generators": report.generators,
         "metrics": list(_facts_json(report.metrics)),
+        "configuration": list(_facts_json(report.configuration)),
         "environment": list(_facts_json(report.environment)),
         "read_bytes": report.read_bytes,
         "total_bytes": report.total_bytes,

@@ -133,5 +133,5 @@ class Returning:
         self._schedule.restart(step)
         self._ledger.restart(checkpoint_id)
         self._last_step.forget()
-        self._watcher.restart()
+        self._watcher.restart(step)
         self._feed.begin(step)

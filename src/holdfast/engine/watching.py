@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from holdfast.engine import journal
 from holdfast.errors import HoldfastError
 from holdfast.format.commit import CommitRecord
+from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.checks import Mode
 from holdfast.policy.finding import Finding
 from holdfast.policy.watch import Tracker, WatchPolicy
@@ -35,9 +38,27 @@ class Watcher:
         self._trackers: list[Tracker] = []
         self.restart()
 
-    def restart(self) -> None:
-        """Forget what was seen: the state is another now."""
+    def restart(self, after_step: int | None = None) -> None:
+        """Forget what was seen: the state is another now.
+
+        Args:
+            after_step: The step that training goes on from. What was logged up to there was found
+                or not found by who logged it; it is told to the trackers, and not told again.
+        """
         self._trackers = self._policy.start() if self._policy is not None else []
+        if self._trackers and after_step is not None:
+            self._look_back(after_step)
+
+    def _look_back(self, after_step: int) -> None:
+        try:
+            log = read_metrics(self._store, self._run)
+        except HoldfastError as error:
+            _log.warning("The watch of run %r begins anew: %s", self._run, error)
+            return
+        for tracker in self._trackers:
+            for step, values in _past(log, tracker, after_step):
+                due = tracker.due(values)
+                tracker.take(step, {name: values[name] for name in due})
 
     def look(self, step: int, metrics: Mapping[str, Any] | None) -> None:
         """Look at the metrics of a step that is done; warns of what is found."""
@@ -79,10 +100,22 @@ class Watcher:
         sign = 1 if mode == "min" else -1
         ranked = [r for r in records if math.isfinite(r.metrics.get(metric, math.nan))]
         if not ranked:
+            step = self._best_step(metric, mode)
+            if step is not None:
+                return self._to_step(records, step)
             return f"No checkpoint has {metric}: give metrics= with each save to go back by it."
         best = min(ranked, key=lambda r: (sign * r.metrics[metric], r.seq))
         name = f"best:{metric}" if mode == "min" else f"best:{metric}:max"
         return self._advice(records, best, name)
+
+    def _best_step(self, metric: str, mode: Mode) -> int | None:
+        """Return the step at which a metric was best, of all that were logged."""
+        steps, values = read_metrics(self._store, self._run).series(metric)
+        finite = np.isfinite(values)
+        if not finite.any():
+            return None
+        pick = np.argmin if mode == "min" else np.argmax
+        return int(steps[finite][pick(values[finite])])
 
     def _to_step(self, records: Sequence[CommitRecord], step: int) -> str:
         before = [record for record in records if record.step <= step]
@@ -97,3 +130,15 @@ class Watcher:
             f"{which.capitalize()} is {self._run}@{to.step}, {back} checkpoint(s) back: "
             f"'holdfast rollback {self._run}@{name}' or ckpt.rollback({name!r}) brings it back."
         )
+
+
+def _past(
+    log: MetricsLog, tracker: Tracker, after_step: int
+) -> Iterator[tuple[int, Mapping[str, float]]]:
+    """Yield steps and what a tracker looks at of them, as far back as it is worth while."""
+    rows = np.unique(np.concatenate([log.rows_of(name) for name in tracker.names]))
+    rows = rows[log.counts[rows] & (log.steps[rows] <= after_step)][-tracker.memory :]
+    logged = {name: set(log.rows_of(name).tolist()) for name in tracker.names}
+    for row in rows.tolist():
+        there = (name for name, of in logged.items() if row in of)
+        yield int(log.steps[row]), {name: float(log.values[name][row]) for name in there}

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+# NumPy is imported where it is used: manifests are read without, and it takes long.
+if TYPE_CHECKING:
+    import numpy as np
 
 NUMPY_PREFIX = "np:"
 
@@ -60,6 +62,8 @@ def itemsize(name: str) -> int:
 @lru_cache(maxsize=1024)
 def from_numpy(dtype: np.dtype[Any]) -> str | None:
     """Return the name of a NumPy dtype, or None where none would bring it back as it is."""
+    import numpy as np
+
     if dtype.hasobject:
         return None
     if dtype.isnative and dtype.name in _SIZES:
@@ -82,6 +86,8 @@ def to_numpy(name: str) -> np.dtype[Any]:
         ValueError: NumPy has no such type.
         ImportError: The type needs ``ml_dtypes``, which is not installed.
     """
+    import numpy as np
+
     if name in _NATIVE_NUMPY:
         return np.dtype(name)
     if name.startswith(NUMPY_PREFIX):
@@ -95,6 +101,8 @@ def to_numpy(name: str) -> np.dtype[Any]:
 
 
 def _parse_descr(text: str) -> np.dtype[Any]:
+    import numpy as np
+
     try:
         descr = _tuples(json.loads(text)) if text.startswith("[") else text
         dtype: np.dtype[Any] = np.lib.format.descr_to_dtype(descr)  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from holdfast.format.commit import CommitRecord
 from holdfast.history.log import require_run
+from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.curve import Curve, curve_of
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
@@ -13,14 +15,20 @@ from holdfast.store.contract import ObjectStore
 def curves(store: ObjectStore, run: str) -> dict[str, Curve]:
     """Return the curve of each metric, by name, in order of appearance.
 
-    They are those of the checkpoints: what was given with each save. Where a run went back to an
-    earlier step, what it did again counts.
+    They are those of every step that was logged; and those of checkpoints that nothing was logged
+    for, as ``holdfast.save`` makes them. Where a run went back to an earlier step, what it did
+    again counts.
 
     Raises:
         NotFound: There is no such run.
     """
     require_run(store, run)
-    return curves_of([(r.step, r.metrics) for r in commits.good_commits(store, run)])
+    log = read_metrics(store, run)
+    unlogged = _unlogged(commits.good_commits(store, run), log)
+    found = curves_of([(record.step, record.metrics) for record in unlogged])
+    logged = {name: _logged(log, name) for name in log.names}
+    names = dict.fromkeys([*logged, *found])
+    return {name: merged(logged.get(name), found.get(name)) for name in names}
 
 
 def curves_of(logged: list[tuple[int, Mapping[str, float]]]) -> dict[str, Curve]:
@@ -30,3 +38,30 @@ def curves_of(logged: list[tuple[int, Mapping[str, float]]]) -> dict[str, Curve]
         for name, value in metrics.items():
             points.setdefault(name, []).append((step, value))
     return {name: curve_of(found) for name, found in points.items()}
+
+
+def merged(first: Curve | None, second: Curve | None) -> Curve:
+    """Return two curves as one; where both have a step, the first one counts.
+
+    >>> merged(Curve([1, 3], [0.1, 0.3]), Curve([2, 3], [0.2, 9.0]))
+    Curve(steps=[1, 2, 3], values=[0.1, 0.2, 0.3])
+    """
+    empty = Curve([], [])
+    first, second = first or empty, second or empty
+    if not len(first) or not len(second):
+        return first if len(first) else second
+    points = dict(zip(second.steps, second.values, strict=True))
+    points |= dict(zip(first.steps, first.values, strict=True))
+    steps = sorted(points)
+    return Curve(steps, [points[step] for step in steps])
+
+
+def _unlogged(records: Sequence[CommitRecord], log: MetricsLog) -> list[CommitRecord]:
+    """Return the checkpoints that the log knows nothing of: it was lost, or there was none."""
+    known, steps = set(log.incarnation_ids), set(log.steps.tolist())
+    return [r for r in records if r.incarnation not in known or r.step not in steps]
+
+
+def _logged(log: MetricsLog, name: str) -> Curve:
+    steps, values = log.series(name)
+    return Curve(steps.tolist(), values.tolist())

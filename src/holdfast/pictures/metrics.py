@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Any
 
 from holdfast.history.run_picture import Panel, RunPicture
 from holdfast.pictures.files import COLOURS, picture
+from holdfast.policy.curve import Curve, thinned
 
 _PANEL_HEIGHT_IN = 3.0
+# More than a screen has pixels.
+_PLACES = 4000
 
 
 def draw_run(shown: RunPicture, path: str) -> None:
@@ -25,7 +29,8 @@ def draw_run(shown: RunPicture, path: str) -> None:
 def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     saved = set(shown.checkpoint_steps)
     for (name, curve), colour in zip(panel.curves.items(), COLOURS, strict=False):
-        axes.plot(curve.steps, curve.values, color=colour, linewidth=1.4, label=name)
+        line = _thin(curve)
+        axes.plot(line.steps, line.values, color=colour, linewidth=1.4, label=name)
         at = [i for i, step in enumerate(curve.steps) if step in saved]
         axes.plot(
             [curve.steps[i] for i in at],
@@ -48,6 +53,18 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     if not any(math.isfinite(v) for curve in panel.curves.values() for v in curve.values):
         axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center")
+
+
+def _thin(curve: Curve) -> Curve:
+    """Return what can be seen of a curve, in pieces between values that are not finite."""
+    if len(curve) <= _PLACES:
+        return curve
+    pairs = list(zip(curve.steps, curve.values, strict=True))
+    kept: list[tuple[int, float]] = []
+    for finite, group in groupby(pairs, key=lambda point: math.isfinite(point[1])):
+        piece = list(group)
+        kept += thinned(piece, max(_PLACES * len(piece) // len(pairs), 1)) if finite else piece[:1]
+    return Curve([step for step, _ in kept], [value for _, value in kept])
 
 
 def _last_step(panel: Panel) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import median
 
 # The median of |x| is 0.6745 σ where x is normally distributed.
@@ -40,6 +41,33 @@ def curve_of(points: Iterable[tuple[int, float]]) -> Curve:
         steps.append(step)
         values.append(value)
     return Curve(steps, values)
+
+
+def thinned(points: Sequence[tuple[int, float]], bins: int) -> list[tuple[int, float]]:
+    """Return points that look the same where there is room for so many bins side by side.
+
+    Of each bin the first, the lowest, the highest and the last are left.
+
+    Args:
+        points: Steps, rising, and finite values.
+        bins: How many places there are along the steps.
+
+    >>> thinned([(0, 5.0), (1, 1.0), (2, 9.0), (3, 4.0), (4, 4.5), (99, 2.0)], 2)
+    [(0, 5.0), (1, 1.0), (2, 9.0), (4, 4.5), (99, 2.0)]
+    """
+    if not points:
+        return []
+    first, width = points[0][0], (points[-1][0] - points[0][0]) / bins or 1.0
+    kept: list[tuple[int, float]] = []
+    for _, group in groupby(points, key=lambda p: min(int((p[0] - first) / width), bins - 1)):
+        of_bin = list(group)
+        low, high = min(of_bin, key=_value), max(of_bin, key=_value)
+        kept += sorted({of_bin[0], low, high, of_bin[-1]})
+    return kept
+
+
+def _value(point: tuple[int, float]) -> float:
+    return point[1]
 
 
 def mean(values: Sequence[float]) -> float:

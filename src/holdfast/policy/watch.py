@@ -23,6 +23,16 @@ from holdfast.policy.overfitting import OverfittingRule, OverfittingTracker
 class Tracker(Protocol):
     """Follows the metrics of one run."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The metrics that it looks at."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """How many logged values of the past are worth telling it when a run goes on."""
+        ...
+
     def due(self, metrics: Mapping[str, object]) -> Sequence[str]:
         """Return the names of the metrics that it wants to be read at this step."""
         ...
@@ -101,8 +111,17 @@ class _Pair:
     policy: Overfitting
     tracker: OverfittingTracker
 
+    @property
+    def names(self) -> Sequence[str]:
+        return self.policy.train, self.policy.validation
+
+    @property
+    def memory(self) -> int:
+        # The best evaluation may be long ago; a value takes a microsecond or two.
+        return 200_000
+
     def due(self, metrics: Mapping[str, object]) -> Sequence[str]:
-        return [name for name in (self.policy.train, self.policy.validation) if name in metrics]
+        return [name for name in self.names if name in metrics]
 
     def take(self, step: int, values: Mapping[str, float]) -> Finding | None:
         if self.policy.train in values:
@@ -137,6 +156,15 @@ class _Single:
     policy: Divergence
     tracker: DivergenceTracker
     seen: int = 0
+
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.policy.metric,)
+
+    @property
+    def memory(self) -> int:
+        # What it compares with is within a window.
+        return 4 * self.policy.rule.window * self.policy.every
 
     def due(self, metrics: Mapping[str, object]) -> Sequence[str]:
         if self.policy.metric not in metrics:

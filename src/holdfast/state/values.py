@@ -8,14 +8,16 @@ import reprlib
 import sys
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import numpy as np
 
 from holdfast.errors import MissingDependency, UnknownType, UnsupportedLeaf
 from holdfast.format import dtypes
 from holdfast.format.tree import KeyKind, NodeKind
+
+# NumPy is imported where it is used: manifests are read without, and it takes long.
+if TYPE_CHECKING:
+    import numpy as np
 
 # Python refuses to write or read longer ones as text.
 _MAX_KEY_BITS = 4096
@@ -75,6 +77,8 @@ def _parse_datetime(blob: bytes) -> tuple[dt.datetime, str, int]:
 
 def encode_scalar(value: np.generic, path: str) -> bytes:
     """Return a NumPy scalar as the name of its dtype, a NUL, and its bytes."""
+    import numpy as np
+
     # Arrays drop zeros at the end of texts, and know none of length 0; scalars do not.
     if isinstance(value, np.str_):
         return b"str\0" + "".join(value).encode("utf-8", "surrogatepass")
@@ -90,6 +94,8 @@ def encode_scalar(value: np.generic, path: str) -> bytes:
 
 def decode_scalar(blob: bytes) -> np.generic:
     """Return the NumPy scalar of ``encode_scalar``."""
+    import numpy as np
+
     name, _, data = blob.partition(b"\0")
     if name == b"str":
         return np.str_(data.decode("utf-8", "surrogatepass"))
@@ -226,6 +232,8 @@ def may_replace(kind: NodeKind, target: object) -> bool:
     >>> may_replace(NodeKind.FLOAT, 3), may_replace(NodeKind.STR, 3), may_replace(NodeKind.NONE, 3)
     (True, False, True)
     """
+    import numpy as np
+
     if kind == NodeKind.NONE or target is None:
         return True
     if isinstance(target, bool | int | float | complex | np.generic):

@@ -43,6 +43,48 @@ def test_a_run_that_overfits_is_told_of_the_way_back(
     assert event["step"] - 11 <= back <= event["step"] - 10
 
 
+def test_a_run_that_goes_on_knows_what_was_before(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of what was logged, saved or not: the best was at a step that no checkpoint has."""
+
+    def train(until: int) -> None:
+        policy = watch.overfitting("loss", "val_loss")
+        with Checkpointer(
+            store_path, {"w": np.zeros(10)}, run="r", save=every(steps=6), watch=policy
+        ) as ckpt:
+            ckpt.restore()
+            for step in range(ckpt.next_step, until):
+                ckpt.step(step, {"loss": 1 / (step + 1), "val_loss": validation(step)})
+
+    train(13)
+    assert not caplog.records
+    train(20)
+    [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "val_loss has risen from 1 at step 10" in warning
+    # What was found before is not told again.
+    caplog.clear()
+    train(30)
+    assert not caplog.records
+
+
+def test_the_way_back_where_no_checkpoint_has_the_metric(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Checkpointer(store_path, {"w": np.zeros(10)}, run="r") as ckpt:
+        for step in range(0, 24, 2):
+            ckpt.step(step, {"loss": 1 / (step + 1), "val_loss": validation(step)})
+            ckpt.save(step + 1).wait()
+    store = LocalStore(str(store_path))
+    watcher = Watcher(watch.overfitting("loss", "val_loss"), store, "r")
+    watcher.restart(after_step=14)
+    for step in range(16, 40, 2):
+        watcher.look(step, {"loss": 1 / (step + 1), "val_loss": validation(step)})
+    [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "since" not in warning and "at step 10" in warning
+    assert "The last one before it is r@9" in warning
+
+
 def test_divergence_is_told_with_the_last_good_checkpoint(
     store_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

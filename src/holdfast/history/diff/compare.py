@@ -82,6 +82,9 @@ def _compare(
         tensors=tuple(t for t in tensors if not _of_generator(t.path)),
         generators=_generators(trees, tensors),
         metrics=side_by_side(before.record.metrics, after.record.metrics),
+        configuration=side_by_side(
+            before.record.lineage.config or {}, after.record.lineage.config or {}
+        ),
         environment=side_by_side(before.record.environment, after.record.environment),
         read_bytes=measured.read_bytes,
         total_bytes=before.record.state_bytes + after.record.state_bytes,

@@ -95,7 +95,8 @@ class DiffReport:
         tensors: Arrays of one shape, in tree order, unchanged ones too.
         generators: Libraries whose random number generators stand elsewhere.
         metrics: The metrics of both.
-        environment: What is known of where both were made, nested names joined by dots.
+        configuration: What was given as ``config=`` with both, nested names joined by dots.
+        environment: What is known of where both were made, likewise.
         read_bytes: Bytes of chunks that were read for it.
         total_bytes: Bytes of all arrays of both.
     """
@@ -110,6 +111,7 @@ class DiffReport:
     tensors: tuple[TensorChange, ...]
     generators: tuple[str, ...]
     metrics: tuple[Fact, ...]
+    configuration: tuple[Fact, ...]
     environment: tuple[Fact, ...]
     read_bytes: int
     total_bytes: int
