@@ -11,6 +11,7 @@ from holdfast.engine import job as jobs
 from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import plan_layout
 from holdfast.state.flatten import flatten
 
@@ -29,6 +30,7 @@ def save(
     *,
     metrics: Mapping[str, float] | None = None,
     tag: str | None = None,
+    lineage: Lineage | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Saved:
     """Save a state; something may happen when its first chunk is asked for."""
@@ -52,5 +54,6 @@ def save(
         n_leaves=flat.n_leaves,
         metrics=metrics or {},
         tag=tag,
+        lineage=lineage or Lineage(),
     )
     return writer.save(job, StreamSource(layout, fill_and_meddle))

@@ -32,8 +32,13 @@ from store_values import (
 import holdfast
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import NotFound, RunBusy
+from holdfast.format.lineage import Lineage, Origin
+from holdfast.history.retention import PruneReport
+from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage
-from holdfast.policy import KeepPolicy
+from holdfast.policy import KeepPolicy, budget_of
+from holdfast.records import commits
+from holdfast.records.marker import store_id
 from holdfast.store.local import LocalStore
 
 
@@ -107,6 +112,28 @@ class StoreMachine(RuleBasedStateMachine):
             meanwhile=meanwhile,
         )
         self.note(run, saved.record.id, step, content, loss, tag)
+
+    @rule(run=runs, other=runs, number=picks, step=steps, content=contents, loss=losses)
+    def fork(
+        self, run: str, other: str, number: int, step: int, content: Content, loss: float
+    ) -> None:
+        """A checkpoint that says which one of another run its own began at."""
+        if not self.model[other] or other == run:
+            return
+        origin = self.pick(other, number)
+        store = self.store.place.open(create=True)
+        lineage = Lineage(Origin(store_id(store), other, origin.step, origin.id))
+        held = self.writer is not None and self.writer.run == run
+        writer = self.writer if held else opened(store, run)
+        assert writer is not None
+        try:
+            saved = save(writer, tree_of(content), step, metrics={"loss": loss}, lineage=lineage)
+        finally:
+            if not held:
+                writer.close()
+                self.debris.discard(run)
+        self.note(run, saved.record.id, step, content, loss, None)
+        self.model[run][-1].origin = origin.id
 
     def note(
         self, run: str, id_: str, step: int, content: Content, loss: float, tag: str | None
@@ -195,12 +222,25 @@ class StoreMachine(RuleBasedStateMachine):
     def prune(self, run: str, policy: KeepPolicy) -> None:
         if not self.model[run]:
             return
+        planned = self.store.prune(run, policy, dry_run=True)
         report = self.store.prune(run, policy)
+        assert (planned.kept, planned.removed) == (report.kept, report.removed)
         gone = {info.id for info, _ in report.removed}
+        self.check_the_budget(run, policy, report)
         assert self.model[run][-1].id not in gone
         assert not gone & set(self.tags[run].values())
         assert {i.id for i, _ in report.kept} | gone == {s.id for s in self.model[run]}
         self.forget(run, gone)
+
+    def check_the_budget(self, run: str, policy: KeepPolicy, report: PruneReport) -> None:
+        """What stays takes no more than there is for it, or is what must stay."""
+        nbytes = budget_of(policy)
+        if nbytes is None:
+            return
+        stock, needed = Stock(self.local(), run), dict[str, int]()
+        for record in commits.good_commits(self.local(), run):
+            needed.update(stock.needs(record) or {})
+        assert sum(needed.values()) <= nbytes + report.over_budget_bytes
 
     # --- copying ---
 
@@ -241,7 +281,9 @@ class StoreMachine(RuleBasedStateMachine):
                     listed = store.log(run)
                 except NotFound:
                     listed = []
-                assert [(i.id, i.step) for i in listed] == [(s.id, s.step) for s in model[run]]
+                assert [(i.id, i.step, i.forked_from and i.forked_from.id) for i in listed] == [
+                    (s.id, s.step, s.origin) for s in model[run]
+                ]
 
     @invariant()
     def refs_name_what_they_should(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ def tree_of(content: Content) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class Saved:
-    """What the model knows of a checkpoint."""
+    """What the model knows of a checkpoint; ``origin`` is what its run was forked from."""
 
     id: str
     step: int
     content: Content
     loss: float
+    origin: str | None = None
 
 
 # Few seeds, so that much is shared.
@@ -42,8 +44,27 @@ contents = st.fixed_dictionaries(
 runs = st.sampled_from(RUNS)
 steps = st.integers(0, 6)
 losses = st.sampled_from([0.5, 0.25, -1.0, math.nan, math.inf])
-policies = st.sampled_from(
-    [keep.last(1), keep.last(3), keep.best("loss"), keep.every(steps=3), keep.tagged(), keep.all()]
+single_policies = st.sampled_from(
+    [
+        keep.last(1),
+        keep.last(3),
+        keep.best("loss"),
+        keep.every(steps=3),
+        keep.within(steps=2),
+        keep.within(hours=1),
+        keep.every(steps=2).within(steps=4),
+        keep.best("loss", n=2).within(days=1),
+        keep.thinning(),
+        keep.tagged(),
+        keep.all(),
+    ]
+)
+budgets = st.sampled_from([1, 10_000, 450_000, 480_000, 900_000, 10**9]).map(keep.budget)
+policies = (
+    single_policies
+    | budgets
+    | st.builds(operator.or_, single_policies, single_policies)
+    | st.builds(operator.or_, single_policies, budgets)
 )
 tag_names = st.sampled_from(["best", "v1", "a/b"]).map(lambda n: f"t {n}")
 picks = st.integers(0, 99)

@@ -15,7 +15,12 @@ import numpy as np
 
 from holdfast.errors import HoldfastError, UnsupportedLeaf, UsageError
 from holdfast.format.tree import KeyKind, NodeKind, TreeColumns
-from holdfast.state import arrays, codecs, values
+from holdfast.state import (
+    arrays,
+    codecs,
+    numpy_arrays,  # noqa: F401 - arrays of NumPy are leaves wherever a state is flattened
+    values,
+)
 from holdfast.state.dataclass_fields import more_than_fields
 from holdfast.state.paths import Patterns, join, selector
 from holdfast.state.stateful import accessors

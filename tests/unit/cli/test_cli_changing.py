@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from cli_running import contents, holdfast, on_terminal
 
 import holdfast as package
@@ -91,6 +92,32 @@ def test_prune_unites_what_is_to_be_kept(here, store):
     assert "removed 1 checkpoint, kept 3" in ran.out
     assert _steps(store) == [200, 300, 400]
     assert package.Store(store).verify().ok
+
+
+def test_prune_by_age_and_budget_says_why_and_what_is_freed(here, store):
+    policies = ("--keep", "within:24h", "--keep", "budget:10kB")
+    report = here("prune", "gpt", *policies, "-n", "--json", store=store).json
+    assert [info["step"] for info in report["kept"]] == [200, 400], "the newest, and a tag"
+    assert report["kept"][1]["because"] == ["newest", "within 24 hours"]
+    assert "over the budget of 10 kB: takes" in report["removed"][0]["because"][0]
+    assert report["freed_bytes"] > 12_000 and report["over_budget_bytes"] > 1000
+    ran = here("prune", "gpt", *policies, store=store)
+    assert "removed 2 checkpoints, kept 2" in ran.out
+    assert "over the budget: the newest, and what has a tag, always stay" in ran.out
+    ran = here("log", "gpt", store=store)
+    assert "2 checkpoints removed so far" in ran.out and "freed" in ran.out
+    given_back = here("log", "gpt", "--json", store=store).json["given_back"]
+    assert given_back == {"n_checkpoints": 2, "nbytes": report["freed_bytes"]}
+
+
+@pytest.mark.parametrize(
+    "policy", ["within:0h", "budget:none", "every:1epoch", "best:nothing", "last:1:within:soon"]
+)
+def test_prune_refuses_what_cannot_be(here, store, policy):
+    before = contents(store)
+    ran = here("prune", "gpt", "--keep", policy, store=store)
+    assert ran.status == 2 and "othing was removed" in ran.err
+    assert contents(store) == before
 
 
 def test_prune_wants_a_policy_it_can_read(here, store):

@@ -127,6 +127,39 @@ def test_plot_json(here, trained):
     assert shown["checkpoint_steps"] == [i * 100 for i in range(12)]
 
 
+def test_plot_has_every_logged_step(here, tmp_path):
+    with package.Checkpointer(
+        tmp_path / "s", {"w": np.zeros(3)}, run="r", save=package.every(steps=100)
+    ) as ckpt:
+        for step in range(250):
+            ckpt.step(step, {"loss": 1 / (step + 1)})
+    shown = here("plot", "r", "--json", store=tmp_path / "s").json
+    assert shown["panels"][0]["curves"]["loss"]["steps"] == list(range(250))
+    assert shown["checkpoint_steps"] == [100, 200]
+    ran = here("plot", "r", store=tmp_path / "s")
+    assert "best loss: 0.004 at step 249" in ran.out
+
+
+def test_diff_compares_configurations(here, tmp_path):
+    for step, config in ((1, {"lr": 0.1, "model": {"layers": 2}}), (2, {"lr": 0.2, "model": {}})):
+        with package.Checkpointer(
+            tmp_path / "s", {"w": np.zeros(3)}, run="r", config=config
+        ) as ckpt:
+            ckpt.restore()
+            ckpt.save(step).wait()
+    ran = here("diff", "r@1", "r@2", store=tmp_path / "s")
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert ["configuration", "before", "after"] in lines
+    assert ["lr", "0.1", "0.2"] in lines and ["model.layers", "2"] in lines
+    shown = here("diff", "r@1", "r@2", "--json", store=tmp_path / "s").json
+    assert shown["configuration"][0] == {
+        "name": "lr",
+        "before": 0.1,
+        "after": 0.2,
+        "is_same": False,
+    }
+
+
 def test_plot_layers(here, trained):
     ran = here("plot", "gpt", "--layers", "model/**", store=trained, COLUMNS="80")
     assert ran.status == 0

@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from cli_running import holdfast, on_terminal
+from cli_running import environment, holdfast, on_terminal
+
+from holdfast.cli.app import app_for
 
 ESCAPE = "\x1b"
 COMMANDS = (
@@ -88,6 +90,51 @@ def test_version():
 
     ran = holdfast("--version")
     assert (ran.status, ran.out, ran.err) == (0, f"holdfast {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("log",),
+        ("log", "gpt"),
+        ("--debug", "log", "gpt", "--json"),
+        ("show", "gpt@latest"),
+        ("tag", "gpt@latest", "x"),
+    ],
+)
+def test_a_look_loads_only_what_it_needs(store, arguments):
+    code = (
+        "import sys, holdfast.cli\n"
+        f"sys.argv = ['holdfast', *{arguments!r}]\n"
+        "status = holdfast.cli.main()\n"
+        "heavy = {'numpy', 'torch', 'holdfast.actions', 'holdfast.engine.run_writer'}\n"
+        "heavy |= {f'holdfast.cli.{name}' for name in ('bench', 'report', 'diff', 'keys')}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(HOLDFAST_STORE=str(store)),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_command_that_is_asked_for_is_made_ready():
+    names = {
+        ("log", "--help"): ["log"],
+        ("--store", "show", "log"): ["log"],
+        ("--store=s", "--debug", "import", "x"): ["import"],
+        ("keys", "list"): [],
+    }
+    for arguments, expected in names.items():
+        app = app_for(arguments)
+        assert [command.name for command in app.registered_commands] == expected
+        assert len(app.registered_groups) == (not expected)
+    for arguments in ((), ("--help",), ("--help", "log"), ("lgo",), ("--", "log"), ("--store",)):
+        assert len(app_for(arguments).registered_commands) > 20
 
 
 def test_help_and_version_load_nothing_heavy():
