@@ -230,6 +230,8 @@ def _records() -> list[Case]:
         ),
         ("config-list", DAMAGED, "a configuration that is a list", _with_lineage(config=[])),
         ("dataset-number", DAMAGED, "a fingerprint that is a number", _with_lineage(dataset=1)),
+        ("epoch-text", DAMAGED, "an epoch that is text", _with_predicate(epoch="1")),
+        ("epoch-endless", DAMAGED, "an epoch that is infinite", _with_predicate(epoch="inf")),
         ("names-text", DAMAGED, "names that are text", _with_predicate(names="v1")),
         ("names-number", DAMAGED, "a name that is a number", _with_predicate(names=[1])),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),

@@ -200,6 +200,37 @@ def test_what_is_shared_is_not_read(store_path: Path, counted: list[int]) -> Non
     assert report.read_bytes <= sum(counted) <= report.read_bytes + 4096 * len(counted)
 
 
+def test_of_64_megabytes_that_share_nine_tenths_a_tenth_is_read(
+    store_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that comes from the store is counted: packs, manifests, commit records."""
+    rng = np.random.default_rng(0)
+    model = {}
+    for i in range(20):
+        model[f"h.{i}.weight"] = rng.random(800_000, "f4")
+        model[f"h.{i}.bias"] = rng.random(1000, "f4")
+    for step, changed in ((1, ()), (2, (4, 13))):
+        for i in changed:
+            for name in (f"h.{i}.weight", f"h.{i}.bias"):
+                model[name] = model[name] + np.float32(0.1)
+        holdfast.save(store_path, {"model": model}, run="r", step=step, rng=False)
+    got: list[int] = []
+    original = LocalStore.get
+
+    def counting_get(self: LocalStore, key: str) -> bytes:
+        data = original(self, key)
+        got.append(len(data))
+        return data
+
+    monkeypatch.setattr(LocalStore, "get", counting_get)
+    counted.clear()
+    report = holdfast.Store(store_path).diff("r@1", "r@2")
+    assert sum(t.is_changed for t in report.tensors) == 4
+    assert report.total_bytes == 2 * 20 * 4 * 801_000
+    assert got and sum(counted) > 0.09 * report.total_bytes
+    assert sum(counted) + sum(got) <= 0.11 * report.total_bytes
+
+
 def test_a_chunk_that_two_sides_share_is_read_once(store_path: Path, counted: list[int]) -> None:
     w = np.zeros((12 << 20) // 4 * 8, "f4")  # 96 MiB: three chunks.
     holdfast.save(store_path, {"w": w}, run="r", step=1, rng=False)
