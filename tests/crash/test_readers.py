@@ -57,7 +57,8 @@ def test_looking_around(store: Path) -> None:
     deadline = time.monotonic() + budget_s(SECONDS)
     while time.monotonic() < deadline:
         log = opened.log(RUN)
-        assert 1 <= len(log) <= 3
+        # Two that are kept, one whose retention is under way, one that was saved meanwhile.
+        assert 1 <= len(log) <= 4
         assert [info.seq for info in log] == sorted(info.seq for info in log)
         assert opened.info(f"{RUN}@latest").step >= log[-1].step
         assert opened.leaves(f"{RUN}@latest")

@@ -1,7 +1,6 @@
 """What the persister does after a commit and nobody waits for: retention, and the catalog.
 
-A thread of its own, so that the next save does not queue behind it. Requests that come while it is
-at work are one request: the newest has all that the older ones had.
+A thread of its own, so that the next save does not queue behind it.
 """
 
 from __future__ import annotations
@@ -69,7 +68,13 @@ class Housekeeping:
             self._changed.notify_all()
 
     def make_room(self, nbytes: int) -> None:
-        """Wait for a removal under way if what is free may not be enough for a save without it."""
+        """Wait for a removal under way if a save of so many bytes may need its room.
+
+        And where saves come faster than they are tidied up after: retention is behind by one save
+        at most, so that what is there is bounded.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted is None or not self._is_working)
         if self._is_idle():
             return
         free = self._store.free_bytes()

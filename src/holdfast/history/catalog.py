@@ -47,10 +47,11 @@ def checkpoints(store: ObjectStore, run: str, *, create: bool = False) -> list[F
         run: The run.
         create: Make the catalog if there is none.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         found, n_listed = _trusting(store, lambda file: _refreshed(store, run, file), create)
-        # All that were listed may have been removed before they were read.
-        if found or not n_listed:
+        # All that were listed may have been removed before they were read, or before the listing
+        # came to them.
+        if found or (not n_listed and attempt >= commits.EMPTY_LOOKS):
             return found
     return []
 

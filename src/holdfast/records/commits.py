@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from holdfast.format import part as part_format
 
 _ATTEMPTS = 20
+# How often a listing that is empty is looked at again: what it shows may have been removed, and
+# what came instead have been too late for it.
+EMPTY_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def all_commits(store: ObjectStore, run: str) -> Iterator[CommitRecord | Damaged
     Where all that were listed are deleted before they are read, those that came are read instead:
     a run that has checkpoints at every moment is never found empty.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         numbers = sequence_numbers(store, run)
         is_found = False
         for seq in numbers:
@@ -95,7 +98,7 @@ def all_commits(store: ObjectStore, run: str) -> Iterator[CommitRecord | Damaged
             except DataError as error:
                 yield DamagedCommit(RunKeys(run).commit(seq), seq, error)
             is_found = True
-        if is_found or not numbers:
+        if is_found or (not numbers and attempt >= EMPTY_LOOKS):
             return
 
 
