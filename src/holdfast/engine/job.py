@@ -25,6 +25,8 @@ class SaveJob:
     without chunks and packs. ``arena`` is the name of the arena in which the snapshot is, or is
     being taken. ``spares_others`` says that retention shall leave alone what other processes
     have saved. ``versions`` are the sequences of names from which it gets the next one each.
+    ``check_finite`` says that the arrays are looked at whose count of elements that are not finite
+    is 0 in the plan.
     """
 
     id: str
@@ -43,6 +45,7 @@ class SaveJob:
     spares_others: bool = False
     lineage: Lineage = field(default_factory=Lineage)
     versions: tuple[str, ...] = ()
+    check_finite: bool = False
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

@@ -131,6 +131,14 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         _read(store, part, binder, ref, wanted, shield.is_wanted_out)
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
+    if record.not_finite:
+        _log.warning(
+            "%s was restored, and %d value(s) of it are NaN or infinite, as they were when it was "
+            "saved. 'holdfast show %s' tells which.",
+            ref,
+            record.not_finite,
+            ref,
+        )
     return Outcome(
         record,
         value,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.finite import FiniteLook, Known
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
 from holdfast.engine.base import Base, load_base, still_stored
 from holdfast.engine.job import SaveJob
@@ -73,6 +74,7 @@ class RunWriter:
         self._in_doubt: set[str] = set()
         self._turn = 0
         self._has_unnamed = False
+        self._known_finite: Known = {}
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -144,9 +146,15 @@ class RunWriter:
             keyrings.follow(self.store)
         base = self._without_remains(self._without_damage(self._pinned_base(job)))
         parts: list[PartRef] = []
+        look = self._look_of(job)
+        not_finite: list[int | None] = []
 
         def manifest(written: Written) -> tuple[str, bytes]:
-            data = part_format.complete(job.plan, *written.tables())
+            if look is not None:
+                digests = [place.digest for place in written.places]
+                not_finite.extend(look.counts(digests, self._content(job, source)))
+                self._known_finite = look.learnt(digests)
+            data = part_format.complete(job.plan, *written.tables(), not_finite)
             parts.append(PartRef(0, self._keys.part(job.id, 0), digest(data), len(data)))
             return parts[0].key, data
 
@@ -160,10 +168,12 @@ class RunWriter:
                 known=base.chunks if base is not None else {},
                 unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
+                look=look.look if look is not None else None,
                 threads=self._threads,
             )
             try:
-                data = self._commit(job, parts, written.new_bytes)
+                total = sum(filter(None, not_finite)) if look is not None else None
+                data = self._commit(job, parts, written.new_bytes, total)
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
@@ -184,6 +194,16 @@ class RunWriter:
         )
         return Saved(record, data, list(written.places), self._tag(job, record))
 
+    def _look_of(self, job: SaveJob) -> FiniteLook | None:
+        if not job.check_finite:
+            return None
+        arrays = part_format.planned_arrays(job.plan)
+        return FiniteLook(arrays, job.layout.lengths, self._known_finite)
+
+    @staticmethod
+    def _content(job: SaveJob, source: ChunkSource) -> Callable[[int], memoryview]:
+        return lambda chunk: source.acquire(chunk)[: job.layout.lengths[chunk]]
+
     def _saved_already(self, job: SaveJob, base: Base) -> Saved:
         """Answer for a writer that died between its commit and its answer."""
         key = self._keys.commit(base.seq)
@@ -201,10 +221,14 @@ class RunWriter:
             base = self._base = None
         return base
 
-    def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> bytes:
+    def _commit(
+        self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int, not_finite: int | None
+    ) -> bytes:
         if self._has_unnamed and job.versions:
             self._give_missing_names()
-        names = tuple(tags.next_version(self.store, self.run, base) for base in job.versions)
+        # What is not finite is never the best of anything.
+        versions = () if not_finite else job.versions
+        names = tuple(tags.next_version(self.store, self.run, base) for base in versions)
         while True:
             record = CommitRecord(
                 run=self.run,
@@ -224,6 +248,7 @@ class RunWriter:
                 previous=self._previous,
                 lineage=job.lineage,
                 names=names,
+                not_finite=not_finite,
             )
             data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.

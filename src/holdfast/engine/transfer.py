@@ -66,6 +66,7 @@ def copy_checkpoint(
         environment=record.environment,
         incarnation=jobs.new_id(),
         lineage=replace(record.lineage, resumed_from=None),
+        check_finite=record.not_finite is not None,
     )
     writer = RunWriter(target, record.run, authenticity=authenticity)
     writer.open(os.getpid())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.format.commit import CommitRecord
 from holdfast.policy.checks import Mode
 from holdfast.policy.finding import Finding
+from holdfast.policy.ranking import rankable
 from holdfast.policy.watch import Tracker, WatchPolicy
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
@@ -77,7 +77,7 @@ class Watcher:
 
     def _to_best(self, records: Sequence[CommitRecord], metric: str, mode: Mode) -> str:
         sign = 1 if mode == "min" else -1
-        ranked = [r for r in records if math.isfinite(r.metrics.get(metric, math.nan))]
+        ranked = rankable(records, metric)
         if not ranked:
             return f"No checkpoint has {metric}: give metrics= with each save to go back by it."
         best = min(ranked, key=lambda r: (sign * r.metrics[metric], r.seq))

@@ -55,7 +55,8 @@ class CommitRecord:
     into packs and parts. ``created_ns`` counts nanoseconds since the epoch, UTC. ``previous`` is
     the commit that the writer found before it. ``envelope`` is what it was read from, with its
     signatures; None for one that was not read.
-    ``names`` are the names for good that it was saved under.
+    ``names`` are the names for good that it was saved under. ``not_finite`` counts elements that
+    are NaN or infinite in the arrays that were looked at; None where none was.
     """
 
     run: str
@@ -75,6 +76,7 @@ class CommitRecord:
     environment: Mapping[str, object] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     names: tuple[str, ...] = ()
+    not_finite: int | None = None
     previous: Link | None = None
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
@@ -121,6 +123,8 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
         "names": list(record.names),
         "parts": [{"rank": part.rank, "length": part.length} for part in record.parts],
     }
+    if record.not_finite is not None:
+        predicate["not_finite"] = record.not_finite
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": subjects,
@@ -188,6 +192,7 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         previous=_decode_link(p["previous"]),
         lineage=lineage_format.decode(p["lineage"]),
         names=tuple(_text(name) for name in _list(p["names"])),
+        not_finite=_int(p["not_finite"]) if "not_finite" in p else None,
     )
     if record.previous is not None and record.previous.seq >= record.seq:
         raise ValueError("the previous commit has a higher number")

@@ -21,7 +21,7 @@ from holdfast.store.modes import Modes
 _log = logging.getLogger("holdfast")
 
 NAME = "catalog.sqlite"
-VERSION = 1
+VERSION = 2
 _APPLICATION_ID = 0x686F6C64
 _PATIENCE_S = 2.0
 _COLUMNS = "run, seq, size, modified_s, body, seal"

@@ -60,6 +60,7 @@ def row_of(record: CommitRecord, listed: ObjectInfo) -> tuple[Row, dict[str, byt
             record.reason,
             record.incarnation,
             [signature.key_id for signature in record.signatures],
+            record.not_finite,
             *digests,
         ]
     )
@@ -81,7 +82,7 @@ def infos_of_rows(rows: Sequence[Row], shared: Shared) -> list[CheckpointInfo]:
     infos = []
     for row, facts in zip(rows, facts_of_rows, strict=True):
         step, name, created_ns, metrics, state_bytes, stored_bytes, n_leaves, *texts = facts
-        parent, reason, incarnation, signed_by, environment, past = texts
+        parent, reason, incarnation, signed_by, not_finite, environment, past = texts
         lineage = lineage_of(past)
         infos.append(
             CheckpointInfo(
@@ -105,6 +106,7 @@ def infos_of_rows(rows: Sequence[Row], shared: Shared) -> list[CheckpointInfo]:
                 lineage.forked_from,
                 lineage.config,
                 lineage.dataset,
+                not_finite=not_finite,
             )
         )
     return infos

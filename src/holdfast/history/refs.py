@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from holdfast.format.names import check_run
 from holdfast.history import catalog
 from holdfast.history.chain import require_head, trusted
 from holdfast.history.log import require_run
+from holdfast.policy.ranking import passed_over, rankable
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy, untrusted
@@ -46,6 +46,8 @@ class _Named(Protocol):
     def step(self) -> int: ...
     @property
     def metrics(self) -> Mapping[str, float]: ...
+    @property
+    def not_finite(self) -> int | None: ...
 
 
 _C = TypeVar("_C", bound=_Named)
@@ -176,7 +178,15 @@ def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit
     for suffix, flag in ((":max", True), (":min", False)):
         if text.endswith(suffix):
             metric, highest = text.removesuffix(suffix), flag
-    ranked = [c for c in listed if math.isfinite(c.metrics.get(metric, math.nan))]
+    ranked, sick = rankable(listed, metric), passed_over(listed, metric)
+    if not ranked and sick:
+        raise NotFound(
+            f"{len(sick)} checkpoint(s) of run {run!r} have a metric {metric!r}, but each has "
+            f"values that are NaN or infinite, so that none is the best.{_also_damaged(damaged)} "
+            "Name one by its step to have it all the same.",
+            run=run,
+            metric=metric,
+        )
     if not ranked:
         names = sorted({name for c in listed for name in c.metrics})
         raise NotFound(
@@ -187,6 +197,18 @@ def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit
         )
     sign = -1 if highest else 1
     best = min(ranked, key=lambda c: (sign * c.metrics[metric], c.seq))
+    better = [c for c in sick if sign * c.metrics[metric] < sign * best.metrics[metric]]
+    if better:
+        _log.warning(
+            "%s@best:%s means %s@%s: %d with a better value were passed over (steps %s), since "
+            "their arrays have values that are NaN or infinite.",
+            run,
+            text,
+            run,
+            best.step,
+            len(better),
+            ", ".join(str(c.step) for c in better[-5:]),
+        )
     if damaged:
         raise ManifestDamaged(
             f"Which checkpoint of run {run!r} is best by {metric!r} cannot be told:"

@@ -14,6 +14,7 @@ from holdfast.history.refs import resolve
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepBest, KeepPolicy, members, parse_keep, plan_retention
 from holdfast.records import removals, tags
+from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
@@ -157,4 +158,5 @@ def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -
 def _unlist(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
     """Delete commits, durably; what they alone needed is garbage from now on."""
     keys = RunKeys(run)
-    store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])
+    with alone(store, run):
+        store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])

@@ -29,6 +29,7 @@ from holdfast.policy.checks import (
     positive_int,
     positive_number,
 )
+from holdfast.policy.ranking import rankable
 
 _SECONDS = {"hours": 3600.0, "days": 86400.0}
 
@@ -59,6 +60,10 @@ class Candidate(Protocol):
     @property
     def tags(self) -> Sequence[str]:
         """The names it was given."""
+
+    @property
+    def not_finite(self) -> int | None:
+        """Elements of its arrays that are NaN or infinite; None where nobody looked."""
 
 
 C = TypeVar("C", bound=Candidate)
@@ -122,7 +127,8 @@ class KeepLast(KeepPolicy):
 class KeepBest(KeepPolicy):
     """Keeps those with the best values; one that is missing or not finite never ranks.
 
-    Of equal values the earlier one ranks first, as it does in ``on.best``.
+    Nor does a checkpoint rank whose arrays have values that are not finite. Of equal values the
+    earlier one ranks first, as it does in ``on.best``.
     """
 
     metric: str
@@ -132,7 +138,7 @@ class KeepBest(KeepPolicy):
     def wanted(self, candidates: Sequence[Candidate]) -> Mapping[str, str]:
         """Return the best ``n``, named with value and rank."""
         ranked = sorted(
-            (c for c in candidates if math.isfinite(c.metrics.get(self.metric, math.nan))),
+            rankable(candidates, self.metric),
             key=lambda c: c.metrics[self.metric] * (1 if self.mode == "min" else -1),
         )
         return {

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from holdfast.errors import ChunkMissing, DataError
 from holdfast.format import metric_columns
 from holdfast.format.metric_columns import MetricColumns
-from holdfast.format.names import RunKeys
+from holdfast.format.names import LIVE, RunKeys
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
-
-LIVE = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)

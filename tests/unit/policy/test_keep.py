@@ -21,6 +21,7 @@ class Saved:
     created: datetime = START
     metrics: dict[str, float] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    not_finite: int | None = None
 
     @property
     def id(self) -> str:
