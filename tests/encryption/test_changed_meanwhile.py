@@ -81,7 +81,7 @@ def test_a_change_that_comes_two_changes_too_late_is_none(
     assert isinstance(late, SealedStore)
     store.keys.rotate()
     store.keys.rotate()
-    with pytest.raises(StoreUnavailable, match="at the same moment. Nothing was changed"):
+    with pytest.raises(StoreUnavailable, match=r"at the same moment\. Nothing was changed"):
         key_changes.remove_holder(late, ada.recipients[0])
     assert len(list(Path(store.path).glob("keys/*/*"))) == 2
     assert [h.recipient for h in store.keys.holders()] == [me.recipients[0], ada.recipients[0]]

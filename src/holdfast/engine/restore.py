@@ -27,7 +27,7 @@ from holdfast.errors import (
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import Part
-from holdfast.history.chain import require_head
+from holdfast.history.chain import objection, require_head
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, LATEST, read_ref, removed_too_fast, split_ref
 from holdfast.plan.reads import plan_reads
@@ -212,7 +212,7 @@ def _restore_newest(
             continue
         try:
             if isinstance(found, DamagedCommit):
-                raise found.error
+                raise objection(run, found, wanted.trust) or found.error
             outcome = restore_checkpoint(store, found, wanted)
         except (StoreTooNew, RestoreIncomplete):
             raise

@@ -27,9 +27,11 @@ from holdfast.format.commit import CommitRecord, Link, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import ChunkRow
+from holdfast.history.chain import linked
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.records import commits, keyrings, pins, tags
+from holdfast.records.commits import DamagedCommit
 from holdfast.records.visible import wait_until_seen
 from holdfast.sealed.store import SealedStore
 from holdfast.security.authenticity import NOBODY, Authenticity
@@ -95,22 +97,26 @@ class RunWriter:
         sweep_debris(self.store, self.run)
         self._give_missing_names()
         for seq in reversed(numbers):
-            record = self._believed(seq)
-            if record is None:
+            found = self._believed(seq)
+            if found is None:
                 continue
-            self._previous = self._previous or record.link
+            self._previous = self._previous or found.link
+            record = found if found.parts else None
+            if record is None:
+                continue  # It is too new to be built on; it was there all the same.
             self._base = load_base(self.store, record)
             if self._base is not None:
                 break
 
     def _believed(self, seq: int) -> CommitRecord | None:
-        """Return a commit that can be read and is trusted, or None."""
-        trust = self.authenticity.trust
+        """Return a commit that is trusted, or None; of one that is too new a stand-in."""
+        found: CommitRecord | DamagedCommit
         try:
-            record = commits.read_commit(self.store, self.run, seq)
-        except DataError:
-            return None
-        return record if trust is None or trust.judge(record).trusted else None
+            found = commits.read_commit(self.store, self.run, seq)
+        except DataError as error:
+            found = DamagedCommit(self._keys.commit(seq), seq, error)
+        known = linked(self.run, [found], self.authenticity.trust)
+        return known[0] if known else None
 
     @property
     def newest_id(self) -> str | None:

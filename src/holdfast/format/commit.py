@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -152,6 +154,9 @@ def decode(data: bytes, *, what: str) -> CommitRecord:
     opened = envelope.open_envelope(data, PAYLOAD_TYPE, what=what)
     try:
         return replace(_decode_statement(opened.payload, what), envelope=opened)
+    except StoreTooNew as error:
+        error.stand_in = _stand_in(opened)
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestDamaged(
             f"{what} is malformed ({error!r}). Nothing was loaded from it.", record=what
@@ -201,6 +206,30 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
     if any(not is_part_key(record.run, part.key) for part in record.parts):
         raise ValueError("a part's key is none of this run")
     return record
+
+
+def _stand_in(opened: Envelope) -> CommitRecord:
+    """Return what is known of a commit of a newer format: whose it is, and what it came after.
+
+    That is where version 1 has it, as far as it is there; number and id are none.
+    """
+    predicate = opened.payload.get("predicate")
+    p = predicate if isinstance(predicate, dict) else {}
+    run, created_ns = p.get("run"), p.get("created_ns")
+    previous = None
+    with suppress(KeyError, TypeError, ValueError):
+        previous = _decode_link(p["previous"])
+    return CommitRecord(
+        run=run if isinstance(run, str) else "",
+        step=0,
+        id="",
+        seq=0,
+        created_ns=created_ns if isinstance(created_ns, int) else time.time_ns(),
+        parts=(),
+        incarnation="",
+        previous=previous,
+        envelope=opened,
+    )
 
 
 def _decode_parts(subjects: list[Any], extras: list[Any]) -> tuple[PartRef, ...]:
