@@ -43,7 +43,7 @@ def sign_checkpoint(store: ObjectStore, ref: str, authenticity: Authenticity) ->
             store.put(RunKeys(record.run).commit(record.seq), data)
     finally:
         pins.delete_pin(store, record.run, pin.checkpoint_id)
-    return commits.read_commit(store, record.run, record.seq)
+    return commit_format.decode(data, what=f"the signed commit {record.seq} of run {record.run!r}")
 
 
 def _require_good(store: ObjectStore, record: CommitRecord) -> None:
