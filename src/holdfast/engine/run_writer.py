@@ -32,6 +32,7 @@ from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.records import commits, keyrings, pins, tags
 from holdfast.records.commits import DamagedCommit
+from holdfast.records.rewriting import alone
 from holdfast.records.visible import wait_until_seen
 from holdfast.sealed.store import SealedStore
 from holdfast.security.authenticity import NOBODY, Authenticity
@@ -214,8 +215,9 @@ class RunWriter:
         """Answer for a writer that died between its commit and its answer."""
         key = self._keys.commit(base.seq)
         # Once more, in one step: it may not have been durable yet.
-        data = self.store.get(key)
-        self.store.put(key, data)
+        with alone(self.store, self.run):
+            data = self.store.get(key)
+            self.store.put(key, data)
         record = commits.read_commit(self.store, self.run, base.seq)
         return Saved(record, data, [], self._tag(job, record))
 

@@ -215,8 +215,9 @@ def _stand_in(opened: Envelope) -> CommitRecord:
     """
     predicate = opened.payload.get("predicate")
     p = predicate if isinstance(predicate, dict) else {}
-    run, created_ns = p.get("run"), p.get("created_ns")
-    previous = None
+    run, created_ns, previous = p.get("run"), time.time_ns(), None
+    with suppress(KeyError, TypeError, ValueError):
+        created_ns = _int(p["created_ns"])
     with suppress(KeyError, TypeError, ValueError):
         previous = _decode_link(p["previous"])
     return CommitRecord(
@@ -224,7 +225,7 @@ def _stand_in(opened: Envelope) -> CommitRecord:
         step=0,
         id="",
         seq=0,
-        created_ns=created_ns if isinstance(created_ns, int) else time.time_ns(),
+        created_ns=created_ns,
         parts=(),
         incarnation="",
         previous=previous,

@@ -102,7 +102,14 @@ def test_a_head_that_is_too_new_is_no_roll_back(tmp_path: Path) -> None:
         holdfast.load(store, f"{RUN}@2")
 
 
-@pytest.mark.parametrize("changes", [{}, {"previous": "told in another way"}])
+ODD = [
+    {"previous": "told in another way"},
+    {"previous": {"seq": -1, "blake3": "x"}, "created_ns": 10**40},
+    {"previous": None, "created_ns": "yesterday"},
+]
+
+
+@pytest.mark.parametrize("changes", [{}, *ODD])
 def test_who_goes_on_behind_it_keeps_the_chain(tmp_path: Path, changes: dict[str, Any]) -> None:
     fill(tmp_path, **changes)
     head = head_of(LocalStore(tmp_path), RUN, POLICY)
