@@ -15,7 +15,7 @@ from holdfast.format.part import ChunkRow, Part
 from holdfast.history.chain import chain_problems, head_problem, linked, objection
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
-from holdfast.records import commits, keyrings, marker, metric_files, notes, tags
+from holdfast.records import commits, keyrings, marker, notes, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.nodes import decode_tree
@@ -149,8 +149,7 @@ def _tag_problems(store: ObjectStore, run: str) -> list[str]:
         for tag in found
         if tag.error is None and not tag.is_fixed and tag.checkpoint_id not in ids and tag in still
     ]
-    told = notes.problems(store, run) + metric_files.problems(store, run)
-    return damaged + dangling + told
+    return damaged + dangling + notes.problems(store, run)
 
 
 class _Verification:

@@ -418,6 +418,12 @@ def test_on_best_and_the_log_see_the_same_numbers(store_path: Path) -> None:
     assert repr(logged(store_path)) == "[(0, 3.0), (1, nan), (2, 2.0), (3, inf), (4, 1.0)]"
 
 
+def until_taken(ring: MetricsRing) -> None:
+    deadline = time.monotonic() + 30
+    while ring.peek() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 class Interrupted:
     """Counters of a ring; a signal's handler runs while they are being looked at, once."""
 
@@ -468,8 +474,7 @@ def test_a_store_that_cannot_be_listed_at_first_keeps_the_order(store_path: Path
     drain.start()
     for step in (2, 3):
         feed.log(step, {"loss": 2.0})
-    while ring.peek():
-        time.sleep(0.05)
+    until_taken(ring)
     drain.close()
     assert logged(store_path) == [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0)]
 
@@ -490,7 +495,6 @@ def test_trouble_of_any_kind_does_not_end_the_writing(store_path: Path) -> None:
     drain = MetricsDrain(ring, Odd(store_path), "r")
     drain.start()
     feed.log(1, {"loss": 2.0})
-    while ring.peek():
-        time.sleep(0.05)
+    until_taken(ring)
     drain.close()
     assert logged(store_path) == [(1, 2.0)]
