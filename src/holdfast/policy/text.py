@@ -19,7 +19,8 @@ from holdfast.policy.keep import (
 )
 
 FORMS = "last:N, best:METRIC[:N][:min|max], every:Nsteps, every:Nhours, every:Ndays, tagged, all"
-_EVERY = re.compile(r"(?P<amount>\d+(?:\.\d+)?)(?P<unit>step|hour|day)s?")
+# An amount may have an exponent, as Python writes those that are very small or large.
+_EVERY = re.compile(r"(?P<amount>\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?P<unit>step|hour|day)s?")
 
 
 def parse_keep(text: str) -> KeepPolicy:
@@ -67,7 +68,7 @@ def _parsed_best(words: list[str]) -> KeepPolicy:
 
 
 def _parsed_every(amount: str, unit: str) -> KeepPolicy | None:
-    number = float(amount) if "." in amount else int(amount)
+    number = int(amount) if amount.isdecimal() else float(amount)
     if unit == "step":
         return keep.every(steps=number) if isinstance(number, int) else None
     return keep.every(hours=number) if unit == "hour" else keep.every(days=number)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.errors import UsageError
-from holdfast.policy import keep, parse_keep, plan_retention
+from holdfast.policy import format_keep, keep, parse_keep, plan_retention
 
 START = datetime(2024, 5, 6, 0, 0, tzinfo=UTC)
 
@@ -265,3 +265,9 @@ def test_a_second_pruning_removes_nothing(checkpoints, policy):
 
 def kept_seqs(checkpoints, policy):
     return [c.seq for c, _ in plan_retention(checkpoints, policy).kept]
+
+
+@pytest.mark.parametrize("hours", [1e-5, 1.5, 2**60 + 0.0, 1e22, 1e300])
+def test_any_amount_of_time_is_read_back_as_it_was_written(hours: float) -> None:
+    policy = keep.every(hours=hours)
+    assert parse_keep(format_keep(policy)[0]) == policy
