@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.engine import journal
+from holdfast.engine.belongings import take_along
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
 from holdfast.engine.run_writer import Saved
@@ -25,6 +26,7 @@ from holdfast.history.curves import curves
 from holdfast.history.diff.compare import Source, diff
 from holdfast.history.health import examine
 from holdfast.history.info import CheckpointInfo, info_of
+from holdfast.history.log import told
 from holdfast.history.metrics import read_metrics
 from holdfast.history.refs import read_ref, resolve
 from holdfast.history.retention import PruneReport, apply_retention
@@ -117,6 +119,7 @@ def _write_down(store: ObjectStore, run: str, report: PruneReport, *, by: str) -
 def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:
     """Copy a checkpoint into the run of the same name at another place, and sign it there.
 
+    Its tags, names and notes go along, but for tags and names that are taken there.
     A place whose name ends in ``.holdfast`` becomes a bundle: one file.
 
     Raises:
@@ -134,7 +137,9 @@ def copy(source: Place, ref: str, target: Place) -> CheckpointInfo:
 
     def over(record: CommitRecord) -> CheckpointInfo:
         saved = copy_checkpoint(store, record, other, target.authenticity)
-        return _committed(other, saved, target.authenticity)
+        _committed(other, saved, target.authenticity)
+        take_along(store, record, other, saved.record)
+        return told(other, saved.record, target.authenticity.trust)
 
     return read_ref(store, ref, over, trust)
 

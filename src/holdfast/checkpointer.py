@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
 from holdfast.engine.metrics_feed import MetricsFeed
+from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
@@ -67,6 +68,8 @@ class Checkpointer:
         in_flight: Snapshots that may be under way at a time; each takes memory of the state's size.
         zero_stall: Copy parameters and moments while the next forward and backward pass go on; the
             step of their optimizer waits for it. Nothing else may change them until then.
+        check_finite: Count values that are NaN or infinite in the arrays of each checkpoint, or in
+            those whose leaf path matches a glob pattern; one that has any is never the best.
         config: What was set: a mapping, dataclass or namespace of plain values, no secrets.
         dataset: A fingerprint of the data, as text.
         nice: Added to the niceness of the process that writes, so that training goes first.
@@ -94,6 +97,7 @@ class Checkpointer:
         backpressure: Literal["wait", "skip"] = "wait",
         in_flight: int = 1,
         zero_stall: bool = False,
+        check_finite: bool | str | Sequence[str] = False,
         config: object = None,
         dataset: str | None = None,
         nice: int = DEFAULT_NICE,
@@ -103,13 +107,14 @@ class Checkpointer:
         selector(only, skip)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
-        what = WhatIsSaved(state, rng, only, skip)
+        looked_at(check_finite)
+        what = WhatIsSaved(state, rng, only, skip, check_finite)
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = Store(location).place
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
         ancestry = Ancestry(self._store, run, given)
-        self._schedule = Schedule(save, self._store, run)
+        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)

@@ -63,9 +63,13 @@ class NoGoodCheckpoint(DataError):
 
 
 class StoreTooNew(DataError):
-    """The store or checkpoint was written by a newer format than this version can read."""
+    """The store or checkpoint was written by a newer format than this version can read.
+
+    ``stand_in`` is, of a commit, as much as signatures and chains need, a ``CommitRecord``.
+    """
 
     kind = "store-too-new"
+    stand_in: object = None
 
 
 class LinkInStore(DataError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import frameworks
-from holdfast.engine.new_job import job_of
+from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource, leaf_filler
@@ -17,6 +17,7 @@ from holdfast.errors import UsageError
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
 from holdfast.history import catalog
+from holdfast.history.finite import leaves_not_finite, warn_of
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records.marker import Location
@@ -44,6 +45,7 @@ def save(
     only: Patterns = None,
     skip: Patterns = None,
     rng: bool = True,
+    check_finite: bool | str | Sequence[str] = False,
     config: object = None,
     dataset: str | None = None,
 ) -> CheckpointInfo:
@@ -60,6 +62,8 @@ def save(
         only: Glob patterns on leaf paths; only leaves that match are saved.
         skip: Glob patterns on leaf paths; leaves that match are not saved.
         rng: Save the random number generators of the libraries in play too.
+        check_finite: Count values that are NaN or infinite in its arrays, or in those whose leaf
+            path matches a glob pattern; with any, it is never the best.
         config: What it was made with: a mapping, dataclass or namespace of plain values.
         dataset: A fingerprint of the data, as text.
 
@@ -78,6 +82,7 @@ def save(
     if tag is not None:
         check_tag(tag)
     check_root(tree)
+    looked_at(check_finite)
     numbers = clean_metrics(metrics)
     lineage = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
     frameworks.activate()
@@ -98,6 +103,7 @@ def save(
                 layout,
                 run,
                 step=step,
+                check_finite=check_finite,
                 metrics=numbers,
                 reason="save()",
                 tag=tag,
@@ -109,6 +115,8 @@ def save(
         finally:
             writer.close()
     catalog.note(store, run)
+    if saved.record.not_finite:
+        warn_of(saved.record, leaves_not_finite(store, saved.record))
     if saved.tag_error is not None:
         raise saved.tag_error
     return info_of(saved.record, (tag,) if tag else (), at.authenticity.trust)

@@ -138,8 +138,10 @@ class Store(StoreReader):
     def copy(self, ref: str, other_store: Location | Store) -> CheckpointInfo:
         """Copy a checkpoint into the run of the same name in another store, checked on the way.
 
-        A path that ends in ``.holdfast`` becomes a bundle: the checkpoint as one file, which can be
-        read like a store. The copy is signed by the other store's signers, not as the original is.
+        Metrics, configuration and lineage are part of it; tags, names for good and notes go along,
+        but for tags and names that another checkpoint has there, of which a warning tells. The copy
+        is signed by the other store's signers, not as the original is. A path that ends in
+        ``.holdfast`` becomes a bundle: the checkpoint as one file, which can be read like a store.
 
         Raises:
             Untrusted: This store's trust policy does not believe it.

@@ -116,7 +116,7 @@ KEPT = {"holdfast.json", *(f"catalog.sqlite{suffix}" for suffix in ("", "-wal", 
 
 def debris(store: Path, run: str) -> set[str]:
     """Return the files of a run that no checkpoint needs."""
-    expected = {"events.jsonl", "writer.lock"}
+    expected = {"events.jsonl", "writer.lock", "records.lock"}
     root = store / "runs" / run
     for info in holdfast.Store(store).log(run):
         expected |= {f"commits/{info.seq:012d}"}

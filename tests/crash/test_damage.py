@@ -66,9 +66,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
     names = (p for p in sorted(store.rglob("*")) if p.is_file())
     files = {str(p.relative_to(store)): p.read_bytes() for p in names}
     kinds = {kind_of(name) for name in files}
-    assert kinds == {*PROVEN, "tags", "metrics", "events.jsonl", "writer.lock", "holdfast.json"} | {
-        "catalog.sqlite"
-    }
+    beside = {"events.jsonl", "writer.lock", "records.lock", "holdfast.json", "catalog.sqlite"}
+    assert kinds == {*PROVEN, "tags", "metrics"} | beside
     return Pristine(store, files)
 
 
@@ -304,7 +303,8 @@ def test_a_file_in_another_place_is_never_silent(pristine: Pristine) -> None:
 def test_what_is_in_no_checkpoint_harms_none(pristine: Pristine) -> None:
     """Journal, lock, metrics and catalog may be anything: every load and save works."""
     names = [name for name in pristine.files if kind_of(name) in ("metrics", "catalog.sqlite")]
-    for name in (f"runs/{RUN}/events.jsonl", f"runs/{RUN}/writer.lock", *names):
+    names += [f"runs/{RUN}/{name}" for name in ("events.jsonl", "writer.lock", "records.lock")]
+    for name in names:
         for harm in (empty, delete, cut_half, random_bytes):
             harm(pristine.store / name, pristine.files[name])
             assert check_loads(pristine.store) == 0

@@ -102,7 +102,7 @@ def test_re_encryption_changes_no_byte_of_what_is_sealed(tmp_path: Path, me: Ide
     def contents() -> dict[str, bytes]:
         objects = store.place.open()
         found = [info.key for info in objects.list("runs/") if "/packs/" not in info.key]
-        return {key: objects.get(key) for key in found if not key.endswith("writer.lock")}
+        return {key: objects.get(key) for key in found if not key.endswith(".lock")}
 
     before, ids = contents(), [info.id for info in store.log(RUN)]
     store.keys.rotate()

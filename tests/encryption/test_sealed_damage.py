@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sealed_stores import RUN, files, fill, flip, loads, only
 
 import holdfast
+from holdfast import Checkpointer
 from holdfast.engine import journal
 from holdfast.errors import DataError, HoldfastError, ManifestDamaged, SealBroken
 from holdfast.records import commits, tags
@@ -255,3 +257,38 @@ def test_a_store_that_is_made_to_look_plain_gets_nothing_in_the_open(
         holdfast.save(store, {"n": 1}, run=RUN, step=9)
     with pytest.raises(HoldfastError, match="not encrypted"):
         holdfast.load(store, f"{RUN}@latest")
+
+
+@pytest.mark.parametrize("where", ["first byte", "middle", "last byte", "tag", "nonce", "cut"])
+def test_a_state_that_stands_is_as_it_was_where_one_of_many_chunks_does_not_open(
+    tmp_path: Path, me: Identity, where: str
+) -> None:
+    """Chunks are opened to their places before the last byte has told whether they are good."""
+    rng = np.random.default_rng(0)
+    state = {f"w{i}": rng.standard_normal(600_000, dtype=np.float32) for i in range(6)}
+    store = holdfast.Store(tmp_path / "store", keys=me)
+    with Checkpointer(store, state, run=RUN, rng=False) as ckpt:
+        ckpt.save(1).wait()
+        saved = {name: value.copy() for name, value in state.items()}
+        for value in state.values():
+            value += 1.0
+        before = {name: value.copy() for name, value in state.items()}
+        objects = store.place.open()
+        record = commits.read_commit(objects, RUN, 1)
+        part = commits.read_part(objects, record, record.parts[0])
+        row = part.chunks[4]
+        at = {"first byte": 0, "middle": row.length // 2, "last byte": row.length - 1}
+        at |= {"tag": row.length + 3, "nonce": row.length + 20, "cut": 0}
+        name = part.packs[row.pack].key.rsplit("/", 1)[-1]
+        [path] = (tmp_path / "store").glob(f"runs/*/packs/{name}")
+        if where == "cut":
+            os.truncate(path, row.offset + row.length // 2)
+        else:
+            flip(path, row.offset + at[where])
+        with pytest.raises(DataError):
+            ckpt.restore(1)
+        assert all(np.array_equal(state[name], before[name]) for name in state)
+        if where != "cut":
+            flip(path, row.offset + at[where])
+            ckpt.restore(1)
+            assert all(np.array_equal(state[name], saved[name]) for name in state)

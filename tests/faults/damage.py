@@ -39,6 +39,7 @@ _TOP = {
     "catalog.sqlite": "catalog",
     "events.jsonl": "journal",
     "writer.lock": "lock",
+    "records.lock": "lock",
 }
 # Those that are struck in the second run too, or instead: the first has no such file.
 _OF_ANY_RUN = ("marker", "metrics", "journal", "lock", "catalog")

@@ -97,7 +97,7 @@ def _second(older: Packs, first: Arrays, first_commit: bytes) -> Files:
     tree.key("big")
     _array(tree, arrays, types.Net().big)
     tree.key("bias")
-    _array(tree, arrays, np.array([1.0, 2.5], np.float32))
+    _array(tree, arrays, np.array([1.0, np.inf], np.float32))
     tree.key("step")
     tree.leaf(K.INT, ints=8)
     tree.key("@rng")
@@ -106,6 +106,8 @@ def _second(older: Packs, first: Arrays, first_commit: bytes) -> Files:
     tree.container(K.DICT, 1)
     tree.key("state")
     tree.leaf(K.INT, ints=42)
+    # Nobody looked at the one; the other has an element that is not finite.
+    arrays.not_finite = [-1, 1]
     packs = Packs(ROOT, IDS[1], older)
     packs.add(arrays.chunks, per_pack=4)
     assert set(arrays.chunks) & set(first.chunks), "nothing is shared"
@@ -122,6 +124,7 @@ def _second(older: Packs, first: Arrays, first_commit: bytes) -> Files:
         "previous": link(first_commit),
         "lineage": lineage,
         "names": ["model_v1"],
+        "not_finite": 1,
     }
     return _checkpoint(1, tree, arrays, packs, more, SEEDS)
 

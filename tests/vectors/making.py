@@ -187,6 +187,7 @@ class Arrays:
         self.rows: list[tuple[str, tuple[int, ...], int, int]] = []
         self.chunks: list[bytes] = []
         self.nbytes = 0
+        self.not_finite: list[int] = []
         self._group: int | None = None
 
     def add(self, kind: str, shape: Sequence[int], data: bytes) -> None:
@@ -220,6 +221,7 @@ class Arrays:
         table.dim.extend(n for _, shape, *_ in self.rows for n in shape)
         table.chunk.extend(chunk for *_, chunk, _ in self.rows)
         table.offset.extend(offset for *_, offset in self.rows)
+        table.not_finite.extend(self.not_finite)
 
 
 def digest_of(chunk: bytes) -> bytes:

@@ -234,6 +234,8 @@ def _records() -> list[Case]:
         ("epoch-endless", DAMAGED, "an epoch that is infinite", _with_predicate(epoch="inf")),
         ("names-text", DAMAGED, "names that are text", _with_predicate(names="v1")),
         ("names-number", DAMAGED, "a name that is a number", _with_predicate(names=[1])),
+        ("not-finite-text", DAMAGED, "a count that is text", _with_predicate(not_finite="1")),
+        ("not-finite-below", DAMAGED, "a count below 0", _with_predicate(not_finite=-1)),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
         ("too-new", TOO_NEW, "a commit of format 2", _with_predicate(format=2)),
         (
@@ -486,6 +488,21 @@ def _arrays() -> list[Case]:
         ("row-without-node", "an array that no node names", _extra_row),
         ("node-without-row", "an ARRAY node without a row", _missing_row),
         ("columns-differ", "columns of different lengths", lambda m: m.arrays.chunk.append(0)),
+        (
+            "not-finite-short",
+            "counts of what is not finite, but not for all",
+            lambda m: m.arrays.not_finite.append(0),
+        ),
+        (
+            "not-finite-more",
+            "more elements that are not finite than there are",
+            lambda m: m.arrays.not_finite.extend([10**6] * len(m.arrays.chunk)),
+        ),
+        (
+            "not-finite-less",
+            "a count below -1",
+            lambda m: m.arrays.not_finite.extend([-2] * len(m.arrays.chunk)),
+        ),
     ]
     return [Case(f"A-{name}", "A", DAMAGED, why, _with_part(edit)) for name, why, edit in made]
 

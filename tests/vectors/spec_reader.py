@@ -443,11 +443,17 @@ class Part:
         index, ndims, dims, chunks, offsets = (numbers(table.get(n, [])) for n in range(2, 7))
         n = len(index)
         refuse_unless(len(ndims) == len(chunks) == len(offsets) == n, "columns of arrays differ")
+        # Signed numbers are zigzag: 0, -1, 1, -2 and so on.
+        bad = [code >> 1 ^ -(code & 1) for code in numbers(table.get(7, []))]
+        refuse_unless(len(bad) in (0, n), "columns of arrays differ")
+        self.not_finite = bad or [-1] * n
         refuse_unless(sum(ndims) == len(dims), "the shapes do not add up")
         at = 0
         for i in range(n):
             refuse_unless(index[i] < len(types), "a type that is not there")
             refuse_unless(ndims[i] <= 64, "too many dimensions")
+            n_elems = prod(dims[at : at + ndims[i]])
+            refuse_unless(-1 <= self.not_finite[i] <= n_elems, "more than all are not finite")
             yield types[index[i]], dims[at : at + ndims[i]], chunks[i], offsets[i]
             at += ndims[i]
 
@@ -553,11 +559,14 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
         refuse_unless(math.isfinite(float.fromhex(metric(predicate.get("epoch", 0)))), "epoch")
         refuse_unless(type(predicate["names"]) is list, "names are no list")
         refuse_unless(all(type(name) is str for name in predicate["names"]), "a name is no text")
+        not_finite = predicate.get("not_finite", 0)
+        refuse_unless(type(not_finite) is int and not_finite >= 0, "not_finite is no count")
         subjects, parts = statement["subject"], predicate["parts"]
         world = predicate["world_size"]
         refuse_unless(len(subjects) == len(parts) == world > 0, "as many parts as ranks")
         refuse_unless([p["rank"] for p in parts] == list(range(world)), "ranks")
         nodes: list[list[Any]] = []
+        bad: list[int] = []
         for subject, extra in zip(subjects, parts, strict=True):
             refuse_unless(inside(subject["name"], f"{root}parts/"), "a part of another run")
             data = store.get(subject["name"])
@@ -568,12 +577,14 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
             wanted = (run, predicate["step"], predicate["id"], extra["rank"], world)
             refuse_unless(found == wanted, "the part of another checkpoint")
             nodes += [[row.path, row.kind, row.facts] for row in part.rows]
+            bad += part.not_finite
     except (KeyError, TypeError, AttributeError) as error:
         raise Refused(f"malformed: {error!r}") from error
     names = ("step", "seq", "id", "parent", "reason", "created_ns", "state_bytes")
     more = ("stored_bytes", "n_leaves", "lineage", "names")
     record = {name: predicate[name] for name in names + more}
     proof = {"previous": previous, "signed_by": signed_by(opened, public_keys)}
+    proof |= {"not_finite": [predicate.get("not_finite"), bad]}
     return {"run": run, **record, **proof, "metrics": metrics, "nodes": nodes}
 
 

@@ -71,6 +71,10 @@ def test_the_generator_makes_the_same_bytes(tmp_path: Path) -> None:
 # --- reading ---
 
 
+def _not_finite(part: part_format.Part) -> list[int]:
+    return [-1 if row.not_finite is None else row.not_finite for row in part.arrays]
+
+
 def described(
     location: Path, trusted: Sequence[TrustedKey] = (), *, keys: Any = None
 ) -> dict[str, Any]:
@@ -88,6 +92,7 @@ def described(
                 {name: getattr(record, name) for name in names + sizes}
                 | _proof(record, trusted)
                 | {"lineage": lineage_format.encode(record.lineage), "names": list(record.names)}
+                | {"not_finite": [record.not_finite, _not_finite(part)]}
                 | {"metrics": {name: _metric(v) for name, v in record.metrics.items()}}
                 | {"nodes": [list(row) for row in _rows(root, _arrays(store, part), {})]}
             )

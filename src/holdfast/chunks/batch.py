@@ -36,6 +36,11 @@ class ChunkRead:
     in_place: bool
     leaf: str
 
+    @property
+    def goes_to_one_place(self) -> bool:
+        """Whether all of the chunk goes to one stretch of memory, and nothing else does."""
+        return len(self.targets) == 1 and self.targets[0].into.nbytes == self.row.length
+
 
 # Chunks of one pack that lie side by side: one read brings them all.
 Batch = Sequence[ChunkRead]

@@ -20,6 +20,17 @@ class Hasher(Protocol):
     def digest(self) -> bytes: ...
 
 
+@final
+class NoDigest:
+    """Takes bytes, and gives no digest of them."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Do nothing."""
+
+    def digest(self) -> bytes:
+        return b""
+
+
 class Opener(Protocol):
     """Turns the stored bytes of one chunk into its own, in order."""
 

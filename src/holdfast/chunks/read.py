@@ -4,7 +4,8 @@ Memory that stands (a model's own tensors) is not touched before all that goes t
 be good, and is put back if it turns out not to be (docs/adr/0004):
 
 1. Chunks that are in the page cache are checked where they are, into a scratch buffer that stays
-   in the processor's cache.
+   in the processor's cache. Sealed ones are opened to their places at once, and what is there is
+   kept in memory that the caller lends.
 2. Chunks that must come from the disk are read past the cache into memory that the caller lends
    (the arena of a ``Checkpointer``), checked, and exchanged with what is at their places. The
    disk is the bottleneck; the exchange costs nothing. Without such memory they are read and
@@ -28,7 +29,7 @@ import xxhash
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, Target, batches, by_pack, extent
 from holdfast.chunks.crew import Crew
-from holdfast.chunks.form import Hasher, form_of
+from holdfast.chunks.form import Hasher, NoDigest, form_of
 from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
@@ -149,7 +150,7 @@ class _Session:
         left = self._start_reading(others, disk)
         if self._form.is_sealed:
             # To open a chunk twice costs more than to keep the old content aside.
-            left += self._start_reading(standing, memory)
+            left += self._start_reading(self._start_opening(standing, memory), memory)
             standing = []
         are_good = self._crew.start(memory, self._is_good_in_cache, standing)
         are_there = self._crew.start(memory, self._read_straight, new)
@@ -194,6 +195,19 @@ class _Session:
         self._crew.start(pool, self._look_at, again)
         return again
 
+    def _start_opening(self, reads: Sequence[ChunkRead], pool: Executor) -> list[ChunkRead]:
+        """Start opening cached chunks straight to where they go; return those that cannot be."""
+        left = []
+        for read in reads:
+            nbytes = align(read.row.length, CHUNK_ALIGNMENT)
+            if read.goes_to_one_place and nbytes <= self._undo.room:
+                self._crew.start(
+                    pool, partial(self._open_with_undo, self._undo.lend(nbytes)), [read]
+                )
+            else:
+                left.append(read)
+        return left
+
     # --- the ways to read ---
 
     def _look_at(self, batch: Batch) -> None:
@@ -224,6 +238,30 @@ class _Session:
                 self._undo.exchange(target.into, _of(data, target))
             self._progress(read.row.length)
 
+    def _open_with_undo(self, lent: memoryview, read: ChunkRead) -> None:
+        """Open a sealed chunk to its place, whose old content is kept in lent memory, and check it.
+
+        It is opened step by step out of the processor's cache, so that its bytes take the way
+        through memory once. That they are good is known when the last of them is there.
+        """
+        reader, row, into = self._reader(read.pack_key), read.row, read.targets[0].into
+        hasher, scratch = self._hasher(), self._scratch(_STEP_BYTES)
+        trailer = memoryview(bytearray(self._form.trailer_bytes))
+        if row.offset + row.length + trailer.nbytes > reader.size:
+            self._refuse(read, "the pack is cut short")
+        _read(reader, trailer, row.offset + row.length)
+        with self._refusing(read):
+            opener = self._form.opener(row.digest, trailer)
+            for at, n in _steps(row.length):
+                piece = into[at : at + n]
+                _read(reader, scratch[:n], row.offset + at)
+                self._undo.keep(piece, lent[at : at + n])
+                opener.add(scratch[:n], piece)
+                hasher.update(piece)
+            opener.finish()
+        self._compare(read, hasher)
+        self._progress(row.length)
+
     def _copy_cached(self, read: ChunkRead) -> None:
         """Copy a chunk that was checked to its places; check again what left the cache."""
         if not self._read_straight(read):
@@ -239,8 +277,7 @@ class _Session:
     def _read_straight(self, read: ChunkRead) -> bool:
         """Read a cached chunk that goes to one place to there, and check it there; or say no."""
         reader, row, into = self._reader(read.pack_key), read.row, read.targets[0].into
-        is_whole = len(read.targets) == 1 and into.nbytes == row.length
-        if not is_whole or not reader.is_cached(row.offset, row.length):
+        if not read.goes_to_one_place or not reader.is_cached(row.offset, row.length):
             return False
         if not self._fill_from_cache(read, reader, into):
             return False
@@ -290,7 +327,7 @@ class _Session:
         if self._full:
             return self._form.hasher()
         # The seal has proved already what a checksum could tell.
-        hasher: Hasher = _Nothing() if self._form.is_sealed else xxhash.xxh3_128()
+        hasher: Hasher = NoDigest() if self._form.is_sealed else xxhash.xxh3_128()
         return hasher
 
     @contextmanager
@@ -342,13 +379,10 @@ class _Session:
                 reader.close()
 
 
-class _Nothing:
-    """Takes bytes, and gives no digest of them."""
-
-    def update(self, data: memoryview, /) -> None: ...
-
-    def digest(self) -> bytes:
-        return b""
+def _read(reader: ObjectReader, into: memoryview, offset: int) -> None:
+    """Read what was in the cache a moment ago, from the disk if it is not there any more."""
+    if not reader.read_cached(into, offset):
+        reader.read(into, offset)
 
 
 def _of(data: memoryview, target: Target) -> memoryview:

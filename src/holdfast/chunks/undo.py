@@ -55,6 +55,12 @@ class Undo:
             np.copyto(old[at:end], new[at:end])
             np.copyto(new[at:end], piece)
 
+    def keep(self, into: memoryview, lent: memoryview) -> None:
+        """Keep the content of memory that stands in lent memory; it may be changed afterwards."""
+        copy_bytes(lent, into)
+        with self._lock:
+            self._old.append((into, lent))
+
     def replace(self, into: memoryview, data: memoryview) -> None:
         """Copy data that others need too; the old content is kept elsewhere."""
         kept = memoryview(bytearray(into))

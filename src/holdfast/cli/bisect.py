@@ -54,7 +54,12 @@ def bisect(
         ),
     ],
     good: Annotated[
-        str, typer.Option(metavar="A", help="One that is good: a ref, or what follows its @.")
+        str,
+        typer.Option(
+            metavar="A",
+            help="One that is good: a ref, or what follows its @. It may be of a run that RUN was "
+            "forked from.",
+        ),
     ],
     bad: Annotated[str, typer.Option(metavar="B", help="A later one that is bad.")],
     as_json: options.Json = False,
@@ -66,13 +71,19 @@ def bisect(
             f"{', '.join(_PLACEHOLDERS)}."
         )
     from holdfast.history.bisect import begin
+    from holdfast.history.lineage import with_forebears
 
     store = options.open_store(context)
     ends = [store.info(ref if "@" in ref else f"{run}@{ref}") for ref in (good, bad)]
-    for info in ends:
-        if info.run != run:
-            raise UsageError(f"{info.ref} is not of run {run!r}.", ref=info.ref)
-    search = begin(store.log(run), ends[0].id, ends[1].id)
+    if ends[1].run != run:
+        raise UsageError(f"{ends[1].ref} is not of run {run!r}.", ref=ends[1].ref)
+    line = with_forebears(store.log, run, ends[0].id)
+    if all(info.id != ends[0].id for info in line):
+        raise UsageError(
+            f"{ends[0].ref} is neither of run {run!r} nor of one that it was forked from.",
+            ref=ends[0].ref,
+        )
+    search = begin(line, ends[0].id, ends[1].id)
     tries: list[Try] = []
     while (candidate := search.next) is not None:
         tried = _try(store, candidate, command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.cli import output
 from holdfast.cli.numbers import higher_is_better, metric_text
+from holdfast.cli.tables import Cell, Styled
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo, LeafInfo
@@ -41,6 +42,7 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
         "reason": info.reason,
         "state_bytes": info.state_bytes,
         "stored_bytes": info.stored_bytes,
+        "not_finite": info.not_finite,
         "n_leaves": info.n_leaves,
         "parent": info.parent,
         "incarnation": info.incarnation,
@@ -67,6 +69,13 @@ def trust_text(info: CheckpointInfo) -> str:
     if not info.trust.trusted:
         return "NOT TRUSTED"
     return ", ".join(info.trust.signers) or "not signed"
+
+
+def finite_text(info: CheckpointInfo) -> Cell:
+    """Return in a few words what is known of values that are not finite; nothing if nothing is."""
+    if not info.not_finite:
+        return ""
+    return Styled(f"{info.not_finite:,} NaN/inf", "bold red")
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

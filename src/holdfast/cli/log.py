@@ -10,7 +10,7 @@ import typer
 
 from holdfast.cli import checkpoints, lineage, options, output
 from holdfast.cli.numbers import age_text, bytes_text, metric_text, plural
-from holdfast.cli.tables import Column, Styled, visible, without_empty
+from holdfast.cli.tables import Cell, Column, Styled, visible, without_empty
 
 if TYPE_CHECKING:
     from holdfast.engine.journal import GivenBack
@@ -172,6 +172,7 @@ def _columns(metrics: Sequence[str] | None) -> list[Column]:
         *(own if metrics is not None else [Column("metrics", may_wrap=True)]),
         Column("tags", may_wrap=True, style="yellow"),
         Column("trust", may_wrap=True),
+        Column("not finite", right=True),
         Column("state", right=True),
         Column("new", right=True),
         Column("reason", may_wrap=True),
@@ -179,7 +180,7 @@ def _columns(metrics: Sequence[str] | None) -> list[Column]:
     ]
 
 
-def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> list[list[str]]:
+def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> list[list[Cell]]:
     """Return the rows of a run's checkpoints, given oldest first; the newest comes first."""
     now = datetime.now(UTC)
     return [
@@ -190,6 +191,7 @@ def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> lis
             *_metric_cells(info, metrics),
             ", ".join(info.tags),
             checkpoints.trust_text(info),
+            checkpoints.finite_text(info),
             bytes_text(info.state_bytes),
             bytes_text(info.stored_bytes),
             info.reason,
@@ -212,7 +214,7 @@ def _glyphs() -> lineage.Glyphs:
     return lineage.UNICODE if output.speaks_unicode() else lineage.ASCII
 
 
-def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[str]:
+def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[Cell]:
     if metrics is None:
         return [checkpoints.metrics_text(info.metrics)]
     return [metric_text(info.metrics[name]) if name in info.metrics else "" for name in metrics]

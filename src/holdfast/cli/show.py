@@ -98,6 +98,7 @@ def _show_summary(info: CheckpointInfo) -> None:
         ("forked from", _origin_text(info.forked_from)),
         ("data", info.dataset or ""),
         ("state", f"{bytes_text(info.state_bytes)} in {plural(info.n_leaves, 'leaf')}"),
+        ("not finite", _finite(info)),
         ("newly stored", _stored_text(info)),
     ]
     output.facts((name, value) for name, value in pairs if value)
@@ -109,6 +110,14 @@ def _trust(info: CheckpointInfo) -> Cell:
     if not info.trust.trusted:
         return Styled(f"NOT TRUSTED: {info.trust.why}", "bold red")
     return f"trusted: {info.trust.why}"
+
+
+def _finite(info: CheckpointInfo) -> Cell:
+    if info.not_finite is None:
+        return ""
+    if not info.not_finite:
+        return "nothing: all arrays that were looked at are finite"
+    return Styled(f"{plural(info.not_finite, 'value')} NaN or infinite", "bold red")
 
 
 def _origin_text(origin: Origin | None) -> str:
@@ -133,6 +142,7 @@ def _show_leaves(leaves: Sequence[LeafInfo], limit: int, pattern: str | None) ->
         Column("kind"),
         Column("shape"),
         Column("size", right=True),
+        Column("not finite", right=True, style="bold red"),
         Column("value", may_wrap=True, style="dim"),
     ]
     rows = [_leaf_row(leaf) for leaf in leaves[:limit]]
@@ -146,7 +156,8 @@ def _show_leaves(leaves: Sequence[LeafInfo], limit: int, pattern: str | None) ->
 def _leaf_row(leaf: LeafInfo) -> list[str]:
     shape = "" if leaf.shape is None else "×".join(map(str, leaf.shape)) or "scalar"
     size = bytes_text(leaf.nbytes) if leaf.dtype is not None and leaf.alias_of is None else ""
-    return [leaf.path, leaf.dtype or leaf.kind, shape, size, checkpoints.value_text(leaf)]
+    bad = f"{leaf.not_finite:,}" if leaf.not_finite else ""
+    return [leaf.path, leaf.dtype or leaf.kind, shape, size, bad, checkpoints.value_text(leaf)]
 
 
 def _show_facts(title: str, facts: Mapping[str, object]) -> None:

@@ -184,7 +184,7 @@ def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
         restores=tuple(_restore(e) for e in events if e["event"] in _RESTORES),
         freed=tuple(Freed(e["time_ns"], int(e["bytes"])) for e in events if e["event"] == "freed"),
         n_failed=_count(events, "save-failed"),
-        n_skipped=_count(events, "save-skipped"),
+        n_skipped=sum(_skipped(event) for event in events),
         n_pruned=_count(events, "pruned"),
         clock_jump_s=_clock_jump_s(events),
         has_beginning=started is not None,
@@ -224,6 +224,11 @@ def _clock_jump_s(events: list[Event]) -> float:
 
 def _count(events: list[Event], name: str) -> int:
     return sum(event["event"] == name for event in events)
+
+
+def _skipped(event: Event) -> int:
+    # Where saves were skipped again and again, one event tells of many.
+    return int(event.get("count", 1)) if event["event"] == "save-skipped" else 0
 
 
 def _save(event: Event) -> Save:

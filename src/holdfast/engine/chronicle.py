@@ -7,8 +7,10 @@ take the end of it: what the steps took is written down now and then, not at eve
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.engine import journal
@@ -17,6 +19,11 @@ from holdfast.store.contract import ObjectStore
 
 # A journal of two months then has some megabytes.
 STEPS_EVERY_S = 300.0
+# Saves may be skipped at every step; then they are counted, and written down together.
+SKIPPED_EVERY_S = 60.0
+# Events between two looks at how long the journal is.
+SHORTEN_EVERY = 1000
+SKIPPED = "save-skipped"
 
 
 class Chronicle:
@@ -38,19 +45,44 @@ class Chronicle:
         self._lock = threading.Lock()
         self._steps_noted_s = time.monotonic()
         self._step_noted = heartbeat.step
+        self._n_recorded = 0
+        self._n_skipped = 0
+        self._skipped: dict[str, object] = {}
+        self._skipped_noted_s = -math.inf
 
     def record(self, event: str, /, **facts: object) -> None:
         """Write down an event of this incarnation."""
         with self._lock:
             journal.record(self._store, self._run, event, incarnation=self._incarnation, **facts)
+            self._n_recorded += 1
+            if self._n_recorded % SHORTEN_EVERY == 0:
+                journal.shorten(self._store, self._run)
 
     def shorten(self) -> None:
         """Put a journal that has grown long away."""
         with self._lock:
             journal.shorten(self._store, self._run)
 
+    def note(self, event: str, facts: Mapping[str, object]) -> None:
+        """Write down what the trainer tells of; of saves that are skipped, how many they were."""
+        if event != SKIPPED:
+            self.record(event, **facts)
+            return
+        self._n_skipped += 1
+        self._skipped = dict(facts)
+        if time.monotonic() - self._skipped_noted_s >= SKIPPED_EVERY_S:
+            self._note_skipped()
+
+    def _note_skipped(self) -> None:
+        if self._n_skipped:
+            self._skipped_noted_s = time.monotonic()
+            count, self._n_skipped = self._n_skipped, 0
+            self.record(SKIPPED, **self._skipped, count=count)
+
     def note_steps(self) -> None:
         """Write down what the steps took so far, if that was last done long ago."""
+        if time.monotonic() - self._skipped_noted_s >= SKIPPED_EVERY_S:
+            self._note_skipped()
         if time.monotonic() - self._steps_noted_s < STEPS_EVERY_S:
             return
         self._steps_noted_s = time.monotonic()
@@ -60,6 +92,7 @@ class Chronicle:
 
     def record_last(self, event: str, /, **facts: object) -> None:
         """Write down that training is over, and what its steps took."""
+        self._note_skipped()
         self.record(event, **facts, **progress(self._heartbeat))
 
 

@@ -27,6 +27,7 @@ from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.errors import HoldfastError, PersisterDied
 from holdfast.format import commit as commit_format
+from holdfast.history.finite import warn_of
 from holdfast.history.info import info_of
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.recipe import Recipe, to_message
@@ -260,6 +261,8 @@ class PersisterClient:
         record = commit_format.decode(str(message["commit"]).encode(), what="a new commit")
         if message["tag_error"]:
             _log.warning("Step %d is saved, but not tagged: %s", record.step, message["tag_error"])
+        if record.not_finite:
+            warn_of(record, message["not_finite_in"])
         tags = (pending.job.tag,) if pending.job.tag and not message["tag_error"] else ()
         durable_s = float(str(message["durable_s"]))
         info = info_of(record, tags, self._authenticity.trust)

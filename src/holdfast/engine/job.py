@@ -26,6 +26,8 @@ class SaveJob:
     being taken. ``spares_others`` says that retention shall leave alone what other processes
     have saved. ``versions`` are the sequences of names from which it gets the next one each.
     ``epoch`` is how many epochs were finished, if anybody counts them.
+    ``check_finite`` says that the arrays are looked at whose count of elements that are not finite
+    is 0 in the plan.
     """
 
     id: str
@@ -45,6 +47,7 @@ class SaveJob:
     lineage: Lineage = field(default_factory=Lineage)
     versions: tuple[str, ...] = ()
     epoch: float | None = None
+    check_finite: bool = False
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,10 @@ def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None
 
 def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
-    put_away = [_unpacked(store, run, number) for number in _numbers(store, run)]
+    # First what changes: what is put away meanwhile is found there afterwards, as at a crash.
     newest = _current(store, run)
-    if put_away and newest.startswith(put_away[-1]):
-        newest = newest[len(put_away[-1]) :]  # A crash came before it was shortened.
+    put_away = [_unpacked(store, run, number) for number in _numbers(store, run)]
+    newest = newest[_put_away_bytes(newest, put_away) :]
     return [event for data in (*put_away, newest) for event in _parsed(data)]
 
 
@@ -81,18 +81,35 @@ def shorten(store: ObjectStore, run: str) -> None:
     Only to be called by who holds the run's lock.
     """
     try:
-        data = _current(store, run)
-        if len(data) < MAX_BYTES:
-            return
-        numbers = _numbers(store, run)
-        last = _unpacked(store, run, numbers[-1]) if numbers else b""
-        if not last or not data.startswith(last):
-            number = numbers[-1] + 1 if numbers else 1
-            store.put_new(RunKeys(run).old_events(number), zlib.compress(data))
-            last = data
-        store.put(RunKeys(run).events, _current(store, run)[len(last) :])
+        while len(data := _current(store, run)) >= MAX_BYTES:
+            numbers = _numbers(store, run)
+            last = _unpacked(store, run, numbers[-1]) if numbers else b""
+            # It is still there where a crash came between the two writes below.
+            piece = last if last and data.startswith(last) else _first_piece(data)
+            if piece is not last:
+                number = numbers[-1] + 1 if numbers else 1
+                if not store.put_new(RunKeys(run).old_events(number), zlib.compress(piece)):
+                    return  # Somebody does the same, without the lock: it is left to them.
+            store.put(RunKeys(run).events, _current(store, run)[len(piece) :])
     except HoldfastError as error:
         _log.warning("The journal of run %r stays long: %s", run, error)
+
+
+def _first_piece(data: bytes) -> bytes:
+    """Return whole lines of a journal, as many as are read back of one piece."""
+    if len(data) <= 2 * MAX_BYTES:
+        return data
+    return data[: data.find(b"\n", MAX_BYTES) + 1 or len(data)]
+
+
+def _put_away_bytes(data: bytes, pieces: Sequence[bytes]) -> int:
+    """Return how many bytes a journal begins with that are the last of the pieces put away."""
+    done = 0
+    for piece in pieces:
+        # One that does not follow those before it belongs to an earlier journal, and so do they.
+        begin = done if data.startswith(piece, done) else 0
+        done = begin + len(piece) if piece and data.startswith(piece, begin) else 0
+    return done
 
 
 def _current(store: ObjectStore, run: str) -> bytes:

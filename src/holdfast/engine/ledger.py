@@ -33,6 +33,7 @@ class Ledger:
         self._open: list[SaveHandle] = []
         self._times: list[SaveTimes] = []
         self._newest: str | None = None
+        self._not_finite: set[int] = set()
 
     def add(self, handle: SaveHandle) -> None:
         """Note a save that was started."""
@@ -49,6 +50,11 @@ class Ledger:
         # Those that have ended before it must not come to be newer than it.
         self._settle()
         self._newest = checkpoint_id
+
+    def not_finite(self) -> frozenset[int]:
+        """Return the steps whose checkpoints turned out to have values that are not finite."""
+        self._settle()
+        return frozenset(self._not_finite)
 
     @property
     def n_durable(self) -> int:
@@ -85,6 +91,10 @@ class Ledger:
         for handle in ended:
             info = handle.info
             self._newest = handle.id
+            if info.not_finite:
+                self._not_finite.add(handle.step)
+            else:
+                self._not_finite.discard(handle.step)
             self._times.append(
                 SaveTimes(
                     handle.step,

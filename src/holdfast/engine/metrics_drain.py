@@ -10,9 +10,10 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from holdfast.engine.metrics_ring import MetricsRing
-from holdfast.errors import HoldfastError
+from holdfast.errors import DataError
 from holdfast.records import metric_files
 from holdfast.store.contract import ObjectStore
 
@@ -35,6 +36,7 @@ class MetricsDrain:
         self._number = 0
         self._live_bytes = 0
         self._has_failed = False
+        self._has_begun = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="holdfast-metrics", daemon=True)
 
@@ -48,7 +50,7 @@ class MetricsDrain:
         self._thread.join()
 
     def _work(self) -> None:
-        self._try(self._take_up)
+        self._try(self._begin)
         while not self._stop.wait(PERIOD_S):
             self._try(self._carry)
         self._try(self._carry)
@@ -58,18 +60,26 @@ class MetricsDrain:
         try:
             action()
             self._has_failed = False
-        except (HoldfastError, OSError) as error:
+        except Exception as error:
+            # Whatever it is: without this thread the metrics of all steps to come would be lost.
             if not self._has_failed:
                 _log.warning("The metrics of run %r are held back: %s", self._run, error)
             self._has_failed = True
 
-    def _take_up(self) -> None:
-        for segment in metric_files.listed(self._store, self._run):
-            self._number = segment.number
-            if segment.is_live:
-                metric_files.seal(self._store, self._run, segment.number)
-        self._number += 1
+    def _begin(self) -> None:
+        self._take_up()
         self._put_together()
+
+    def _take_up(self) -> None:
+        """Find the next free number. Without it nothing can be carried: the order would be lost."""
+        segments = metric_files.listed(self._store, self._run)
+        self._number = segments[-1].number + 1 if segments else 1
+        self._has_begun = True
+        for segment in segments:
+            if segment.is_live:
+                # One that cannot be read stays as it is, and is told by those who read it.
+                with suppress(DataError):
+                    metric_files.seal(self._store, self._run, segment.number)
 
     def _put_together(self) -> None:
         segments = metric_files.listed(self._store, self._run)
@@ -79,6 +89,8 @@ class MetricsDrain:
             metric_files.merge(self._store, self._run, small)
 
     def _carry(self) -> None:
+        if not self._has_begun:
+            self._take_up()
         data = self._ring.peek()
         if not data:
             return
@@ -91,6 +103,7 @@ class MetricsDrain:
 
     def _seal(self) -> None:
         if self._live_bytes:
-            metric_files.seal(self._store, self._run, self._number)
+            with suppress(DataError):
+                metric_files.seal(self._store, self._run, self._number)
             self._number += 1
             self._live_bytes = 0

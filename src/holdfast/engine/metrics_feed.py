@@ -24,6 +24,9 @@ LATER_ROWS = 64
 LATER_S = 5.0
 # Lines that wait for room in the ring, while the persister is held up.
 WAITING_LINES = 100_000
+# How long the end of training waits for a persister that takes no lines, in seconds.
+PATIENCE_S = 2.0
+_POLL_S = 0.05
 
 
 class MetricsFeed:
@@ -37,6 +40,7 @@ class MetricsFeed:
         self._later_since_s = 0.0
         self._waiting: deque[bytes] = deque()
         self._n_lost = 0
+        self._is_putting = False
         # A signal's handler may save, and so log, in the middle of a step's own logging.
         self._lock = threading.RLock()
 
@@ -81,11 +85,23 @@ class MetricsFeed:
         later, self._later = self._later, []
         for step, time_ns, values in later:
             self._put_row(step, time_ns, clean_metrics(values))
-        self._put_waiting()
+        if not self._is_putting:
+            self._is_putting = True
+            try:
+                self._put_waiting()
+            finally:
+                self._is_putting = False
 
     def close(self) -> None:
-        """Flush, and say what was lost."""
+        """Flush, wait for room while it comes, and say what was lost."""
         self.flush()
+        until_s = time.monotonic() + PATIENCE_S
+        while self._waiting and time.monotonic() < until_s:
+            time.sleep(_POLL_S)
+            n_waiting = len(self._waiting)
+            self.flush()
+            if len(self._waiting) < n_waiting:
+                until_s = time.monotonic() + PATIENCE_S
         self._n_lost += len(self._waiting)
         if self._n_lost:
             _log.warning(
@@ -101,10 +117,16 @@ class MetricsFeed:
         self._put(row_line(step, time_ns, values))
 
     def _put(self, line: bytes) -> None:
-        if self._waiting:
-            self._put_waiting()
-        if not self._waiting and self._ring.put(line + b"\n"):
-            return
+        # What a signal's handler logs in the middle of this waits for its end: two that fill the
+        # ring at once would both count on the same place.
+        if not self._is_putting:
+            self._is_putting = True
+            try:
+                self._put_waiting()
+                if not self._waiting and self._ring.put(line + b"\n"):
+                    return
+            finally:
+                self._is_putting = False
         if len(self._waiting) == WAITING_LINES or len(line) >= RING_BYTES:
             self._n_lost += 1
             return
@@ -112,4 +134,5 @@ class MetricsFeed:
 
     def _put_waiting(self) -> None:
         while self._waiting and self._ring.put(self._waiting[0]):
+            # Behind it more may have come, before it nothing does.
             self._waiting.popleft()

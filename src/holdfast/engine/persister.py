@@ -37,6 +37,7 @@ from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import HoldfastError, SaveFailed
+from holdfast.history.finite import leaves_not_finite
 from holdfast.records.marker import open_store
 from holdfast.store.recipe import reopen
 
@@ -45,8 +46,6 @@ _log = logging.getLogger("holdfast")
 
 _POLL_S = 0.25
 _LAST_POLL_S = 1.0
-# Saves between two looks at how long the journal is.
-_SHORTEN_EVERY = 1000
 
 Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
@@ -67,7 +66,6 @@ class Persister:
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
         self._last_step: int | None = None
-        self._n_saved = 0
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
         self._questions = Questions(channel, self._is_orphaned)
@@ -140,7 +138,7 @@ class Persister:
             elif what == "save":
                 self._save(jobs.from_message(message["job"], payload))
             elif what == "note" and self._chronicle is not None:
-                self._chronicle.record(message["event"], **message["facts"])
+                self._chronicle.note(message["event"], message["facts"])
         except HoldfastError as error:
             if what == "open":
                 self._refusal = error
@@ -192,6 +190,7 @@ class Persister:
         now_s = time.monotonic()
         durable_s = now_s - snapshot_s
         record = saved.record
+        not_finite_in = leaves_not_finite(self._writer.store, record)
         self._tell(
             {
                 "say": "saved",
@@ -199,6 +198,7 @@ class Persister:
                 "commit": saved.commit.decode(),
                 "durable_s": durable_s,
                 "tag_error": str(saved.tag_error) if saved.tag_error else None,
+                "not_finite_in": not_finite_in,
             }
         )
         self._chronicle.record(
@@ -214,9 +214,14 @@ class Persister:
             reason=job.reason,
             signed_by=[signature.key_id for signature in record.signatures],
         )
-        self._n_saved += 1
-        if self._n_saved % _SHORTEN_EVERY == 0:
-            self._chronicle.shorten()
+        if record.not_finite:
+            self._chronicle.record(
+                "not-finite",
+                step=job.step,
+                id=job.id,
+                elements=record.not_finite,
+                leaves=not_finite_in,
+            )
         self._housekeeping.tidy(job.incarnation if job.spares_others else None)
 
     def _fail(

@@ -21,6 +21,7 @@ from holdfast.history.sweep import sweep_debris
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, key_changes
 from holdfast.records.commits import DamagedCommit
+from holdfast.records.rewriting import alone
 from holdfast.sealed.store import SealedStore, passes_as_it_is
 
 _LOCK_PATIENCE_S = 10.0
@@ -97,10 +98,11 @@ class _Reencryption:
         keys = RunKeys(run)
         rows = self._chunks(run)
         for info in list(self.store.list(keys.root)):
-            # The file of the lock is the lock; its note is sealed anew by who takes it.
-            if info.key != keys.lock:
+            # The file of a lock is the lock; its note is sealed anew by who takes it. Hints are of
+            # moments, and not to come back when they were taken away.
+            if not info.key.startswith((keys.lock, keys.records_lock, keys.pins, keys.removals)):
                 try:
-                    self.objects += self._rewrite_one(info.key, rows)
+                    self.objects += self._rewrite_one(run, info.key, rows)
                 except ChunkMissing:
                     pass  # Removed meanwhile.
                 except DataError as error:
@@ -108,12 +110,11 @@ class _Reencryption:
             self.done_bytes += info.size
             self.progress(self.done_bytes, self.total_bytes)
 
-    def _rewrite_one(self, key: str, rows: dict[Place, ChunkRow] | None) -> bool:
+    def _rewrite_one(self, run: str, key: str, rows: dict[str, list[ChunkRow]] | None) -> bool:
         if not passes_as_it_is(key):
-            return self.store.reseal(key)
-        if rows is None:
-            return False
-        return self._rewrite_pack(key, [row for place, row in rows.items() if place[0] == key])
+            with alone(self.store, run):
+                return self.store.reseal(key)
+        return rows is not None and self._rewrite_pack(key, rows.get(key, []))
 
     def _rewrite_pack(self, key: str, rows: Sequence[ChunkRow]) -> bool:
         if not self._is_old(key, rows):
@@ -128,6 +129,8 @@ class _Reencryption:
             padded[: row.length] = data
             with form.stored([padded], [row.length], [row.digest].__getitem__) as stored:
                 content[row.offset : row.offset + stored[0].nbytes] = stored[0]
+        if not self.store.exists(key):
+            return False  # Swept meanwhile; it would be debris.
         self.store.put(key, content)
         return True
 
@@ -144,19 +147,24 @@ class _Reencryption:
         with closing(self.store.open(key)) as reader:
             return reader.size
 
-    def _chunks(self, run: str) -> dict[Place, ChunkRow] | None:
-        """Return the chunks that the manifests of a run name, by place; None if one is damaged.
+    def _chunks(self, run: str) -> dict[str, list[ChunkRow]] | None:
+        """Return the chunks that the manifests of a run name, by pack; None if one is damaged.
 
         A pack may hold chunks that only the damaged one names: it must stay what it is.
         """
-        rows: dict[Place, ChunkRow] = {}
+        rows: dict[str, list[ChunkRow]] = {}
+        seen: set[Place] = set()
         try:
             for found in commits.all_commits(self.store, run):
                 if isinstance(found, DamagedCommit):
                     raise found.error
                 for ref in found.parts:
                     part = commits.read_part(self.store, found, ref)
-                    rows.update((place_of(part, row), row) for row in part.chunks)
+                    for row in part.chunks:
+                        place = place_of(part, row)
+                        if place not in seen:
+                            seen.add(place)
+                            rows.setdefault(place[0], []).append(row)
         except HoldfastError as error:
             self.problems.append(error.message)
             return None

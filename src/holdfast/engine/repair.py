@@ -1,9 +1,9 @@
 """Repair: what is damaged is put right from wherever the same bytes are still good.
 
 Objects are named by digest, so that there is never a doubt whether a copy is the right one. A
-chunk may be found at another place of the store or in another store; a manifest, a commit record
-or a tag in another store only. What is put right is what was there before, byte for byte; nothing
-is removed but the debris of saves that never ended.
+chunk may be found at another place of the store or in another store; a manifest, a commit record,
+a tag, a note or metrics in another store only. What is put right is what was there before, byte for
+byte; nothing is removed but the debris of saves that never ended.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from holdfast.engine.pack_repair import PackRepair
 from holdfast.engine.writer_lock import WriterLock
+from holdfast.engine.written_repair import mend_written
 from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew
 from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
@@ -126,6 +127,9 @@ class _Repair:
             if isinstance(found, DamagedCommit) and not isinstance(found.error, StoreTooNew):
                 self._fix_commit(run, found)
         self._fix_tags(run)
+        done, lost = mend_written(self.store, run, self.sources, dry_run=self.dry_run)
+        self.fixed += [Fixed(key, what) for key, what in done]
+        self.lost += lost
         self._fix_packs(list(self._parts(run)))
 
     def _fix_commit(self, run: str, damaged: DamagedCommit) -> None:

@@ -10,6 +10,7 @@ from holdfast.format.names import RunKeys
 from holdfast.history.refs import resolve
 from holdfast.history.verify import verify_records
 from holdfast.records import commits, pins
+from holdfast.records.rewriting import alone
 from holdfast.security.authenticity import Authenticity
 from holdfast.store.contract import ObjectStore
 
@@ -34,14 +35,15 @@ def sign_checkpoint(store: ObjectStore, ref: str, authenticity: Authenticity) ->
     pin = pins.Pin(jobs.new_id(), tuple(part.key for part in record.parts))
     pins.put_pin(store, record.run, pin)
     try:
-        # After the pin is visible, as a save does: who removes the checkpoint from here on leaves
-        # what it needs, and then the record that is put back is that of a whole checkpoint.
-        if not commits.is_listed(store, record.run, record.seq, record.id):
-            raise NotFound(f"{ref} was removed meanwhile. Nothing was signed.", ref=ref)
-        store.put(RunKeys(record.run).commit(record.seq), data)
+        # The pin keeps what it needs also from those who removed it a moment ago, and have not
+        # swept yet.
+        with alone(store, record.run):
+            if not commits.is_listed(store, record.run, record.seq, record.id):
+                raise NotFound(f"{ref} was removed meanwhile. Nothing was signed.", ref=ref)
+            store.put(RunKeys(record.run).commit(record.seq), data)
     finally:
         pins.delete_pin(store, record.run, pin.checkpoint_id)
-    return commits.read_commit(store, record.run, record.seq)
+    return commit_format.decode(data, what=f"the signed commit {record.seq} of run {record.run!r}")
 
 
 def _require_good(store: ObjectStore, record: CommitRecord) -> None:

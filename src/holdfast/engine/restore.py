@@ -27,7 +27,7 @@ from holdfast.errors import (
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import Part
-from holdfast.history.chain import require_head
+from holdfast.history.chain import objection, require_head
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, LATEST, read_ref, removed_too_fast, split_ref
 from holdfast.plan.reads import plan_reads
@@ -131,6 +131,14 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         _read(store, part, binder, ref, wanted, shield.is_wanted_out)
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
+    if record.not_finite:
+        _log.warning(
+            "%s was restored, and %d value(s) of it are NaN or infinite, as they were when it was "
+            "saved. 'holdfast show %s' tells which.",
+            ref,
+            record.not_finite,
+            ref,
+        )
     return Outcome(
         record,
         value,
@@ -204,7 +212,7 @@ def _restore_newest(
             continue
         try:
             if isinstance(found, DamagedCommit):
-                raise found.error
+                raise objection(run, found, wanted.trust) or found.error
             outcome = restore_checkpoint(store, found, wanted)
         except (StoreTooNew, RestoreIncomplete):
             raise

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.finite import FiniteLook, Known
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
 from holdfast.engine.base import Base, load_base, still_stored
 from holdfast.engine.job import SaveJob
@@ -26,9 +27,12 @@ from holdfast.format.commit import CommitRecord, Link, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import ChunkRow
+from holdfast.history.chain import linked
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
 from holdfast.records import commits, keyrings, pins, tags
+from holdfast.records.commits import DamagedCommit
+from holdfast.records.rewriting import alone
 from holdfast.records.visible import wait_until_seen
 from holdfast.sealed.store import SealedStore
 from holdfast.security.authenticity import NOBODY, Authenticity
@@ -73,6 +77,7 @@ class RunWriter:
         self._in_doubt: set[str] = set()
         self._turn = 0
         self._has_unnamed = False
+        self._known_finite: Known = {}
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -93,22 +98,26 @@ class RunWriter:
         sweep_debris(self.store, self.run)
         self._give_missing_names()
         for seq in reversed(numbers):
-            record = self._believed(seq)
-            if record is None:
+            found = self._believed(seq)
+            if found is None:
                 continue
-            self._previous = self._previous or record.link
+            self._previous = self._previous or found.link
+            record = found if found.parts else None
+            if record is None:
+                continue  # It is too new to be built on; it was there all the same.
             self._base = load_base(self.store, record)
             if self._base is not None:
                 break
 
     def _believed(self, seq: int) -> CommitRecord | None:
-        """Return a commit that can be read and is trusted, or None."""
-        trust = self.authenticity.trust
+        """Return a commit that is trusted, or None; of one that is too new a stand-in."""
+        found: CommitRecord | DamagedCommit
         try:
-            record = commits.read_commit(self.store, self.run, seq)
-        except DataError:
-            return None
-        return record if trust is None or trust.judge(record).trusted else None
+            found = commits.read_commit(self.store, self.run, seq)
+        except DataError as error:
+            found = DamagedCommit(self._keys.commit(seq), seq, error)
+        known = linked(self.run, [found], self.authenticity.trust)
+        return known[0] if known else None
 
     @property
     def newest_id(self) -> str | None:
@@ -144,9 +153,15 @@ class RunWriter:
             keyrings.follow(self.store)
         base = self._without_remains(self._without_damage(self._pinned_base(job)))
         parts: list[PartRef] = []
+        look = self._look_of(job)
+        not_finite: list[int | None] = []
 
         def manifest(written: Written) -> tuple[str, bytes]:
-            data = part_format.complete(job.plan, *written.tables())
+            if look is not None:
+                digests = [place.digest for place in written.places]
+                not_finite.extend(look.counts(digests, self._content(job, source)))
+                self._known_finite = look.learnt(digests)
+            data = part_format.complete(job.plan, *written.tables(), not_finite)
             parts.append(PartRef(0, self._keys.part(job.id, 0), digest(data), len(data)))
             return parts[0].key, data
 
@@ -160,10 +175,12 @@ class RunWriter:
                 known=base.chunks if base is not None else {},
                 unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
+                look=look.look if look is not None else None,
                 threads=self._threads,
             )
             try:
-                data = self._commit(job, parts, written.new_bytes)
+                total = sum(filter(None, not_finite)) if look is not None else None
+                data = self._commit(job, parts, written.new_bytes, total)
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
@@ -184,12 +201,23 @@ class RunWriter:
         )
         return Saved(record, data, list(written.places), self._tag(job, record))
 
+    def _look_of(self, job: SaveJob) -> FiniteLook | None:
+        if not job.check_finite:
+            return None
+        arrays = part_format.planned_arrays(job.plan)
+        return FiniteLook(arrays, job.layout.lengths, self._known_finite)
+
+    @staticmethod
+    def _content(job: SaveJob, source: ChunkSource) -> Callable[[int], memoryview]:
+        return lambda chunk: source.acquire(chunk)[: job.layout.lengths[chunk]]
+
     def _saved_already(self, job: SaveJob, base: Base) -> Saved:
         """Answer for a writer that died between its commit and its answer."""
         key = self._keys.commit(base.seq)
         # Once more, in one step: it may not have been durable yet.
-        data = self.store.get(key)
-        self.store.put(key, data)
+        with alone(self.store, self.run):
+            data = self.store.get(key)
+            self.store.put(key, data)
         record = commits.read_commit(self.store, self.run, base.seq)
         return Saved(record, data, [], self._tag(job, record))
 
@@ -201,10 +229,14 @@ class RunWriter:
             base = self._base = None
         return base
 
-    def _commit(self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int) -> bytes:
+    def _commit(
+        self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int, not_finite: int | None
+    ) -> bytes:
         if self._has_unnamed and job.versions:
             self._give_missing_names()
-        names = tuple(tags.next_version(self.store, self.run, base) for base in job.versions)
+        # What is not finite is never the best of anything.
+        versions = () if not_finite else job.versions
+        names = tuple(tags.next_version(self.store, self.run, base) for base in versions)
         while True:
             record = CommitRecord(
                 run=self.run,
@@ -225,6 +257,7 @@ class RunWriter:
                 lineage=job.lineage,
                 names=names,
                 epoch=job.epoch,
+                not_finite=not_finite,
             )
             data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.

@@ -13,7 +13,7 @@ from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
 from holdfast.engine.gate import Copying, Gate
 from holdfast.engine.handle import SaveHandle
-from holdfast.engine.new_job import job_of
+from holdfast.engine.new_job import CheckFinite, job_of
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
@@ -93,6 +93,7 @@ class Saver:
         *,
         only: Patterns,
         skip: Patterns,
+        check_finite: CheckFinite = False,
         metrics: Mapping[str, float],
         reason: str,
         tag: str | None,
@@ -113,6 +114,7 @@ class Saver:
             step: Name of the checkpoint.
             only: Patterns of the leaves to save.
             skip: Patterns of the leaves not to save.
+            check_finite: Which leaves are to be looked at for values that are not finite.
             metrics: Go with the checkpoint.
             reason: Why it is saved.
             tag: Name to give it.
@@ -135,6 +137,7 @@ class Saver:
                 layout,
                 self._run,
                 step=step,
+                check_finite=check_finite,
                 metrics=metrics,
                 reason=reason,
                 tag=tag,

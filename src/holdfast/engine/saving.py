@@ -16,6 +16,7 @@ from holdfast.engine.boundary import Boundary, tree_of
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger
 from holdfast.engine.metrics_feed import MetricsFeed
+from holdfast.engine.new_job import CheckFinite
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Due, Schedule
 from holdfast.state import environment
@@ -33,6 +34,7 @@ class WhatIsSaved:
     rng: bool
     only: Patterns
     skip: Patterns
+    check_finite: CheckFinite = False
 
 
 class Saving:
@@ -113,6 +115,7 @@ class Saving:
                 step,
                 only=self._what.only,
                 skip=self._what.skip,
+                check_finite=self._what.check_finite,
                 metrics=clean_metrics(metrics),
                 reason=due.reason,
                 tag=tag,

@@ -32,10 +32,20 @@ class Schedule:
         epoch: The last number of epochs that was named; None before that.
     """
 
-    def __init__(self, policy: SavePolicy | None, store: ObjectStore, run: str) -> None:
+    def __init__(
+        self,
+        policy: SavePolicy | None,
+        store: ObjectStore,
+        run: str,
+        not_finite: Callable[[], frozenset[int]] = frozenset,
+    ) -> None:
         self.policy = policy
+        self._not_finite = not_finite
         self._store, self._run = store, run
         self._past: Past | None = None
+        # Best values by the time training began, and what steps since then have bettered.
+        self._first_best: Mapping[str, float] = {}
+        self._bettered: list[tuple[int, Mapping[str, float]]] = []
         self._best: Mapping[str, float] = {}
         self._start_step = -1
         self.saved_step: int | None = None
@@ -89,20 +99,39 @@ class Schedule:
         watched = {name for name, _ in self.policy.best_metrics}
         # Only what the policy looks at: reading a metric may mean waiting for a device.
         numbers = clean_metrics({k: v for k, v in (metrics or {}).items() if k in watched})
+        self._forget_not_finite()
         past = self._past_before(now_s)
         now = Moment(step, epoch, numbers, now_s, signals)
         due = Due(", ".join(self.policy.due(now, past)), self.policy.versions(now, past))
         if self.is_adaptive:
             self._interval_s = self.policy.interval_s(now, past)
-        self._best = updated_best(self._best, numbers, self.policy.best_metrics)
+        self._note_best(step, numbers)
         seen_epoch = epoch if epoch is not None else past.seen_epoch
         self._past = self._remember(past, seen_step=step, seen_epoch=seen_epoch)
         return due
 
+    def _note_best(self, step: int, numbers: Mapping[str, float]) -> None:
+        assert self.policy is not None
+        best = updated_best(self._best, numbers, self.policy.best_metrics)
+        if best != self._best:
+            self._best = best
+            self._bettered.append((step, numbers))
+
+    def _forget_not_finite(self) -> None:
+        """Let values not count that went with checkpoints which turned out not to be finite."""
+        steps = self._not_finite() if self._bettered else frozenset()
+        if self.policy is None or all(step not in steps for step, _ in self._bettered):
+            return
+        self._bettered = [(step, numbers) for step, numbers in self._bettered if step not in steps]
+        self._best = self._first_best
+        for _, numbers in self._bettered:
+            self._best = updated_best(self._best, numbers, self.policy.best_metrics)
+
     def _past_before(self, now_s: float) -> Past:
         if self._past is not None:
             return self._remember(self._past, self._past.seen_step, self._past.seen_epoch)
-        self._best = self._best_so_far()
+        self._best = self._first_best = self._best_so_far()
+        self._bettered = []
         start = self._start_step
         first = Past(start, None, now_s, start, None, self.saved_step, self._saved_s, self._best)
         return self._remember(first, start, None)
@@ -125,6 +154,7 @@ class Schedule:
     def _best_so_far(self) -> Mapping[str, float]:
         best: Mapping[str, float] = {}
         if self.policy is not None and self.policy.best_metrics:
-            for record in commits.good_commits(self._store, self._run):
+            records = commits.good_commits(self._store, self._run)
+            for record in (record for record in records if not record.not_finite):
                 best = updated_best(best, record.metrics, self.policy.best_metrics)
         return best

@@ -67,6 +67,7 @@ def copy_checkpoint(
         incarnation=jobs.new_id(),
         lineage=replace(record.lineage, resumed_from=None),
         epoch=record.epoch,
+        check_finite=record.not_finite is not None,
     )
     writer = RunWriter(target, record.run, authenticity=authenticity)
     writer.open(os.getpid())

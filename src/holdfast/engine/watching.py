@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.checks import Mode
 from holdfast.policy.finding import Finding
+from holdfast.policy.ranking import rankable
 from holdfast.policy.watch import Tracker, WatchPolicy
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
@@ -98,7 +98,7 @@ class Watcher:
 
     def _to_best(self, records: Sequence[CommitRecord], metric: str, mode: Mode) -> str:
         sign = 1 if mode == "min" else -1
-        ranked = [r for r in records if math.isfinite(r.metrics.get(metric, math.nan))]
+        ranked = rankable(records, metric)
         if not ranked:
             step = self._best_step(metric, mode)
             if step is not None:

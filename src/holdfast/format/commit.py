@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -57,6 +59,8 @@ class CommitRecord:
     signatures; None for one that was not read.
     ``names`` are the names for good that it was saved under. ``epoch`` is how many epochs were
     finished, None where nobody counts them.
+    ``names`` are the names for good that it was saved under. ``not_finite`` counts elements that
+    are NaN or infinite in the arrays that were looked at; None where none was.
     """
 
     run: str
@@ -77,6 +81,7 @@ class CommitRecord:
     lineage: Lineage = field(default_factory=Lineage)
     names: tuple[str, ...] = ()
     epoch: float | None = None
+    not_finite: int | None = None
     previous: Link | None = None
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
@@ -125,6 +130,8 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
     }
     if record.epoch is not None:
         predicate["epoch"] = record.epoch
+    if record.not_finite is not None:
+        predicate["not_finite"] = record.not_finite
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": subjects,
@@ -152,6 +159,9 @@ def decode(data: bytes, *, what: str) -> CommitRecord:
     opened = envelope.open_envelope(data, PAYLOAD_TYPE, what=what)
     try:
         return replace(_decode_statement(opened.payload, what), envelope=opened)
+    except StoreTooNew as error:
+        error.stand_in = _stand_in(opened)
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestDamaged(
             f"{what} is malformed ({error!r}). Nothing was loaded from it.", record=what
@@ -193,6 +203,7 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         lineage=lineage_format.decode(p["lineage"]),
         names=tuple(_text(name) for name in _list(p["names"])),
         epoch=_decode_epoch(p.get("epoch")),
+        not_finite=_int(p["not_finite"]) if "not_finite" in p else None,
     )
     if record.previous is not None and record.previous.seq >= record.seq:
         raise ValueError("the previous commit has a higher number")
@@ -201,6 +212,31 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
     if any(not is_part_key(record.run, part.key) for part in record.parts):
         raise ValueError("a part's key is none of this run")
     return record
+
+
+def _stand_in(opened: Envelope) -> CommitRecord:
+    """Return what is known of a commit of a newer format: whose it is, and what it came after.
+
+    That is where version 1 has it, as far as it is there; number and id are none.
+    """
+    predicate = opened.payload.get("predicate")
+    p = predicate if isinstance(predicate, dict) else {}
+    run, created_ns, previous = p.get("run"), time.time_ns(), None
+    with suppress(KeyError, TypeError, ValueError):
+        created_ns = _int(p["created_ns"])
+    with suppress(KeyError, TypeError, ValueError):
+        previous = _decode_link(p["previous"])
+    return CommitRecord(
+        run=run if isinstance(run, str) else "",
+        step=0,
+        id="",
+        seq=0,
+        created_ns=created_ns,
+        parts=(),
+        incarnation="",
+        previous=previous,
+        envelope=opened,
+    )
 
 
 def _decode_parts(subjects: list[Any], extras: list[Any]) -> tuple[PartRef, ...]:

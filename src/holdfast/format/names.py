@@ -12,7 +12,8 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/metrics/SEQ[.jsonl]           metrics of all steps
     runs/RUN/pins/ID                       saves under way
     runs/RUN/removals/ID-TOKEN             removals under way
-    runs/RUN/events.jsonl, writer.lock     local bookkeeping
+    runs/RUN/events.jsonl, events/N        the journal
+    runs/RUN/writer.lock, records.lock     local bookkeeping
     keys/RING/NUMBER                       keyrings of an encrypted store
 
 RUN and TAG are percent-encoded, so that any name is one safe path component.
@@ -30,6 +31,9 @@ MARKER_KEY = "holdfast.json"
 RUNS_PREFIX = "runs/"
 KEYRINGS_PREFIX = "keys/"
 MAX_NAME_BYTES = 200
+# What ends the key of metrics that still come.
+LIVE = ".jsonl"
+_EVENTS = "events.jsonl"
 _RESERVED_TAGS = ("latest", "best", "head")
 # What an encrypted store shows in the place of a name that cannot be told (holdfast.sealed).
 _UNTOLD = re.compile(r"\?[0-9a-f]{64}")
@@ -139,7 +143,7 @@ class RunKeys:
     @property
     def events(self) -> str:
         """Key of the journal of events."""
-        return self.root + "events.jsonl"
+        return self.root + _EVENTS
 
     @property
     def old_events_prefix(self) -> str:
@@ -150,6 +154,11 @@ class RunKeys:
     def lock(self) -> str:
         """Key of the writer's lock file."""
         return self.root + "writer.lock"
+
+    @property
+    def records_lock(self) -> str:
+        """Key of the lock of those who replace or remove records."""
+        return self.root + "records.lock"
 
     def commit(self, seq: int) -> str:
         """Return the key of the commit with that sequence number."""
@@ -186,6 +195,16 @@ class RunKeys:
     def removal(self, checkpoint_id: str, token: str) -> str:
         """Return the key by which one remover announces the removal of a checkpoint."""
         return f"{self.removals}{checkpoint_id}-{token}"
+
+
+def is_journal(key: str) -> bool:
+    """Say whether an object grows by lines: the events of a run, or its metrics while they come."""
+    parts = key.split("/")
+    if len(parts) < 3 or parts[0] != RUNS_PREFIX.rstrip("/"):
+        return False
+    return parts[2:] == [_EVENTS] or (
+        len(parts) == 4 and parts[2] == "metrics" and parts[3].endswith(LIVE)
+    )
 
 
 def is_id(text: object) -> bool:

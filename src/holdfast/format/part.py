@@ -21,6 +21,7 @@ FORMAT = 1
 ALIGNMENT = 4096
 MAX_NDIM = 64
 MAX_DIM = 2**63 - 1
+_NOT_LOOKED = -1
 
 
 class ArrayRow(NamedTuple):
@@ -28,6 +29,9 @@ class ArrayRow(NamedTuple):
 
     An array whose bytes go beyond its first chunk starts at offset 0 of it and fills the chunks
     that follow. An array of no elements has chunk 0 and offset 0 and no bytes.
+
+    ``not_finite`` counts its elements that are NaN or infinite; None where nobody looked. In the
+    plan of a save it is 0 where somebody shall.
     """
 
     framework: str
@@ -35,6 +39,7 @@ class ArrayRow(NamedTuple):
     shape: tuple[int, ...]
     chunk: int
     offset: int
+    not_finite: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -104,6 +109,12 @@ def _encode_arrays(table: Any, rows: Sequence[ArrayRow]) -> None:
     table.dim.extend([n for r in rows for n in r.shape])
     table.chunk.extend([r.chunk for r in rows])
     table.offset.extend([r.offset for r in rows])
+    _encode_not_finite(table, [r.not_finite for r in rows])
+
+
+def _encode_not_finite(table: Any, counts: Sequence[int | None]) -> None:
+    if any(count is not None for count in counts):
+        table.not_finite.extend([_NOT_LOOKED if count is None else count for count in counts])
 
 
 def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
@@ -167,10 +178,13 @@ def _decode_arrays(table: Any) -> list[ArrayRow]:
     ends = list(accumulate(ndims))
     if (ends[-1] if ends else 0) != len(dims):
         raise ValueError("the shapes do not add up")
+    counts: Sequence[int | None] = [None] * len(ndims)
+    if len(table.not_finite):
+        counts = [None if count == _NOT_LOOKED else count for count in table.not_finite]
     return [
-        ArrayRow(types[t][0], types[t][1], tuple(dims[end - n : end]), chunk, offset)
-        for t, n, end, chunk, offset in zip(
-            table.type_index, ndims, ends, table.chunk, table.offset, strict=True
+        ArrayRow(types[t][0], types[t][1], tuple(dims[end - n : end]), chunk, offset, count)
+        for t, n, end, chunk, offset, count in zip(
+            table.type_index, ndims, ends, table.chunk, table.offset, counts, strict=True
         )
     ]
 
@@ -209,6 +223,8 @@ def _check_bounds(part: Part) -> None:
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
     for row in part.arrays:
         nbytes = row.nbytes
+        if row.not_finite is not None and not 0 <= row.not_finite <= prod(row.shape):
+            raise ValueError("an array has more elements that are not finite than elements")
         if nbytes == 0:
             if row.chunk or row.offset:
                 raise ValueError("an array of no bytes has a place")
@@ -221,9 +237,29 @@ def _check_bounds(part: Part) -> None:
             raise ValueError("an array that spans chunks does not start at one")
 
 
-def complete(plan: bytes, chunks: Sequence[ChunkRow], packs: Sequence[PackRow]) -> bytes:
-    """Return the bytes of a manifest made of a plan and the tables of what was written."""
+def planned_arrays(plan: bytes) -> list[ArrayRow]:
+    """Return the arrays of a plan."""
+    return _decode_arrays(PartMessage.FromString(plan).arrays)
+
+
+def complete(
+    plan: bytes,
+    chunks: Sequence[ChunkRow],
+    packs: Sequence[PackRow],
+    not_finite: Sequence[int | None] = (),
+) -> bytes:
+    """Return the bytes of a manifest made of a plan and the tables of what was written.
+
+    Args:
+        plan: A manifest without them.
+        chunks: The chunks.
+        packs: The packs.
+        not_finite: For each array, how many elements are not finite; nothing where none was looked
+            at.
+    """
     message = PartMessage.FromString(plan)
+    del message.arrays.not_finite[:]
+    _encode_not_finite(message.arrays, not_finite)
     _encode_chunks(message.chunks, chunks)
     for pack in packs:
         message.packs.add(key=pack.key, length=pack.length)

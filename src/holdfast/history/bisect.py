@@ -64,7 +64,8 @@ def begin(log: Sequence[CheckpointInfo], good: str, bad: str) -> Bisection:
     back is not on the way. Else, its checkpoints being pruned say, along the order of commits.
 
     Args:
-        log: The checkpoints of the run, oldest first.
+        log: The checkpoints of the run, oldest first; behind those of runs that it was forked
+            from, if need be.
         good: Id of one that is good.
         bad: Id of a later one that is bad.
 

@@ -61,6 +61,7 @@ def row_of(record: CommitRecord, listed: ObjectInfo) -> tuple[Row, dict[str, byt
             record.incarnation,
             [signature.key_id for signature in record.signatures],
             record.epoch,
+            record.not_finite,
             *digests,
         ]
     )
@@ -82,7 +83,7 @@ def infos_of_rows(rows: Sequence[Row], shared: Shared) -> list[CheckpointInfo]:
     infos = []
     for row, facts in zip(rows, facts_of_rows, strict=True):
         step, name, created_ns, metrics, state_bytes, stored_bytes, n_leaves, *texts = facts
-        parent, reason, incarnation, signed_by, epoch, environment, past = texts
+        parent, reason, incarnation, signed_by, epoch, not_finite, environment, past = texts
         lineage = lineage_of(past)
         infos.append(
             CheckpointInfo(
@@ -107,6 +108,7 @@ def infos_of_rows(rows: Sequence[Row], shared: Shared) -> list[CheckpointInfo]:
                 lineage.config,
                 lineage.dataset,
                 epoch=epoch,
+                not_finite=not_finite,
             )
         )
     return infos

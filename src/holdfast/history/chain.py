@@ -8,13 +8,14 @@ head that was noted elsewhere; docs/spec/v1.md, section 5.2, says what that prov
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from holdfast.errors import NotFound, RolledBack
+from holdfast.errors import HoldfastError, NotFound, RolledBack, Untrusted
 from holdfast.format.commit import CommitRecord, Link
 from holdfast.history.log import require_run
 from holdfast.records import commits
 from holdfast.records.commits import DamagedCommit
-from holdfast.security.trust_policy import TrustPolicy
+from holdfast.security.trust_policy import TrustPolicy, untrusted
 from holdfast.store.contract import ObjectStore
 
 
@@ -64,7 +65,7 @@ def require_head(
     head = trust.heads.get(run) if trust is not None else None
     if trust is None or head is None:
         return
-    problem = head_problem(run, trusted(found, trust), head)
+    problem = head_problem(run, linked(run, found, trust), head)
     if problem is not None:
         raise RolledBack(
             f"{problem} Nothing was used of it, nothing was changed. Bring back a newer copy of "
@@ -76,7 +77,7 @@ def require_head(
 
 
 def head_of(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> Link:
-    """Return the newest commit of a run that can be read and is trusted.
+    """Return the newest commit of a run that is trusted, and not damaged; it may be too new.
 
     Raises:
         NotFound: There is no such run, or it has no such commit.
@@ -86,7 +87,7 @@ def head_of(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> L
     # Before the run is asked for: one that was removed as a whole was set back, too.
     require_head(run, found, trust)
     require_run(store, run)
-    good = trusted(found, trust)
+    good = linked(run, found, trust)
     if not good:
         raise NotFound(f"Run {run!r} has no checkpoint to be its head.", run=run)
     return good[-1].link
@@ -101,6 +102,51 @@ def trusted(
         for item in found
         if isinstance(item, CommitRecord) and (trust is None or trust.judge(item).trusted)
     ]
+
+
+def linked(
+    run: str, found: Iterable[CommitRecord | DamagedCommit], trust: TrustPolicy | None
+) -> list[CommitRecord]:
+    """Return the commits that are trusted, with stand-ins for those that are too new to be read."""
+    known: list[CommitRecord] = []
+    for item in found:
+        record = item if isinstance(item, CommitRecord) else item.stand_in
+        if record is None or objection(run, item, trust) is not None:
+            continue
+        if record is not item and record.previous is None and known:
+            # What it says of this cannot be read: so it is taken to follow what is there.
+            record = replace(record, previous=known[-1].link)
+        known.append(record)
+    return known
+
+
+def objection(
+    run: str, found: CommitRecord | DamagedCommit, trust: TrustPolicy | None
+) -> HoldfastError | None:
+    """Return why a commit counts for nothing under a policy, or None if it does.
+
+    One that is too new counts, though it cannot be read, if who signed it is trusted: what a key
+    that nobody knows has signed may be too new or not.
+    """
+    if isinstance(found, CommitRecord):
+        verdict = trust.judge(found) if trust is not None else None
+        return None if verdict is None or verdict.trusted else untrusted(found, verdict)
+    stand_in = found.stand_in
+    if stand_in is None:
+        return found.error
+    if trust is None:
+        return None
+    verdict = trust.judge(replace(stand_in, run=run))
+    if verdict.trusted and stand_in.run in (run, ""):
+        return None
+    why = verdict.why if not verdict.trusted else f"it was made for run {stand_in.run!r}"
+    return Untrusted(
+        f"Commit {found.seq} of run {run!r} ({found.key}) is of a newer format, and not trusted: "
+        f"{why}. None of its data was used, nothing was changed. If you know that it is yours, "
+        "upgrade holdfast and sign it.",
+        seq=found.seq,
+        why=why,
+    )
 
 
 def _is_other(link: Link, head: Link) -> bool:

@@ -10,7 +10,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history import catalog
 from holdfast.history.sweep import find_garbage
-from holdfast.records import commits, keyrings, marker, notes, pins, tags
+from holdfast.records import commits, keyrings, marker, metric_files, notes, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -43,7 +43,7 @@ def examine(store: ObjectStore) -> DoctorReport:
             state_bytes += found.state_bytes
             problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
-        problems += notes.problems(store, run)
+        problems += notes.problems(store, run) + metric_files.problems(store, run)
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
         garbage = find_garbage(store, run)
         garbage_bytes += sum(info.size for info in garbage)

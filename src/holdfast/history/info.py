@@ -31,6 +31,8 @@ class CheckpointInfo:
         reason: Why it was saved.
         environment: Versions, machine and code that it was saved with.
         incarnation: 32 hex digits, the same for all checkpoints that one process saved.
+        not_finite: Elements that are NaN or infinite in the arrays that were looked at; None where
+            none was.
         signed_by: Ids of the keys whose signatures it carries; whether they hold, ``trust`` says.
         trust: What the store's trust policy says of it; None where there is no policy.
         resumed_from: The checkpoint of this run that the process restored before it trained.
@@ -65,6 +67,7 @@ class CheckpointInfo:
     notes: tuple[str, ...] = ()
     values: Mapping[str, Value] = field(default_factory=dict)
     epoch: float | None = None
+    not_finite: int | None = None
 
     @property
     def ref(self) -> str:
@@ -84,6 +87,7 @@ class LeafInfo:
         nbytes: Bytes of an array; 0 for an alias and for plain values.
         value: The value of a plain leaf.
         alias_of: Path of the array that this leaf shares, if any.
+        not_finite: Elements of an array that are NaN or infinite; None where nobody looked.
     """
 
     path: str
@@ -93,6 +97,7 @@ class LeafInfo:
     nbytes: int = 0
     value: object = None
     alias_of: str | None = None
+    not_finite: int | None = None
 
 
 def info_of(
@@ -127,4 +132,5 @@ def info_of(
         notes=written.texts,
         values=dict(written.values),
         epoch=record.epoch,
+        not_finite=record.not_finite,
     )

@@ -40,7 +40,9 @@ def part_leaves(part: Part, ref: str) -> list[tuple[LeafInfo, int]]:
         owner = first.setdefault(node.row, node.path)
         alias = owner if node.kind == NodeKind.ALIAS else None
         nbytes = 0 if alias else row.nbytes
-        leaf = LeafInfo(node.path, "array", row.dtype, row.shape, nbytes, None, alias)
+        leaf = LeafInfo(
+            node.path, "array", row.dtype, row.shape, nbytes, None, alias, row.not_finite
+        )
         found.append((leaf, node.row))
     return found
 

@@ -6,7 +6,7 @@ here follows a chain further than there are checkpoints or runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.format.lineage import Origin
@@ -51,6 +51,42 @@ def ancestors(infos: Sequence[CheckpointInfo]) -> list[tuple[str, str | None]]:
         older.add(info.id)
         last_of[info.incarnation] = info.id
     return found
+
+
+def with_forebears(
+    log_of: Callable[[str], Sequence[CheckpointInfo]], run: str, wanted: str
+) -> list[CheckpointInfo]:
+    """Return a run's checkpoints behind those of the runs that it was forked from, oldest first.
+
+    Of these runs it has what came up to the fork, and it goes back until it has what is wanted.
+
+    Args:
+        log_of: Gives the checkpoints of a run of the same store, oldest first.
+        run: The run.
+        wanted: Id of a checkpoint.
+
+    Raises:
+        NotFound: A run that it was forked from is not there.
+    """
+    line = list(log_of(run))
+    seen = {run}
+    while line and all(info.id != wanted for info in line):
+        origin = line[0].forked_from
+        if origin is None or origin.run in seen:
+            break
+        seen.add(origin.run)
+        line = [*_up_to(origin, log_of(origin.run), line[0]), *line]
+    return line
+
+
+def _up_to(
+    origin: Origin, log: Sequence[CheckpointInfo], fork: CheckpointInfo
+) -> Sequence[CheckpointInfo]:
+    for place, info in enumerate(log):
+        if info.id == origin.id:
+            return log[: place + 1]
+    # It was removed since: what is left from before it.
+    return [info for info in log if info.step <= origin.step and info.created < fork.created]
 
 
 def forest(runs: Mapping[str, RunSummary], store_id: str | None) -> list[Branch]:

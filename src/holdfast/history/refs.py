@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,13 +14,15 @@ from holdfast.errors import (
     ManifestDamaged,
     NotFound,
     RestoreIncomplete,
+    StoreTooNew,
     StoreUnavailable,
 )
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
 from holdfast.history import catalog
-from holdfast.history.chain import require_head, trusted
+from holdfast.history.chain import objection, require_head, trusted
 from holdfast.history.log import require_run
+from holdfast.policy.ranking import passed_over, rankable
 from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy, untrusted
@@ -46,6 +47,8 @@ class _Named(Protocol):
     def step(self) -> int: ...
     @property
     def metrics(self) -> Mapping[str, float]: ...
+    @property
+    def not_finite(self) -> int | None: ...
 
 
 _C = TypeVar("_C", bound=_Named)
@@ -92,9 +95,9 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     # A policy judges signatures, which only the records have; and what was removed or damaged
     # meanwhile, or damaged all along, the store itself says best.
     everything = list(commits.all_commits(store, run))
-    records, damaged = _apart(everything)
-    if records:
+    if any(isinstance(found, CommitRecord) or found.is_too_new for found in everything):
         require_head(run, everything, trust)
+    records, damaged = _apart(_without_strangers(run, everything, trust))
     named = _named(store, run, what, records, damaged)
     good = trusted(records, trust)
     if trust is None or len(good) == len(records):
@@ -102,7 +105,7 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     error = untrusted(named, trust.judge(named))
     try:
         found = _named(store, run, what, good, damaged) if good else None
-    except (NotFound, ManifestDamaged):
+    except (NotFound, ManifestDamaged, StoreTooNew):
         found = None
     if found is None:
         raise error
@@ -117,6 +120,20 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     return found
 
 
+def _without_strangers(
+    run: str, found: list[CommitRecord | DamagedCommit], trust: TrustPolicy | None
+) -> list[CommitRecord | DamagedCommit]:
+    """Leave out, with a warning, what is too new to be read and not trusted either."""
+    strange: list[CommitRecord | DamagedCommit] = []
+    for item in found if trust is not None else ():
+        if isinstance(item, DamagedCommit) and item.is_too_new:
+            doubt = objection(run, item, trust)
+            if doubt is not None:
+                _log.warning("It was stepped over: %s", doubt)
+                strange.append(item)
+    return [item for item in found if item not in strange]
+
+
 def _apart(listed: Sequence[_C | DamagedCommit]) -> tuple[list[_C], list[DamagedCommit]]:
     damaged = [c for c in listed if isinstance(c, DamagedCommit)]
     return [c for c in listed if not isinstance(c, DamagedCommit)], damaged
@@ -128,12 +145,28 @@ def _named(
     if not found:
         raise _none_at_all(run, damaged)
     if what == LATEST:
-        return found[-1]
+        return _latest(run, found, damaged)
     if what.startswith("best:"):
         return _best(run, what.removeprefix("best:"), found, damaged)
     if re.fullmatch(r"[+-]*\d+", what):
         return _at_step(run, what, found, damaged)
     return _tagged(store, run, what, found, damaged)
+
+
+def _latest(run: str, found: list[_C], damaged: list[DamagedCommit]) -> _C:
+    later = [c for c in damaged if c.seq > found[-1].seq]
+    for commit in later:
+        if commit.is_too_new:
+            # It is the newest, whatever it is: what comes before it is not what was asked for.
+            raise commit.error
+    if later:
+        _log.warning(
+            "%s@latest means step %s, the newest checkpoint that can be read.%s",
+            run,
+            found[-1].step,
+            _also_damaged(later),
+        )
+    return found[-1]
 
 
 def read_ref(
@@ -176,7 +209,15 @@ def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit
     for suffix, flag in ((":max", True), (":min", False)):
         if text.endswith(suffix):
             metric, highest = text.removesuffix(suffix), flag
-    ranked = [c for c in listed if math.isfinite(c.metrics.get(metric, math.nan))]
+    ranked, sick = rankable(listed, metric), passed_over(listed, metric)
+    if not ranked and sick:
+        raise NotFound(
+            f"{len(sick)} checkpoint(s) of run {run!r} have a metric {metric!r}, but each has "
+            f"values that are NaN or infinite, so that none is the best.{_also_damaged(damaged)} "
+            "Name one by its step to have it all the same.",
+            run=run,
+            metric=metric,
+        )
     if not ranked:
         names = sorted({name for c in listed for name in c.metrics})
         raise NotFound(
@@ -187,11 +228,24 @@ def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit
         )
     sign = -1 if highest else 1
     best = min(ranked, key=lambda c: (sign * c.metrics[metric], c.seq))
+    better = [c for c in sick if sign * c.metrics[metric] < sign * best.metrics[metric]]
+    if better:
+        _log.warning(
+            "%s@best:%s means %s@%s: %d with a better value were passed over (steps %s), since "
+            "their arrays have values that are NaN or infinite.",
+            run,
+            text,
+            run,
+            best.step,
+            len(better),
+            ", ".join(str(c.step) for c in better[-5:]),
+        )
     if damaged:
-        raise ManifestDamaged(
+        remedy = "" if _kind(damaged) is StoreTooNew else ", or delete the damaged record"
+        raise _kind(damaged)(
             f"Which checkpoint of run {run!r} is best by {metric!r} cannot be told:"
             f"{_also_damaged(damaged)} Of those that can be read it is {run}@{best.step}: ask for "
-            "that, or delete the damaged record.",
+            f"that{remedy}.",
             run=run,
             metric=metric,
             best_readable=best.step,
@@ -214,7 +268,7 @@ def _at_step(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCom
             )
         return found[-1]
     steps = ", ".join(str(c.step) for c in listed[-10:])
-    kind = ManifestDamaged if damaged else NotFound
+    kind = _kind(damaged) if damaged else NotFound
     raise kind(
         f"Run {run!r} has no checkpoint at step {step}. Its last ones: {steps}."
         f"{_also_damaged(damaged)}",
@@ -243,7 +297,7 @@ def _tagged(
     for found in listed:
         if found.id == tag.checkpoint_id:
             return found
-    kind = ManifestDamaged if damaged else NotFound
+    kind = _kind(damaged) if damaged else NotFound
     raise kind(
         f"The tag {name!r} of run {run!r} names a checkpoint that is not there any more."
         f"{_also_damaged(damaged)}",
@@ -253,10 +307,26 @@ def _tagged(
 
 
 def _also_damaged(damaged: list[DamagedCommit]) -> str:
-    if not damaged:
-        return ""
-    shown = ", ".join(commit.key for commit in damaged[:5])
-    return f" {len(damaged)} commit record(s) of the run cannot be read ({shown})."
+    too_new = [commit for commit in damaged if commit.is_too_new]
+    bad = [commit for commit in damaged if not commit.is_too_new]
+    told = ""
+    if bad:
+        told += f" {len(bad)} commit record(s) of the run cannot be read ({_keys(bad)})."
+    if too_new:
+        told += (
+            f" {len(too_new)} are of a newer format, and nothing is wrong with them: upgrade "
+            f"holdfast to read them ({_keys(too_new)})."
+        )
+    return told
+
+
+def _keys(found: list[DamagedCommit]) -> str:
+    return ", ".join(commit.key for commit in found[:5])
+
+
+def _kind(damaged: list[DamagedCommit]) -> type[ManifestDamaged | StoreTooNew]:
+    """Return the class of the error that what cannot be read is a reason for."""
+    return StoreTooNew if all(commit.is_too_new for commit in damaged) else ManifestDamaged
 
 
 def _none_at_all(run: str, damaged: list[DamagedCommit]) -> Exception:

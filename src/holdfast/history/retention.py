@@ -17,6 +17,7 @@ from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepPolicy, budget_of, parse_keep, plan_retention
 from holdfast.records import commits, removals, tags
+from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
@@ -206,4 +207,5 @@ def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -
 def _unlist(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
     """Delete commits, durably; what they alone needed is garbage from now on."""
     keys = RunKeys(run)
-    store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])
+    with alone(store, run):
+        store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])

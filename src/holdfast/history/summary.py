@@ -24,7 +24,8 @@ class RunSummary:
     Attributes:
         n_checkpoints: How many can be read.
         latest: The newest of them.
-        lowest: The lowest value of each metric, NaN apart, in the order in which metrics came up.
+        lowest: The lowest value of each metric, NaN apart, in the order in which metrics came up;
+            checkpoints with values that are not finite have none.
         highest: The highest value of each.
         damaged: Why commits that cannot be read cannot.
     """
@@ -51,6 +52,8 @@ def summary_of(infos: Sequence[CheckpointInfo], damaged: Sequence[str] = ()) -> 
 
 def _values(infos: Iterable[CheckpointInfo], name: str) -> Iterable[Extreme]:
     for info in infos:
+        if info.not_finite:
+            continue
         value = info.metrics.get(name, math.nan)
         if not math.isnan(value):
             yield Extreme(value, info.step)

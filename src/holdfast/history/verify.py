@@ -12,7 +12,7 @@ from holdfast.errors import HoldfastError, InvalidName, StoreTooNew, Untrusted
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.format.part import ChunkRow, Part
-from holdfast.history.chain import chain_problems, head_problem, trusted
+from holdfast.history.chain import chain_problems, head_problem, linked, objection
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.records import commits, keyrings, marker, notes, tags
@@ -124,7 +124,7 @@ def _checks(store: ObjectStore, names: Sequence[str], job: _Verification) -> lis
 
 
 def _chain_problems(store: ObjectStore, run: str, trust: TrustPolicy | None) -> list[str]:
-    records = trusted(commits.all_commits(store, run), trust)
+    records = linked(run, commits.all_commits(store, run), trust)
     problems = chain_problems(run, records)
     if trust is not None and run in trust.heads:
         problem = head_problem(run, records, trust.heads[run])
@@ -134,11 +134,16 @@ def _chain_problems(store: ObjectStore, run: str, trust: TrustPolicy | None) -> 
 
 def _tag_problems(store: ObjectStore, run: str) -> list[str]:
     found = tags.all_tags(store, run)
-    ids = {c.id for c in commits.good_commits(store, run)}
+    listed = list(commits.all_commits(store, run))
+    ids = {c.id for c in listed if isinstance(c, CommitRecord)}
     damaged = [str(tag.error) for tag in found if tag.error is not None]
     # Who removes a checkpoint takes its tags away first: one that is still there names nothing. A
     # name outlives its checkpoint, so that it is not given again.
-    still = tags.all_tags(store, run) if any(tag.checkpoint_id not in ids for tag in found) else []
+    # Where a commit cannot be read, a tag may name that.
+    may_dangle = all(isinstance(c, CommitRecord) for c in listed) and any(
+        tag.checkpoint_id not in ids for tag in found
+    )
+    still = tags.all_tags(store, run) if may_dangle else []
     dangling = [
         f"The tag {tag.name!r} of run {run!r} names a checkpoint that is not there."
         for tag in found
@@ -201,12 +206,11 @@ class _Verification:
         self, run: str, found: CommitRecord | DamagedCommit, part: Part | HoldfastError
     ) -> CheckpointCheck:
         if isinstance(found, DamagedCommit):
-            key = RunKeys(run).commit(found.seq)
-            name, too_new = (
-                f"{run}, commit {found.seq} ({key})",
-                isinstance(found.error, StoreTooNew),
-            )
-            return CheckpointCheck(name, False, (str(found.error),), too_new)
+            name = f"{run}, commit {found.seq} ({RunKeys(run).commit(found.seq)})"
+            doubt = objection(run, found, self._trust)
+            if isinstance(doubt, Untrusted):
+                return CheckpointCheck(name, False, (str(doubt),), untrusted=True)
+            return CheckpointCheck(name, False, (str(found.error),), too_new=found.is_too_new)
         ref = f"{run}@{found.step}"
         if isinstance(part, HoldfastError):
             return CheckpointCheck(

@@ -31,6 +31,10 @@ class Candidate(Protocol):
         """Epochs finished when it was saved; None where nobody counted them."""
 
     @property
+    def not_finite(self) -> int | None:
+        """Elements of its arrays that are NaN or infinite; None where nobody looked."""
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """What was measured at its step."""
 

@@ -11,6 +11,7 @@ from typing import final
 from holdfast.policy.candidate import Candidate
 from holdfast.policy.checks import Mode, counted
 from holdfast.policy.keep_policy import KeepPolicy, Verdict, Verdicts
+from holdfast.policy.ranking import has_value, rankable
 
 
 @final
@@ -32,7 +33,8 @@ class KeepLast(KeepPolicy):
 class KeepBest(KeepPolicy):
     """Keeps those with the best values; one that is missing or not finite never ranks.
 
-    Of equal values the earlier one ranks first, as it does in ``on.best``. Where no checkpoint has
+    Nor does a checkpoint rank whose arrays have values that are not finite. Of equal values the
+    earlier one ranks first, as it does in ``on.best``. Where no checkpoint has
     a finite value none can be told from the best, and all stay.
     """
 
@@ -43,7 +45,7 @@ class KeepBest(KeepPolicy):
     def judge(self, candidates: Sequence[Candidate], now: datetime) -> Verdicts:
         """Keep the best ``n``, best first, named with value and rank."""
         ranked = sorted(
-            (c for c in candidates if self.ranks(c)),
+            rankable(candidates, self.metric),
             key=lambda c: c.metrics[self.metric] * (1 if self.mode == "min" else -1),
         )
         if not ranked:
@@ -52,10 +54,6 @@ class KeepBest(KeepPolicy):
         places = {c.id: self._placed(c, rank) for rank, c in enumerate(ranked, start=1)}
         return places | {c.id: self._unranked(c) for c in candidates if c.id not in places}
 
-    def ranks(self, candidate: Candidate) -> bool:
-        """Say whether a checkpoint has a value that can be compared."""
-        return math.isfinite(candidate.metrics.get(self.metric, math.nan))
-
     def _placed(self, candidate: Candidate, rank: int) -> Verdict:
         value = f"{self.metric} {candidate.metrics[self.metric]:.6g}"
         if rank <= self.n:
@@ -63,6 +61,8 @@ class KeepBest(KeepPolicy):
         return Verdict(False, f"{value} is number {rank}, {self.n} stay")
 
     def _unranked(self, candidate: Candidate) -> Verdict:
+        if has_value(candidate, self.metric):
+            return Verdict(False, "its arrays have values that are not finite")
         value = candidate.metrics.get(self.metric)
         return Verdict(False, f"{self.metric} {'missing' if value is None else f'is {value}'}")
 

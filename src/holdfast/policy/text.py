@@ -25,7 +25,9 @@ FORMS = (
     "within:Nhours, within:Ndays, within:Nsteps, thinning, budget:200GB, tagged, all; h and d for "
     "hours and days; ':within:…' behind one of them applies it to young ones only"
 )
-_AMOUNT = re.compile(r"(?P<number>\d{1,18}(?:\.\d{1,9})?)(?P<unit>steps?|epochs?|hours?|h|days?|d)")
+_AMOUNT = re.compile(
+    r"(?P<number>\d{1,18}(?:\.\d+)?(?:e[+-]?\d{1,3})?)(?P<unit>steps?|epochs?|hours?|h|days?|d)"
+)
 _UNITS = {"s": "steps", "e": "epochs", "h": "hours", "d": "days"}
 _YOUNG = ":within:"
 
@@ -80,7 +82,7 @@ def _amount(text: str) -> dict[str, Any]:
     if match is None:
         return {}
     number = match["number"]
-    return {_UNITS[match["unit"][0]]: float(number) if "." in number else int(number)}
+    return {_UNITS[match["unit"][0]]: int(number) if number.isdecimal() else float(number)}
 
 
 def _parsed_best(words: list[str]) -> KeepPolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import (
@@ -30,11 +30,22 @@ EMPTY_LOOKS = 2
 
 @dataclass(frozen=True, slots=True)
 class DamagedCommit:
-    """A commit record that cannot be read: where it lies, and why."""
+    """A commit record that cannot be read: where it lies, and why; damaged, or too new."""
 
     key: str
     seq: int
     error: HoldfastError
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether nothing is wrong with it, but that this version cannot read it."""
+        return isinstance(self.error, StoreTooNew)
+
+    @property
+    def stand_in(self) -> CommitRecord | None:
+        """Of one that is too new, a record by which to judge its signatures and its place."""
+        found = self.error.stand_in if isinstance(self.error, StoreTooNew) else None
+        return replace(found, seq=self.seq) if isinstance(found, CommitRecord) else None
 
 
 def runs(store: ObjectStore) -> list[str]:

@@ -35,6 +35,8 @@ _log = logging.getLogger("holdfast")
 
 _COPY = "-copy"
 _ATTEMPTS = 20
+# Changes of keys that this process cannot follow, by location; each is told once.
+_told: dict[str, int] = {}
 
 
 # --- making and opening ---
@@ -90,28 +92,68 @@ def follow(store: SealedStore) -> None:
     """Take up what has become of a store's keys since it was opened, before more is written.
 
     A process that cannot open the new keyring goes on with the keys that it has, as long as what it
-    writes can be read.
+    writes can be read, and says so.
 
     Raises:
         KeyNeeded: It cannot any more.
     """
-    ring, number = store.unlocked.ring, store.unlocked.number
-    if _numbers(store.inner, ring)[-1:] == [number]:
-        return
     try:
-        locked = read(store.inner, ring)
+        locked = _taken_up(store)
     except DataError as error:
         _log.warning("What is saved now may be lost: %s", error)
         return
-    with suppress(ManifestDamaged):
-        store.take_up(opened(locked, store.unlocked.wrapping_key))
+    if locked is None:
+        if unended(store):
+            # Until then whoever was removed opens the old keyring.
+            with suppress(HoldfastError):
+                mend(store, dry_run=False)
         return
-    if store.unlocked.keyring.newest not in locked.generations:
+    if store.unlocked.keyring.newest in locked.generations:
+        if _told.get(store.location) != locked.number:
+            _told[store.location] = locked.number
+            _log.warning(
+                "A holder of the keys of the store at %r was removed, and this process cannot open "
+                "the new keys. It goes on with those that it has, which whoever was removed may "
+                "have kept. Start it again when you can.",
+                store.location,
+            )
+    else:
         raise KeyNeeded(
             f"The keys of the store at {store.location!r} were changed, and the ones that this "
             "process has are no longer used. Nothing was saved; checkpoints committed before are "
             "safe. Start it again, with a key that opens the store."
         )
+
+
+def following(store: SealedStore, keys: Keys | None = None) -> SealedStore:
+    """Return a store that takes up new keys by itself where it meets what is sealed with them.
+
+    Args:
+        store: The store.
+        keys: What opens its keyring; None where only its wrapping key is known.
+    """
+
+    def look_again() -> None:
+        # Whoever asked is told what it could not open, and with which generation.
+        with suppress(HoldfastError):
+            if _taken_up(store) is not None and keys is not None:
+                store.take_up(unlock(store.inner, store.unlocked.ring, keys))
+
+    store.seals.look_again = look_again
+    return store
+
+
+def _taken_up(store: SealedStore) -> Locked | None:
+    """Take up the keyring as it is now; return it if the wrapping key does not open it."""
+    ring, number = store.unlocked.ring, store.unlocked.number
+    if _numbers(store.inner, ring)[-1:] == [number]:
+        return None
+    locked = read(store.inner, ring)
+    try:
+        store.take_up(opened(locked, store.unlocked.wrapping_key))
+    except ManifestDamaged:
+        return locked
+    return None
 
 
 # --- in the store ---
@@ -173,16 +215,29 @@ def write(store: ObjectStore, unlocked: Unlocked) -> None:
         StoreUnavailable: Somebody else changes it at the same time; nothing was changed.
     """
     data = encode(unlocked)
-    first, copy = _keys(unlocked.ring, unlocked.number)
+    ring, number = unlocked.ring, unlocked.number
+    first, copy = _keys(ring, number)
     if not store.put_new(first, data):
-        raise StoreUnavailable(
-            f"Somebody else has changed the keys of the store at {store.location!r} at the same "
-            "moment. Nothing was changed by this one; try again.",
-            ring=unlocked.ring,
-        )
+        raise _changed_meanwhile(store, ring)
+    # The number may be free again, since others went on from it and took it away. Theirs is there.
+    if max(_numbers(store, ring)) > number:
+        store.delete([first])
+        raise _changed_meanwhile(store, ring)
     store.put(copy, data)
-    older = [n for n in _numbers(store, unlocked.ring) if n < unlocked.number]
-    store.delete([key for number in older for key in _keys(unlocked.ring, number)])
+    _delete_older(store, ring, number)
+
+
+def _changed_meanwhile(store: ObjectStore, ring: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"Somebody else has changed the keys of the store at {store.location!r} at the same "
+        "moment. Nothing was changed by this one; try again.",
+        ring=ring,
+    )
+
+
+def _delete_older(store: ObjectStore, ring: str, number: int) -> None:
+    older = [n for n in _numbers(store, ring) if n < number]
+    store.delete([key for n in older for key in _keys(ring, n)])
 
 
 def discard(store: ObjectStore, ring: str) -> None:
@@ -192,10 +247,35 @@ def discard(store: ObjectStore, ring: str) -> None:
 
 
 def mend(store: ObjectStore, *, dry_run: bool) -> list[str]:
-    """Write a good keyring over its copy that is not, or is not there; return the keys."""
-    if not isinstance(store, SealedStore) or not _troubles(store):
+    """Write a good keyring over its copy that is not, or is not there; return the keys.
+
+    Where a change of keys was interrupted, older keyrings are taken away, as it would have done.
+    """
+    if not isinstance(store, SealedStore):
         return []
     inner, ring = store.inner, store.unlocked.ring
+    bad = _mended(inner, ring, dry_run=dry_run) if _troubles(store) else []
+    older = unended(store) if not _lost(store, bad) else []
+    if older and not dry_run:
+        _delete_older(inner, ring, _numbers(inner, ring)[-1])
+    return [*bad, *older]
+
+
+def unended(store: ObjectStore) -> list[str]:
+    """Return the keys of keyrings that a change of keys which was interrupted has left there."""
+    if not isinstance(store, SealedStore):
+        return []
+    ring = store.unlocked.ring
+    return [key for n in _numbers(store.inner, ring)[:-1] for key in _keys(ring, n)[:1]]
+
+
+def _lost(store: SealedStore, bad: list[str]) -> bool:
+    """Say whether the newest keyring is good nowhere: an older one is all that is left."""
+    damaged_ones = [e for e in _troubles(store) if not isinstance(e, ChunkMissing)]
+    return bool(damaged_ones) and not bad
+
+
+def _mended(inner: ObjectStore, ring: str, *, dry_run: bool) -> list[str]:
     number = _numbers(inner, ring)[-1]
     good = {key: data for key in _keys(ring, number) if (data := _good(inner, ring, number, key))}
     bad = [key for key in _keys(ring, number) if key not in good]

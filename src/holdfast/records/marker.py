@@ -20,7 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RUNS_PREFIX, is_id
-from holdfast.records import keyrings
+from holdfast.records import commits, keyrings
 from holdfast.sealed.store import SealedStore
 from holdfast.security.keys import Keys
 from holdfast.store.bundle import BundleStore, is_bundle
@@ -69,21 +69,20 @@ def open_store(
     """
     store = objects_at(location)
     made = Made(_share_of(store))
+    is_damaged = False
     try:
         made = check(store)
     except ChunkMissing:
         if not create:
             _explain_absence(store)
         store = _shared(store, share or made.share)
-        made = _make(store, keys)
+        made, is_damaged = _make(store, keys)
     except ManifestDamaged as error:
         if not store.folders(RUNS_PREFIX):
             raise _may_be_anything(store) from error
         # The runs are what counts, and each commit says its own format.
         _log.warning("%s", error)
-        made = Made(made.share, find_ring(store))
-        if create:
-            renew(store)
+        made, is_damaged = Made(made.share, find_ring(store)), True
     if share not in (None, made.share):
         raise UsageError(
             f"The store at {store.location!r} was made with share={made.share!r}, so it cannot be "
@@ -94,11 +93,16 @@ def open_store(
     store = _shared(store, made.share)
     if create:
         store.clear_debris("")
-    return _opened(store, made.ring, keys)
+    opened = _opened(store, made.ring, keys)
+    if create and is_damaged:
+        renew(opened)
+    return opened
 
 
 def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectStore:
-    if isinstance(store, SealedStore) or (ring is None and keys is None):
+    if isinstance(store, SealedStore):
+        return keyrings.following(store, keys)
+    if ring is None and keys is None:
         return store
     if ring is None:
         raise UsageError(
@@ -112,7 +116,7 @@ def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectSt
             "keys=holdfast.keys.identity(FILE)) or keys.passphrase(…), in the place of its path; "
             "on the command line --identity FILE or --passphrase-file FILE."
         )
-    return SealedStore(store, keyrings.unlock(store, ring, keys))
+    return keyrings.following(SealedStore(store, keyrings.unlock(store, ring, keys)), keys)
 
 
 def is_encrypted(location: Location) -> bool:
@@ -125,7 +129,8 @@ def is_encrypted(location: Location) -> bool:
 
 
 def _share_of(store: ObjectStore) -> Share:
-    return store.modes.share if isinstance(store, LocalStore) else "private"
+    files = store.inner if isinstance(store, SealedStore) else store
+    return files.modes.share if isinstance(files, LocalStore) else "private"
 
 
 def _shared(store: ObjectStore, share: Share) -> ObjectStore:
@@ -278,28 +283,38 @@ def _share_in(payload: envelope.Json, what: str) -> Share:
 
 
 def renew(store: ObjectStore) -> None:
-    """Write the marker anew; what is in the store stays."""
-    store.put(MARKER_KEY, _marker(Made(_share_of(store), find_ring(store))))
+    """Write the marker anew; what is in the store stays, and its id where a checkpoint tells it."""
+    store.put(MARKER_KEY, _marker(Made(_share_of(store), find_ring(store)), _id_in_commits(store)))
 
 
-def _make(store: ObjectStore, keys: Keys | None) -> Made:
-    """Make a store, or the marker of one that has lost it; return how it was made."""
+def _id_in_commits(store: ObjectStore) -> str | None:
+    """Return the store's id as a checkpoint tells it that went on from another one here."""
+    for run in commits.runs(store):
+        for record in reversed(commits.good_commits(store, run)):
+            origin = record.lineage.resumed_from
+            if origin is not None and origin.run == run and origin.store is not None:
+                return origin.store
+    return None
+
+
+def _make(store: ObjectStore, keys: Keys | None) -> tuple[Made, bool]:
+    """Make a store; return how it was made, and whether it has lost its marker, and needs one."""
     store.create()
     share = _share_of(store)
     if isinstance(store, SealedStore) or store.folders(RUNS_PREFIX):
-        made = Made(share, find_ring(store))
-        return made if store.put_new(MARKER_KEY, _marker(made)) else check(store)
+        return Made(share, find_ring(store)), True
     made = Made(share, keyrings.make(store, keys).ring if keys is not None else None)
     if store.put_new(MARKER_KEY, _marker(made)):
-        return made
+        return made, False
     # Somebody was first; the store is theirs, and so are its keys.
     if made.ring is not None:
         keyrings.discard(store, made.ring)
-    return check(store)
+    return check(store), False
 
 
-def _marker(made: Made) -> bytes:
-    payload = {"format": FORMAT, "id": uuid.uuid4().hex, "created_ns": time.time_ns()}
+def _marker(made: Made, store_id: str | None = None) -> bytes:
+    name = store_id or uuid.uuid4().hex
+    payload = {"format": FORMAT, "id": name, "created_ns": time.time_ns()}
     shared = {} if made.share == "private" else {"share": made.share}
     sealed = {} if made.ring is None else {"keyring": made.ring}
     return envelope.wrap(PAYLOAD_TYPE, payload | shared | sealed)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from holdfast.errors import ChunkMissing, DataError
 from holdfast.format import metric_columns
 from holdfast.format.metric_columns import MetricColumns
-from holdfast.format.names import RunKeys
+from holdfast.format.names import LIVE, RunKeys
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
-
-LIVE = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,39 @@ def read(store: ObjectStore, run: str, segment: Segment) -> MetricColumns:
     except DataError as error:
         _log.warning("%s", error)
         return MetricColumns()
+
+
+def damaged(store: ObjectStore, run: str) -> list[tuple[Segment, DataError]]:
+    """Return the segments that cannot be read, and why not.
+
+    Lines of a live file that are torn are passed over, so that only one that is sealed can be so.
+    """
+    found = ((segment, _trouble(store, run, segment)) for segment in listed(store, run))
+    return [(segment, error) for segment, error in found if error is not None]
+
+
+def is_good(store: ObjectStore, run: str, segment: Segment) -> bool:
+    """Say whether a segment, or live file, is there and can be read."""
+    key = key_of(run, segment.number, is_live=segment.is_live)
+    return store.exists(key) and _trouble(store, run, segment) is None
+
+
+def problems(store: ObjectStore, run: str) -> list[str]:
+    """Return what is wrong with the metrics of a run, in words."""
+    return [str(error) for _, error in damaged(store, run)]
+
+
+def _trouble(store: ObjectStore, run: str, segment: Segment) -> DataError | None:
+    what = f"the segment {segment.number} of the metrics of run {run!r}"
+    try:
+        data = store.get(key_of(run, segment.number, is_live=segment.is_live))
+        if not segment.is_live:
+            metric_columns.decode(data, what=what)
+    except ChunkMissing:
+        return None  # It was put into another meanwhile.
+    except DataError as error:
+        return error
+    return None
 
 
 def append(store: ObjectStore, run: str, number: int, lines: bytes) -> None:

@@ -89,6 +89,17 @@ def problems(store: ObjectStore, run: str) -> list[str]:
     return [str(found) for found in all_notes(store, run) if isinstance(found, DataError)]
 
 
+def damaged(store: ObjectStore, run: str) -> list[tuple[int, DataError]]:
+    """Return the numbers of the notes of a run that cannot be read, and why not."""
+    found = ((seq, _read(store, run, seq)) for seq in _numbers(store, run))
+    return [(seq, note) for seq, note in found if isinstance(note, DataError)]
+
+
+def is_good(store: ObjectStore, run: str, seq: int) -> bool:
+    """Say whether a note is there and can be read."""
+    return isinstance(_read(store, run, seq), Note)
+
+
 def _readable(store: ObjectStore, run: str) -> Iterator[Note]:
     for found in all_notes(store, run):
         if isinstance(found, Note):
@@ -100,14 +111,21 @@ def _readable(store: ObjectStore, run: str) -> Iterator[Note]:
 def all_notes(store: ObjectStore, run: str) -> Iterator[Note | DataError]:
     """Yield the notes of a run in order; for those that cannot be read, why not."""
     for seq in _numbers(store, run):
-        what = f"the note {seq} of run {run!r}"
-        try:
-            payload = envelope.unwrap(store.get(RunKeys(run).note(seq)), PAYLOAD_TYPE, what=what)
-            yield _decode(payload, run, seq, what)
-        except ChunkMissing:
-            continue
-        except DataError as error:
-            yield error
+        found = _read(store, run, seq)
+        if found is not None:
+            yield found
+
+
+def _read(store: ObjectStore, run: str, seq: int) -> Note | DataError | None:
+    """Return a note; why it cannot be read; or None where it is not there."""
+    what = f"the note {seq} of run {run!r}"
+    try:
+        payload = envelope.unwrap(store.get(RunKeys(run).note(seq)), PAYLOAD_TYPE, what=what)
+        return _decode(payload, run, seq, what)
+    except ChunkMissing:
+        return None
+    except DataError as error:
+        return error
 
 
 def _decode(payload: Mapping[str, object], run: str, seq: int, what: str) -> Note:

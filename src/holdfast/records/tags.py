@@ -14,6 +14,7 @@ from holdfast.errors import AlreadyExists, ChunkMissing, DataError, InvalidName
 from holdfast.format import envelope
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, check_tag, last_component
+from holdfast.records.rewriting import alone
 from holdfast.records.visible import wait_until_seen
 from holdfast.store.contract import ObjectStore
 
@@ -46,7 +47,8 @@ def put_tag(store: ObjectStore, run: str, name: str, checkpoint_id: str) -> None
         )
     payload = {"run": run, "tag": name, "id": checkpoint_id}
     key = RunKeys(run).tag(name)
-    store.put(key, envelope.wrap(PAYLOAD_TYPE, payload))
+    with alone(store, run):
+        store.put(key, envelope.wrap(PAYLOAD_TYPE, payload))
     wait_until_seen(store, key)
 
 
@@ -86,12 +88,14 @@ def put_missing_names(store: ObjectStore, run: str, records: Iterable[CommitReco
 
 def delete_tag(store: ObjectStore, run: str, name: str) -> None:
     """Remove a tag; the checkpoint stays."""
-    store.delete([RunKeys(run).tag(name)])
+    with alone(store, run):
+        store.delete([RunKeys(run).tag(name)])
 
 
 def take_back_name(store: ObjectStore, run: str, name: str) -> None:
     """Remove a name that was given just now to a checkpoint that turned out to be gone."""
-    store.delete([RunKeys(run).name(name)])
+    with alone(store, run):
+        store.delete([RunKeys(run).name(name)])
 
 
 def find(store: ObjectStore, run: str, name: str) -> Tag | None:

@@ -13,13 +13,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from holdfast.errors import SealBroken
+from holdfast.format.names import is_journal
 from holdfast.security.seal import OVERHEAD_BYTES, Seals, Unsealable
 
 _LENGTH = struct.Struct("<H")
 
 
 def seal_object(seals: Seals, stored_key: str, key: str, data: bytes) -> bytes:
-    """Return the object of a key sealed, to be stored under ``stored_key``."""
+    """Return the object of a key sealed, to be stored under ``stored_key``.
+
+    A journal is lines from its beginning, so that more can be appended to what was put.
+    """
+    if is_journal(stored_key):
+        return seal_line(seals, stored_key, key, data)
     return seals.seal(_joined(key, data), bound_to=b"object\0" + stored_key.encode())
 
 
@@ -38,7 +44,7 @@ def open_object(seals: Seals, stored_key: str, stored: bytes) -> tuple[str, byte
     Raises:
         SealBroken: It does not open.
     """
-    if stored.startswith(b"\n"):
+    if _is_lines(stored_key, stored):
         found = list(_lines(seals, stored_key, stored))
         if found:
             return found[0][0], b"".join(data for _, data in found)
@@ -46,6 +52,11 @@ def open_object(seals: Seals, stored_key: str, stored: bytes) -> tuple[str, byte
         return _apart(seals.open(stored, bound_to=b"object\0" + stored_key.encode()))
     except Unsealable as error:
         raise broken(stored_key, str(error)) from error
+
+
+def _is_lines(stored_key: str, stored: bytes) -> bool:
+    # A journal whose first line is torn, or was lost in a power cut, is one all the same.
+    return is_journal(stored_key) or stored.startswith(b"\n")
 
 
 def _lines(seals: Seals, stored_key: str, stored: bytes) -> Iterator[tuple[str, bytes]]:
@@ -61,7 +72,7 @@ def resealed(seals: Seals, stored_key: str, stored: bytes) -> bytes | None:
     Raises:
         SealBroken: It does not open.
     """
-    if stored.startswith(b"\n"):
+    if _is_lines(stored_key, stored):
         lines = [seal_line(seals, stored_key, *line) for line in _lines(seals, stored_key, stored)]
         return b"".join(lines) if _is_old(seals, stored) else None
     if seals.generation_of(stored) == seals.keyring.newest:

@@ -67,6 +67,7 @@ def write_new(path: str, data: bytes, *, mode: int) -> None:
         file.flush()
         os.fchmod(fd, mode)
         os.fsync(fd)
+    _sync_folder_of(path)
 
 
 def write_secret(path: str | os.PathLike[str], data: bytes) -> None:
@@ -96,10 +97,20 @@ def replace_file(path: str, data: bytes, *, mode: int) -> None:
     try:
         write_new(temporary, data, mode=mode)
         os.replace(temporary, path)
+        _sync_folder_of(path)
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def _sync_folder_of(path: str) -> None:
+    # The name is durable only when its folder is: a store outlives a key file that is lost.
+    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _read(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -44,6 +45,9 @@ class Seals:
         self._keyring = keyring
         self._keys: dict[tuple[int, str], bytes] = {}
         self._lock = threading.Lock()
+        # Called where something is sealed with a generation that is not known: somebody may have
+        # changed the keys meanwhile.
+        self.look_again: Callable[[], None] = lambda: None
 
     @property
     def keyring(self) -> Keyring:
@@ -114,11 +118,20 @@ class Seals:
         return AESGCM(self._key(generation, use))
 
     def _key(self, generation: int, use: str) -> bytes:
+        key = self._known_key(generation, use)
+        if key is None:
+            self.look_again()
+            key = self._known_key(generation, use)
+        if key is None:
+            raise Unsealable(f"its key, generation {generation}, is not in the keyring")
+        return key
+
+    def _known_key(self, generation: int, use: str) -> bytes | None:
         with self._lock:
             if (generation, use) not in self._keys:
                 key = self.keyring.data_key(generation, use)
                 if key is None:
-                    raise Unsealable(f"its key, generation {generation}, is not in the keyring")
+                    return None
                 self._keys[generation, use] = key
             return self._keys[generation, use]
 

@@ -24,7 +24,7 @@ _MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _PIECE_BYTES = 4 << 20
 # Bookkeeping of a folder that means nothing elsewhere.
-_LEFT_OUT = ("/writer.lock", "/events.jsonl")
+_LEFT_OUT = ("/writer.lock", "/records.lock", "/events.jsonl")
 
 
 def is_bundle_path(location: object) -> bool:

@@ -119,6 +119,8 @@ class LocalStore:
                 try:
                     os.link(staged.temporary, staged.final)
                 except FileExistsError:
+                    # Who was first may have died before it was durable, and we rely on it.
+                    self._sync_folders({os.path.dirname(staged.final)})
                     return False
                 except FileNotFoundError:
                     # Who won has cleared our temporary file away.
@@ -159,7 +161,8 @@ class LocalStore:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = self.modes.open(path, flags)
             try:
-                os.write(fd, data)
+                # A write may be short, on a disk that fills up say; the rest then says why.
+                direct.write_all(fd, [memoryview(data)])
             finally:
                 os.close(fd)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,33 @@ def test_a_name_for_good(here, store: Path) -> None:
         assert here("tag", "gpt@100", "v1", *arguments, store=store).status == 2
     here("prune", "gpt", "--keep", "last:1", store=store)
     assert here("show", "gpt@v1", "--json", store=store).json["step"] == 100
+
+
+@pytest.mark.parametrize("prune", [(), ("base@3",), ("base@3", "fork@4")])
+def test_bisect_goes_back_into_the_run_that_it_was_forked_from(
+    here, tmp_path: Path, prune: tuple[str, ...]
+) -> None:
+    with Checkpointer(tmp_path, {"w": np.zeros(3)}, run="base") as ckpt:
+        for step in range(6):
+            ckpt.save(step)
+    with Checkpointer(tmp_path, {"w": np.zeros(3)}, run="fork") as ckpt:
+        ckpt.restore("base@3")
+        for step in range(ckpt.next_step, 10):
+            ckpt.save(step)
+    for ref in prune:
+        package.Store(tmp_path).remove(ref)
+    for first_bad in (2, 7):
+        code = f"import sys; sys.exit(int(sys.argv[1]) >= {first_bad})"
+        command = ["--json", "--", sys.executable, "-c", code, "{step}"]
+        ran = here(
+            "bisect", "fork", "--good", "base@0", "--bad", "latest", *command, store=tmp_path
+        )
+        assert ran.status == 0, ran.err
+        run = "base" if first_bad == 2 else "fork"
+        assert ran.json["first_bad"] == f"{run}@{first_bad}"
+        tried = {entry["ref"] for entry in ran.json["tried"]}
+        assert not tried & {"base@4", "base@5"}, "what the other run went on with"
+    ran = here(
+        "bisect", "base", "--good", "fork@5", "--bad", "5", "--", "true", "{step}", store=tmp_path
+    )
+    assert ran.status == 2 and "neither of run 'base' nor of one" in ran.err

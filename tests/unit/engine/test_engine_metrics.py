@@ -24,10 +24,11 @@ from holdfast.engine import metrics_feed
 from holdfast.engine.metrics_drain import SMALL_SEGMENTS, MetricsDrain
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.metrics_ring import RING_BYTES, MetricsRing
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import NotFound, StoreUnavailable, UsageError
 from holdfast.format.names import RunKeys
 from holdfast.records import metric_files
 from holdfast.records.marker import open_store
+from holdfast.store.local import LocalStore
 
 KEYS = RunKeys("r")
 
@@ -415,3 +416,85 @@ def test_on_best_and_the_log_see_the_same_numbers(store_path: Path) -> None:
             ckpt.step(step, {"loss": torch.tensor(loss, requires_grad=True)})
     assert [info.step for info in holdfast.Store(store_path).log("r")] == [0, 2, 4]
     assert repr(logged(store_path)) == "[(0, 3.0), (1, nan), (2, 2.0), (3, inf), (4, 1.0)]"
+
+
+def until_taken(ring: MetricsRing) -> None:
+    deadline = time.monotonic() + 30
+    while ring.peek() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+class Interrupted:
+    """Counters of a ring; a signal's handler runs while they are being looked at, once."""
+
+    def __init__(self, counters: Any, handler: Any) -> None:
+        self._counters, self._handler = counters, handler
+
+    def __getitem__(self, which: int) -> int:
+        found: int = self._counters[which]
+        if which == 1 and self._handler is not None:
+            handler, self._handler = self._handler, None
+            handler()
+        return found
+
+    def __setitem__(self, which: int, value: int) -> None:
+        self._counters[which] = value
+
+
+def test_what_a_handler_logs_in_the_middle_of_a_step_is_kept() -> None:
+    ring = MetricsRing.create()
+    feed = MetricsFeed(ring, "a" * 32)
+    feed.log(0, {"loss": 0.0})
+    ring._counters = Interrupted(ring._counters, lambda: feed.log(2, {"loss": 2.0}))  # type: ignore[assignment]
+    feed.log(1, {"loss": 1.0})
+    feed.log(3, {"loss": 3.0})
+    rows = [json.loads(line) for line in ring.peek().splitlines()]
+    assert [row[0] for row in rows if row[0] != "begin"] == [0, 1, 2, 3]
+
+
+def test_a_store_that_cannot_be_listed_at_first_keeps_the_order(store_path: Path) -> None:
+    """Else what follows would be put before what is there, and count for nothing."""
+    with Checkpointer(store_path, state(), run="r", rng=False) as ckpt:
+        for step in range(3):
+            ckpt.step(step, metrics={"loss": 1.0})
+
+    class Shy(LocalStore):
+        refusals = 3
+
+        def list(self, prefix: str) -> Any:
+            if self.refusals:
+                self.refusals -= 1
+                raise StoreUnavailable("Not now.")
+            return super().list(prefix)
+
+    ring = MetricsRing.create()
+    feed = MetricsFeed(ring, "b" * 32)
+    feed.begin(1)
+    drain = MetricsDrain(ring, Shy(store_path), "r")
+    drain.start()
+    for step in (2, 3):
+        feed.log(step, {"loss": 2.0})
+    until_taken(ring)
+    drain.close()
+    assert logged(store_path) == [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0)]
+
+
+def test_trouble_of_any_kind_does_not_end_the_writing(store_path: Path) -> None:
+    class Odd(LocalStore):
+        troubles = 2
+
+        def append(self, key: str, data: bytes) -> None:
+            if self.troubles:
+                self.troubles -= 1
+                raise ValueError("of a kind that nobody thought of")
+            super().append(key, data)
+
+    open_store(store_path, create=True)
+    ring = MetricsRing.create()
+    feed = MetricsFeed(ring, "b" * 32)
+    drain = MetricsDrain(ring, Odd(store_path), "r")
+    drain.start()
+    feed.log(1, {"loss": 2.0})
+    until_taken(ring)
+    drain.close()
+    assert logged(store_path) == [(1, 2.0)]

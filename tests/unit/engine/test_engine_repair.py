@@ -47,7 +47,7 @@ def objects(store: Path) -> dict[str, bytes]:
     return {
         str(p.relative_to(store)): p.read_bytes()
         for p in found
-        if p.name not in ("writer.lock", "events.jsonl", "catalog.sqlite")
+        if p.suffix not in (".lock", ".jsonl") and not p.name.startswith("catalog.sqlite")
     }
 
 
@@ -203,3 +203,58 @@ def test_a_run_that_is_being_written_is_left_alone(store: Path, backup: Path) ->
     assert "is being written" in told.stdout
     assert not holdfast.Store(store).verify("r@0").ok
     assert holdfast.Store(store).repair([backup]).ok
+
+
+# --- what was written about a run ---
+
+
+def annotated(path: Path) -> holdfast.Store:
+    """A run with notes, metrics of steps and a name for good."""
+    with Checkpointer(path, {"w": np.zeros(10)}, run="w", rng=False) as ckpt:
+        for step in range(3):
+            ckpt.step(step, metrics={"loss": 1.0 - step / 10})
+        ckpt.save(2).wait()
+    store = holdfast.Store(path)
+    store.note("w@2", "looks good", {"rated": 5})
+    store.note("w", "the first try")
+    return store
+
+
+def test_notes_and_metrics_are_put_right_from_a_copy_and_told_without(
+    store: Path, tmp_path: Path
+) -> None:
+    mine = annotated(store)
+    copy = Path(shutil.copytree(store, tmp_path / "copy"))
+    whole = objects(store)
+    struck = [*(store / "runs/w/notes").iterdir(), *(store / "runs/w/metrics").iterdir()]
+    assert len(struck) == 3
+    for path in struck:
+        flip(path, 40)
+    assert len(mine.verify().problems) == 2, "of metrics nothing depends"
+    assert len(mine.doctor().problems) == 3
+    # Another store, with a run of that name, is no copy.
+    other = annotated(tmp_path / "other")
+    report = mine.repair([other])
+    assert not report.ok and len(report.lost) == 3 and not report.fixed
+    assert len(mine.repair([holdfast.Store(copy)], dry_run=True).fixed) == 3
+    assert not mine.verify().ok
+    report = mine.repair([holdfast.Store(copy)])
+    assert report.ok and len(report.fixed) == 3
+    assert objects(store) == whole
+    assert mine.info("w@2").values == {"rated": 5}
+    assert list(mine.metrics("w").series("loss")[0]) == [0, 1, 2]
+
+
+def test_a_name_that_a_commit_tells_of_is_given_again(tmp_path: Path) -> None:
+    path, w = tmp_path / "s", np.zeros(10)
+    with Checkpointer(
+        path, {"w": w}, run="r", save=holdfast.on.best("loss", name="good"), rng=False
+    ) as ckpt:
+        ckpt.step(0, metrics={"loss": 0.5})
+        ckpt.wait()
+    (path / "runs/r/names/good_v1").unlink()
+    store = holdfast.Store(path)
+    assert [fixed.what for fixed in store.repair(dry_run=True).fixed] == ["name given to r@0 again"]
+    assert store.info("r@0").tags == ()
+    assert store.repair().ok and store.info("r@good_v1").step == 0
+    assert not store.repair().fixed

@@ -22,6 +22,7 @@ class Saved:
     metrics: dict[str, float] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     epoch: float | None = None
+    not_finite: int | None = None
 
     @property
     def id(self) -> str:

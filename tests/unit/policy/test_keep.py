@@ -263,3 +263,16 @@ def test_union_keeps_what_either_keeps(checkpoints, one, other):
 def test_a_second_pruning_removes_nothing(checkpoints, policy):
     kept = [c for c, _ in plan_retention(checkpoints, policy).kept]
     assert plan_retention(kept, policy).removed == ()
+
+
+@pytest.mark.parametrize("hours", [1e-5, 1.5, 2**60 + 0.0, 1e22, 1e300])
+def test_any_amount_of_time_is_read_back_as_it_was_written(hours: float) -> None:
+    for policy in (keep.every(hours=hours), keep.within(days=hours), keep.every(epochs=hours)):
+        assert parse_keep(format_keep(policy)[0]) == policy
+
+
+def test_what_holds_values_that_are_not_finite_is_never_the_best() -> None:
+    checkpoints = run(1, 2, 3, metrics=losses(0.1, 0.2, 0.3), not_finite=[5, 0, None])
+    assert kept_steps(checkpoints, keep.best("loss")) == [2, 3]
+    [(_, why)] = plan_retention(checkpoints, keep.best("loss")).removed
+    assert why == "its arrays have values that are not finite"

@@ -89,7 +89,7 @@ def test_objects_that_are_links(store: Path, outside: Path, name: str) -> None:
     assert contents(outside) == before
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "writer.lock"])
+@pytest.mark.parametrize("name", ["events.jsonl", "writer.lock", "records.lock"])
 def test_bookkeeping_that_is_a_link(store: Path, outside: Path, name: str) -> None:
     before = contents(outside)
     (store / "runs/r" / name).unlink(missing_ok=True)

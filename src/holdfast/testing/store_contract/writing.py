@@ -130,6 +130,17 @@ def what_is_appended_follows_what_was_there(store: ObjectStore) -> None:
     same(store.get("runs/r/journal"), b"onetwo")
 
 
+def what_was_put_can_be_appended_to(store: ObjectStore) -> None:
+    """A journal that was shortened grows on."""
+    key = "runs/r/events.jsonl"
+    for begin in (b"", b"\nkept\n"):
+        store.put(key, begin)
+        same(store.get(key), begin)
+        store.append(key, b"one")
+        store.append(key, b"two")
+        same(store.get(key), begin + b"onetwo")
+
+
 def a_key_can_be_written_again_after_it_was_deleted(store: ObjectStore) -> None:
     """Folders that have become empty are no hindrance."""
     for _ in range(3):
@@ -153,5 +164,6 @@ CHECKS = (
     put_new_takes_a_key_that_was_deleted,
     of_racing_writers_exactly_one_puts_a_new_object,
     what_is_appended_follows_what_was_there,
+    what_was_put_can_be_appended_to,
     a_key_can_be_written_again_after_it_was_deleted,
 )
