@@ -1,8 +1,8 @@
 """A dataset each of whose samples is made under random numbers of its own.
 
 For trainers that bring their own data loader and begin an epoch again by leaving out what was
-delivered: what was left out has drawn nothing, so the random numbers of augmentation would be others
-than in a run that was never stopped.
+delivered: what was left out has drawn nothing, so the random numbers of augmentation would be
+others than in a run that was never stopped.
 """
 
 from __future__ import annotations

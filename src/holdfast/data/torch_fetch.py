@@ -55,9 +55,7 @@ class SeededFetch:
     def __getitem__(self, delivery: Delivery) -> Any:
         with generators_put_back():
             samples = self._samples(delivery)
-            seed_generators(
-                self._words(delivery, Purpose.COLLATE, delivery.positions[:1])[0]
-            )
+            seed_generators(self._words(delivery, Purpose.COLLATE, delivery.positions[:1])[0])
             return self.collate_fn(samples if self.is_batched else samples[0])
 
     def _samples(self, delivery: Delivery) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from holdfast.integrations.dcp_index import Path
@@ -11,16 +12,13 @@ from holdfast.integrations.dcp_index import Path
 def put(tree: dict[Any, Any], path: Path, value: object) -> None:
     """Put a value at a path; what leads there is made: lists under numbers, else mappings."""
     here: Any = tree
-    for key, following in zip(path, path[1:], strict=False):
-        if isinstance(here, list):
-            _extend(here, int(key))
-            if here[key] is None:
-                here[key] = [] if isinstance(following, int) else {}
-            here = here[key]
-        else:
-            here = here.setdefault(key, [] if isinstance(following, int) else {})
-    if isinstance(here, list):
-        _extend(here, int(path[-1]))
+    for key, following in pairwise(path):
+        _make_room(here, key)
+        is_there = here[int(key)] is not None if isinstance(here, list) else key in here
+        if not is_there:
+            here[key] = [] if isinstance(following, int) else {}
+        here = here[key]
+    _make_room(here, path[-1])
     here[path[-1]] = value
 
 
@@ -31,5 +29,6 @@ def get(tree: Any, path: Sequence[str | int]) -> Any:
     return tree
 
 
-def _extend(values: list[Any], index: int) -> None:
-    values.extend([None] * (index + 1 - len(values)))
+def _make_room(here: Any, key: str | int) -> None:
+    if isinstance(here, list):
+        here.extend([None] * (int(key) + 1 - len(here)))

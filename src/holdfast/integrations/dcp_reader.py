@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPla
 from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
-from holdfast.errors import ChunkMissing, DataError, NoGoodCheckpoint, UsageError
+from holdfast.errors import ChunkMissing, DataError, NoGoodCheckpoint, NotFound, UsageError
 from holdfast.format.names import check_run
 from holdfast.integrations.dcp_index import INDEX_KEY, Index, PartRef, Path, Place, decode
 from holdfast.integrations.dcp_paths import get, put
@@ -190,9 +190,13 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
 
     def _ref_of_part(self, part: PartRef) -> str:
         ref = f"{part.run}@{part.step}"
-        if self._store.info(ref).id != part.id:
+        try:
+            is_it = self._store.info(ref).id == part.id
+        except NotFound:
+            is_it = False
+        if not is_it:
             raise ChunkMissing(
-                f"{ref} is not the part that {self._ref} was made of: it was saved again since. "
+                f"{ref}, a part of the checkpoint, is no longer there or was saved again since. "
                 "Nothing of it was used. Load another step.",
                 ref=ref,
             )

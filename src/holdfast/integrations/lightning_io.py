@@ -52,7 +52,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
 
         trainer = Trainer(
             plugins=[HoldfastCheckpointIO("ckpts", run="resnet")],
-            callbacks=[HoldfastCallback(), ModelCheckpoint(every_n_train_steps=500, save_last=True)],
+            callbacks=[HoldfastCallback(), ModelCheckpoint(save_last=True)],
         )
         trainer.fit(model, ckpt_path="last")
 

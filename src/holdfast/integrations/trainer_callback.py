@@ -235,7 +235,6 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
             self._ckpt.step(state.global_step, metrics=self._last, epoch=state.epoch)
 
 
-
 def _updates_per_epoch(args: TrainingArguments, state: TrainerState, loader: Any) -> int:
     try:
         batches = len(loader)
