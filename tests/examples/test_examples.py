@@ -52,7 +52,11 @@ def kill(name: str, store: Path, run: str) -> None:
     with subprocess.Popen(command(name, store, run), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.split()[:1] and line.split()[0].isdecimal() and int(line.split()[0]) >= KILL_AT[name]:
+            if (
+                line.split()[:1]
+                and line.split()[0].isdecimal()
+                and int(line.split()[0]) >= KILL_AT[name]
+            ):
                 process.kill()
         assert process.wait() == -signal.SIGKILL
 

@@ -95,9 +95,7 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
 
 # In an epoch, after an evaluation, at the end of an epoch, in a later one.
 @pytest.mark.parametrize("step", [2, 6, 10, 11])
-def test_it_goes_on_where_it_was(
-    tmp_path: Path, steady: tuple[Path, Run], step: int
-) -> None:
+def test_it_goes_on_where_it_was(tmp_path: Path, steady: tuple[Path, Run], step: int) -> None:
     store, reference = steady
     resumed = Run(store, tmp_path, 12, seed=99)
     resumed.train(f"r@{step}")
@@ -158,7 +156,9 @@ def test_a_folder_of_their_own_layout(tmp_path: Path) -> None:
     holdfast.save(
         tmp_path / "store", {"model": model, "trainer": {"trainer_state": "{}"}}, run="gpt", step=1
     )
-    other = Run(tmp_path / "store", tmp_path / "output", 1, model=transformers.GPT2LMHeadModel(config))
+    other = Run(
+        tmp_path / "store", tmp_path / "output", 1, model=transformers.GPT2LMHeadModel(config)
+    )
     other.callback.export(other.trainer, "gpt@1", tmp_path / "folder")
     read = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "folder")
     words = torch.tensor([[1, 2, 3]])
