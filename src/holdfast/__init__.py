@@ -58,7 +58,7 @@ _MODULES = {
 }
 
 # Drop-ins for frameworks. They are not in ``__all__``: ``import *`` would import the frameworks.
-_INTEGRATIONS = ("accelerate", "dcp", "huggingface", "lightning")
+_INTEGRATIONS = ("accelerate", "dcp", "huggingface", "lightning", "torchtitan")
 
 __all__ = [
     "CheckpointInfo",

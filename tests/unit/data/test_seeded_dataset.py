@@ -47,9 +47,7 @@ def test_workers_that_outlive_an_epoch_see_the_next() -> None:
     for number in range(2):
         data.set_epoch(number)
         wanted.append(epoch(data))
-    loader = torch.utils.data.DataLoader(
-        data, batch_size=4, num_workers=2, persistent_workers=True
-    )
+    loader = torch.utils.data.DataLoader(data, batch_size=4, num_workers=2, persistent_workers=True)
     for number in range(2):
         data.set_epoch(number)
         assert [row for batch in loader for row in batch.tolist()] == wanted[number]

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 
 from holdfast import keep
 from holdfast.dcp import HoldfastReader, HoldfastWriter
+from holdfast.torchtitan import CheckpointManager, Generators
 
 RUN = "sharded"
 
@@ -65,6 +66,41 @@ def load(store: str) -> None:
         assert torch.equal(ours.full_tensor(), theirs.full_tensor())
 
 
+def manage(store: str) -> None:
+    """Save by a manager beside training, and load into another."""
+    rank = dist.get_rank()
+
+    def made(steps: int, seed: int) -> tuple[CheckpointManager, torch.nn.Module]:
+        model, optimizer = model_after(steps, sharded=True, seed=seed)
+        torch.manual_seed(100 * seed + rank)
+        return (
+            CheckpointManager(
+                store,
+                run="managed",
+                model_parts=[model],
+                optimizers=[optimizer],
+                states={"generators": Generators(rank)},
+                interval=2,
+            ),
+            model,
+        )
+
+    manager, model = made(2, seed=0)
+    expected = [p.full_tensor().clone() for p in model.parameters()]
+    assert not manager.save(1) and manager.save(2)
+    draws = torch.rand(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    manager.close()
+    other, model = made(1, seed=5)
+    assert other.load()
+    assert all(
+        torch.equal(p.full_tensor(), e) for p, e in zip(model.parameters(), expected, strict=True)
+    )
+    assert torch.equal(torch.rand(3), draws)
+
+
 def main() -> None:
     store, rank, world_size, port = sys.argv[1:]
     warnings.simplefilter("ignore")
@@ -72,6 +108,7 @@ def main() -> None:
     dist.init_process_group("gloo", rank=int(rank), world_size=int(world_size))
     save(store)
     load(store)
+    manage(store)
     dist.destroy_process_group()
 
 

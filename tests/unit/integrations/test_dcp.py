@@ -166,6 +166,18 @@ def test_retention(tmp_path: Path) -> None:
     assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [2, 3]
 
 
+def test_plans_that_dcp_remembers_and_a_store_that_is_sealed(tmp_path: Path) -> None:
+    store = holdfast.Store(tmp_path / "store", keys=holdfast.keys.passphrase("correct horse"))
+    writer = HoldfastWriter(store, run="r")
+    for step in (1, 2, 3):
+        planner = dcp.DefaultSavePlanner(enable_plan_caching=True)
+        state = {"w": torch.full((9,), step), "n": step}
+        dcp.save(state, checkpoint_id=str(step), storage_writer=writer, planner=planner)
+    state = {"w": torch.zeros(9, dtype=torch.int64), "n": 0}
+    dcp.load(state, storage_reader=HoldfastReader(store, run="r"))
+    assert state["n"] == 3 and (state["w"] == 3).all()
+
+
 def ranks(store: Path, world_size: int) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

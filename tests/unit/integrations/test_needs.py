@@ -11,6 +11,7 @@ from holdfast.integrations.needs import require
 # Each drop-in, a package that it needs, and the extra that has it.
 NEEDED = [
     ("dcp", "torch", "torch"),
+    ("torchtitan", "torch", "torch"),
     ("lightning", "lightning", "lightning"),
     ("huggingface", "transformers", "huggingface"),
     ("accelerate", "accelerate", "accelerate"),
