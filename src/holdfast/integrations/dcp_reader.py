@@ -7,7 +7,6 @@ it; of shards that are cut anew the pieces are copied once all of a part is read
 from __future__ import annotations
 
 import io
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,16 +18,16 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPla
 from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
-from holdfast.errors import ChunkMissing, DataError, NoGoodCheckpoint, NotFound, UsageError
+from holdfast.errors import ChunkMissing, NotFound, UsageError
 from holdfast.format.names import check_run
+from holdfast.history.info import CheckpointInfo
 from holdfast.integrations.dcp_index import INDEX_KEY, Index, PartRef, Path, Place, decode
 from holdfast.integrations.dcp_paths import get, put
 from holdfast.integrations.dcp_steps import step_of
+from holdfast.integrations.newest import newest_good
 from holdfast.oneshot import load
 from holdfast.records.marker import Location
 from holdfast.repository import Store
-
-_log = logging.getLogger("holdfast")
 
 
 @final
@@ -71,11 +70,11 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
             NotFound: There is no such run or checkpoint.
             DataError: It is damaged, or none of the run is good.
         """
-        if self.step is not None:
-            self._ref = f"{self.run}@{self.step}"
-            self._index = self._read_index(self._ref)
-        else:
-            self._ref, self._index = self._newest_good()
+        step = self.step
+        if step is None:
+            step = newest_good(self._store, self.run, self._refs_of).step
+        self._ref = f"{self.run}@{step}"
+        self._index = self._read_index(self._ref)
         metadata = self._index.metadata
         metadata.storage_data = self._index.places
         metadata.storage_meta = StorageMeta(checkpoint_id=self._ref)
@@ -202,29 +201,6 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
             )
         return ref
 
-    def _newest_good(self) -> tuple[str, Index]:
-        told: list[str] = []
-        for info in reversed(self._store.log(self.run)):
-            try:
-                index = self._read_index(info.ref)
-                refs = [info.ref, *map(self._ref_of_part, index.parts)]
-                problem = self._problem_of(refs)
-            except DataError as error:
-                problem = str(error)
-            if not problem:
-                return info.ref, index
-            told.append(f"{info.ref} was stepped over: {problem}")
-            _log.warning("%s", told[-1])
-        raise NoGoodCheckpoint(
-            f"Run {self.run!r} has no checkpoint that is good; nothing was changed."
-            + "".join(f"\n  {text}" for text in told),
-            run=self.run,
-            stepped_over=tuple(told),
-        )
-
-    def _problem_of(self, refs: Iterable[str]) -> str:
-        for ref in refs:
-            for check in self._store.verify(ref).checkpoints:
-                if not check.ok:
-                    return check.problems[0]
-        return ""
+    def _refs_of(self, info: CheckpointInfo) -> list[str]:
+        index = self._read_index(info.ref)
+        return [info.ref, *map(self._ref_of_part, index.parts)]

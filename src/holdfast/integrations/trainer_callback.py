@@ -22,6 +22,7 @@ from transformers.training_args import TrainingArguments
 from holdfast.checkpointer import Checkpointer
 from holdfast.data.seeded_dataset import SeededDataset
 from holdfast.errors import NotFound, UsageError
+from holdfast.integrations.newest import newest_good
 from holdfast.integrations.trainer_state import TrainerProgress, state_text
 from holdfast.oneshot import load
 from holdfast.policy import SavePolicy
@@ -101,12 +102,13 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         _require_single(trainer.args)
         self._trainer, self._resumed = trainer, None
         store = Store(self._location)
-        try:
-            restored = load(store, ref or f"{self._run}@latest", into={"model": trainer.model})
-        except NotFound:
-            if ref is not None:
-                raise
-            return None
+        if ref is None:
+            try:
+                # The Trainer takes it piece by piece: all of them are to be good.
+                ref = newest_good(store, self._run).ref
+            except NotFound:
+                return None
+        restored = load(store, ref, into={"model": trainer.model})
         self._resumed = restored.ref, restored.step
         self._folder = Path(trainer.args.output_dir) / _FOLDER
         self._write_folder(self._folder, store, restored.ref)
