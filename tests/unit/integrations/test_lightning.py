@@ -114,7 +114,9 @@ def test_a_damaged_last_is_stepped_over(tmp_path: Path, caplog: pytest.LogCaptur
     data = bytearray(pack.read_bytes())
     data[:64] = bytes(64)
     pack.write_bytes(data)
-    loaded = HoldfastCheckpointIO(tmp_path, run="r").load_checkpoint(tmp_path / "files/last.ckpt")
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    loaded = own.load_checkpoint(tmp_path / "files/last.ckpt")
+    own.teardown()
     assert loaded["global_step"] == 5 and "was stepped over" in caplog.text
 
 
