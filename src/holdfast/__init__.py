@@ -57,6 +57,9 @@ _MODULES = {
     "trust": "holdfast.trust",
 }
 
+# Drop-ins for frameworks. They are not in ``__all__``: ``import *`` would import the frameworks.
+_INTEGRATIONS = ("accelerate", "dcp", "huggingface", "lightning", "torchtitan")
+
 __all__ = [
     "CheckpointInfo",
     "Checkpointer",
@@ -88,6 +91,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
+    if name in _INTEGRATIONS:
+        return importlib.import_module(f"holdfast.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
     found = getattr(importlib.import_module(_HOMES[name]), name)

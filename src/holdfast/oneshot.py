@@ -132,6 +132,7 @@ def load(
     strict: bool = True,
     rng: bool = False,
     verify: str = "fast",
+    convert: bool = False,
 ) -> Any:
     """Load a checkpoint as a new tree, or into objects that stand.
 
@@ -149,6 +150,9 @@ def load(
         rng: Set the random number generators as they were.
         verify: ``fast`` checks every chunk by its XXH3-128 checksum, ``full`` by its BLAKE3
             digest, as is always done where the store has a trust policy.
+        convert: With ``into``: arrays of another dtype than was saved take the values all the
+            same, converted; ``Restored.differences`` tells which. Kinds of number stay: no
+            floating-point value becomes an integer.
 
     Returns:
         The tree; with ``into``, a ``Restored`` that tells what was restored.
@@ -174,6 +178,7 @@ def load(
         rng=rng,
         full=verify == "full",
         trust=at.authenticity.trust,
+        convert=convert,
     )
     outcome = restore_ref(store, ref, wanted)
     return outcome.value if into is None else restored_of(outcome, at.authenticity.trust)

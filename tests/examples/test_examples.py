@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,8 +16,24 @@ from holdfast.demo.compare import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # More steps than are done before the blow falls, however busy the machine is.
-STEPS = {"pytorch.py": 400, "numpy_script.py": 4000}
-KILL_AT = {"pytorch.py": 125, "numpy_script.py": 700}
+STEPS = {
+    "pytorch.py": 400,
+    "numpy_script.py": 4000,
+    "pytorch_dcp.py": 1500,
+    "huggingface_trainer.py": 150,
+    "lightning_fit.py": 300,
+    "accelerate_loop.py": 600,
+}
+KILL_AT = {
+    "pytorch.py": 125,
+    "numpy_script.py": 700,
+    "pytorch_dcp.py": 175,
+    "huggingface_trainer.py": 45,
+    "lightning_fit.py": 70,
+    "accelerate_loop.py": 99,
+}
+# What the example's own retention leaves at the end.
+KEPT = {"lightning_fit.py": range(2, 6)}
 
 
 def command(name: str, store: Path, run: str) -> list[str]:
@@ -35,7 +52,11 @@ def kill(name: str, store: Path, run: str) -> None:
     with subprocess.Popen(command(name, store, run), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.split()[0].isdecimal() and int(line.split()[0]) >= KILL_AT[name]:
+            if (
+                line.split()[:1]
+                and line.split()[0].isdecimal()
+                and int(line.split()[0]) >= KILL_AT[name]
+            ):
                 process.kill()
         assert process.wait() == -signal.SIGKILL
 
@@ -44,7 +65,27 @@ def final(store: Path, run: str) -> dict[str, Any]:
     state: dict[str, Any] = holdfast.load(store, f"{run}@final")
     if "generator" in state:
         state["generator"] = state["generator"].bit_generator.state
-    return state
+    if "trainer" in state:
+        state["trainer"] = without_times(json.loads(state["trainer"]["trainer_state"]))
+    return without_name(state, run)
+
+
+def without_times(value: Any) -> Any:
+    """Return what the Trainer knows without what is of one process: times, its mean loss."""
+    if isinstance(value, dict):
+        return {
+            key: without_times(child)
+            for key, child in value.items()
+            if not key.endswith(("_runtime", "_per_second", "train_loss"))
+        }
+    return [without_times(child) for child in value] if isinstance(value, list) else value
+
+
+def without_name(value: Any, run: str) -> Any:
+    """Return a tree without the name of its run, which is in names of files."""
+    if isinstance(value, dict):
+        return {without_name(k, run): without_name(child, run) for k, child in value.items()}
+    return value.replace(run, "RUN") if isinstance(value, str) else value
 
 
 def test_every_example_is_known() -> None:
@@ -61,6 +102,6 @@ def test_killed_in_the_middle_it_ends_where_it_would_have(name: str, tmp_path: P
     comparison = compare(steady, stormy)
     assert comparison.differences == [] and comparison.n_leaves > 10
     log = holdfast.Store(tmp_path).log("stormy")
-    assert log[-1].tags == ("final",)
-    # The example's own retention: the newest three, and the best for the one that has metrics.
-    assert 3 <= len(log) <= 4
+    assert "final" in log[-1].tags
+    # The newest three, and the best for the one that has metrics.
+    assert len(log) in KEPT.get(name, range(3, 5))

@@ -75,6 +75,7 @@ def export(
                 "bytes": report.nbytes,
                 "arrays": report.n_arrays,
                 "left_out": report.left_out,
+                "changed": report.notes,
             }
         )
         return 0
@@ -88,4 +89,5 @@ def export(
             f"{report.format} has no place for {plural(len(report.left_out), 'plain value')}: "
             f"{shown}"
         )
+    output.say_first(report.notes)
     return 0

@@ -9,6 +9,7 @@ import typer
 
 from holdfast.cli import checkpoints, options, output
 from holdfast.cli.numbers import bytes_text
+from holdfast.errors import UsageError
 
 EXAMPLE = "holdfast --store ckpts import downloads/model.safetensors --run base --root model"
 
@@ -37,26 +38,41 @@ def import_(
         list[str] | None,
         typer.Option(metavar="PATTERN=NEW", help="A rule for names, a regular expression."),
     ] = None,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|keep", help="What to do with objects of classes of their own."
+        ),
+    ] = "refuse",
     tag: Annotated[str | None, typer.Option(metavar="NAME", help="A name to give it.")] = None,
     as_json: options.Json = False,
 ) -> int:
     """Save what another tool's file holds as a checkpoint; no code in it is run."""
+    from holdfast.cli.progress import ByteBar
     from holdfast.convert import import_checkpoint
 
-    info = import_checkpoint(
-        options.open_store(context),
-        path,
-        run=run,
-        step=step,
-        format=format,
-        root=root,
-        only=only or None,
-        skip=skip or None,
-        rename=rename or (),
-        tag=tag,
-    )
+    if unknown not in ("refuse", "keep"):
+        raise UsageError(f"--unknown is 'refuse' or 'keep', not {unknown!r}.")
+    store, notes = options.open_store(context), list[str]()
+    with ByteBar("importing") as bar:
+        info = import_checkpoint(
+            store,
+            path,
+            run=run,
+            step=step,
+            format=format,
+            root=root,
+            only=only or None,
+            skip=skip or None,
+            rename=rename or (),
+            unknown="keep" if unknown == "keep" else "refuse",
+            tag=tag,
+            progress=bar,
+            on_note=notes.append,
+        )
     if as_json:
-        output.result_json(checkpoints.as_json(info))
-    else:
-        output.say(f"{info.ref} is saved: {bytes_text(info.state_bytes)} of arrays.")
+        output.result_json({**checkpoints.as_json(info), "changed": notes})
+        return 0
+    output.say(f"{info.ref} is saved: {bytes_text(info.state_bytes)} of arrays.")
+    output.say_first(notes)
     return 0

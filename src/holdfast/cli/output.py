@@ -66,6 +66,14 @@ def say(*parts: Cell) -> None:
     stdout().print(_joined(parts))
 
 
+def say_first(lines: Sequence[str], most: int = 10) -> None:
+    """Print the first of some lines of result, indented, and how many more there are."""
+    for line in lines[:most]:
+        say(f"  {line}")
+    if len(lines) > most:
+        say(f"  … and {len(lines) - most} more")
+
+
 def notice(*parts: Cell) -> None:
     """Print one line to stderr."""
     stderr().print(_joined(parts))

@@ -1,28 +1,36 @@
 """What a foreign format is to holdfast: a way to find, to read and to write files of a kind.
 
-Reading gives a tree in which arrays are ``LazyArray``: what they are, and how to get at their
+Reading gives a tree in which arrays are ``ForeignArray``: what they are, and how to get at their
 bytes. Writing gives a ``FilePlan`` for each file: arrays as plain bytes at their offsets, so that
 several threads stream them there in bounded memory, and everything else as pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from holdfast.convert.selection import Selection
+from holdfast.foreign import Unknown
 
 Piece = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What a reader found: a tree with lazy arrays, and what is known of it besides."""
+    """What a reader found.
+
+    Attributes:
+        tree: The state, with lazy arrays.
+        facts: What is known of it besides.
+        notes: What became another kind of value on the way, for users, a line each.
+    """
 
     tree: dict[str, Any]
     facts: Mapping[str, object] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class Placement:
     offset: int
 
 
-def _no_sums(sums: Sequence[int]) -> Sequence[Piece]:
+def _no_sums(sums: Sequence[int]) -> Iterable[Piece]:
     return ()
 
 
@@ -49,6 +57,7 @@ class FilePlan:
         sums: Name of the checksum that the format wants of each array (``crc32``, ``crc32c``), or
             None.
         late: Gives the pieces that hold checksums, from those of ``arrays`` in their order.
+        notes: What becomes another kind of value on the way, for users, a line each.
         sums_of: Number of the plan whose checksums ``late`` wants; None is this one.
     """
 
@@ -57,7 +66,8 @@ class FilePlan:
     pieces: Sequence[Piece]
     arrays: Sequence[Placement]
     sums: str | None = None
-    late: Callable[[Sequence[int]], Sequence[Piece]] = _no_sums
+    late: Callable[[Sequence[int]], Iterable[Piece]] = _no_sums
+    notes: Sequence[str] = ()
     sums_of: int | None = None
 
 
@@ -86,6 +96,22 @@ class Format(Protocol):
             CannotConvert: The format has no place for something that is selected.
         """
         ...
+
+
+@runtime_checkable
+class ReadsUnknown(Protocol):
+    """A format whose files may hold objects of classes that only their own code knows."""
+
+    def read_unknown(self, path: Path, unknown: Unknown) -> Imported:
+        """Return what is in it; with ``"keep"`` plain values in the place of such objects."""
+        ...
+
+
+@runtime_checkable
+class KeepsTree(Protocol):
+    """A format that keeps containers and keys as they are, so that names joined do not matter."""
+
+    keeps_tree: bool
 
 
 @runtime_checkable

@@ -6,25 +6,25 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import xxhash
 
-from holdfast.convert.contract import FilePlan, Format, HoldsSome
+from holdfast.convert.contract import FilePlan, Format, HoldsSome, KeepsTree
 from holdfast.convert.naming import parse_rename
+from holdfast.convert.out_file import OutFile
 from holdfast.convert.output import appearing
+from holdfast.convert.reading_back import read_back
 from holdfast.convert.registry import format_named
 from holdfast.convert.selection import Selection, select
-from holdfast.convert.streaming import ArrayWriter, WrittenSpan, write_at
-from holdfast.errors import IncompleteWrite
+from holdfast.convert.streaming import ArrayWriter, WrittenSpan
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
 from holdfast.records.marker import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
-
-_READ_BYTES = 4 << 20
 
 Progress = Callable[[int, int], None]
 
@@ -41,6 +41,7 @@ class ExportReport:
         nbytes: Bytes of all files.
         n_arrays: How many arrays they hold.
         left_out: Names of plain values for which the format has no place.
+        notes: What is there as another kind of value, a line each.
     """
 
     ref: str
@@ -50,6 +51,7 @@ class ExportReport:
     nbytes: int
     n_arrays: int
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def export(
@@ -97,6 +99,8 @@ def export(
 
     def run(record: CommitRecord) -> ExportReport:
         selection = select(store, record, root=root, only=only, skip=skip, rename=rules)
+        if not isinstance(wanted, KeepsTree):
+            selection.require_distinct()
         plans = wanted.plan(selection, options or {})
         is_folder = any(plan.name for plan in plans)
         with appearing(Path(path), is_folder=is_folder, overwrite=overwrite) as place:
@@ -110,6 +114,7 @@ def export(
             sum(plan.nbytes for plan in plans),
             len(selection.arrays),
             _left_out(wanted, selection),
+            tuple(note for plan in plans for note in plan.notes),
         )
 
     return read_ref(store, ref, run, trust)
@@ -130,26 +135,27 @@ def _write(
     *,
     full: bool,
 ) -> None:
-    fds: list[int] = []
+    files: list[OutFile] = []
     try:
         for plan in plans:
             file = place / plan.name if plan.name else place
             file.parent.mkdir(parents=True, exist_ok=True)
-            fds.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-            os.ftruncate(fds[-1], plan.nbytes)
+            files.append(OutFile(file, plan.nbytes))
         report = _reporter(sum(plan.nbytes for plan in plans), progress)
-        writer = ArrayWriter(store, selection, plans, fds, full=full)
+        writer = ArrayWriter(store, selection, plans, files, full=full)
         writer.run(report)
         for number, plan in enumerate(plans):
             source = number if plan.sums_of is None else plan.sums_of
             late = plan.late(writer.sums(source)) if plan.sums is not None else ()
-            for offset, data in [*plan.pieces, *late]:
-                write_at(fds[number], data, offset)
-            os.fsync(fds[number])
-        _read_back(writer.spans, fds, report)
+            for offset, data in chain(plan.pieces, late):
+                files[number].write(data, offset)
+                digest = xxhash.xxh3_64_intdigest(data)
+                writer.spans.append(WrittenSpan(number, offset, len(data), digest))
+            files[number].sync()
+        read_back(writer.spans, files, report)
     finally:
-        for fd in fds:
-            os.close(fd)
+        for opened in files:
+            opened.close()
 
 
 def _reporter(nbytes: int, progress: Progress | None) -> Callable[[int], None]:
@@ -164,26 +170,3 @@ def _reporter(nbytes: int, progress: Progress | None) -> Callable[[int], None]:
                 progress(min(done, 2 * nbytes), 2 * nbytes)
 
     return report
-
-
-def _read_back(
-    spans: Sequence[WrittenSpan], fds: Sequence[int], report: Callable[[int], None]
-) -> None:
-    buffer = memoryview(bytearray(_READ_BYTES))
-    for span in spans:
-        found, done = xxhash.xxh3_64(), 0
-        while done < span.nbytes:
-            piece = buffer[: min(_READ_BYTES, span.nbytes - done)]
-            n = os.preadv(fds[span.file], [piece], span.offset + done)
-            if n == 0:
-                break
-            found.update(piece[:n])
-            done += n
-        if found.intdigest() != span.digest:
-            raise IncompleteWrite(
-                "What was written is not what is read back; nothing is left of it. Is the disk "
-                "in order?",
-                planned=span.nbytes,
-                written=done,
-            )
-        report(span.nbytes)

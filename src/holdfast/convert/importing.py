@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert.contract import Format, Imported, ReadsUnknown
+from holdfast.convert.counting import Progress, counted
 from holdfast.convert.naming import Rename, parse_rename, renamed
 from holdfast.convert.registry import format_named, format_of
-from holdfast.errors import CannotConvert, NotFound
+from holdfast.errors import CannotConvert, NotFound, UsageError
+from holdfast.foreign import Unknown
 from holdfast.history.info import CheckpointInfo
 from holdfast.oneshot import save
 from holdfast.records.marker import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
+
+_log = logging.getLogger(__name__)
 
 
 def import_checkpoint(
@@ -28,8 +34,11 @@ def import_checkpoint(
     only: Patterns = None,
     skip: Patterns = None,
     rename: Sequence[str] = (),
+    unknown: Unknown = "refuse",
     metrics: Mapping[str, Any] | None = None,
     tag: str | None = None,
+    progress: Progress | None = None,
+    on_note: Callable[[str], None] = _log.warning,
 ) -> CheckpointInfo:
     """Save what another tool's file holds as a checkpoint; no code in it is run.
 
@@ -45,11 +54,17 @@ def import_checkpoint(
         only: Glob patterns on leaf paths; only leaves that match are saved.
         skip: Glob patterns on leaf paths; leaves that match are not saved.
         rename: Rules ``PATTERN=REPLACEMENT`` for names, with regular expressions.
+        unknown: What to do with objects of classes that only their own code knows, in formats that
+            are pickles: ``"refuse"`` the file, or ``"keep"`` the plain values that they hold.
         metrics: Numbers that go with it.
         tag: A name to give the checkpoint.
+        progress: Called with the bytes of arrays that were read, and of all; from several threads.
+        on_note: Called with a line for each thing that became another kind of value; logs a
+            warning if not given.
 
     Raises:
         NotFound: There is no such file.
+        ForeignRefused: It would do more than build arrays and plain values.
         ForeignDamaged: It is not what it says, or cut short.
         CannotConvert: It holds something that cannot be saved.
     """
@@ -59,14 +74,15 @@ def import_checkpoint(
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
     rules = [parse_rename(text) for text in rename]
     reader = format_named(format) if format is not None else format_of(where)
-    tree = reader.read(where).tree
+    found = _read(reader, where, unknown)
+    tree = found.tree
     if rules:
         tree = _renamed(tree, rules)
     if root:
         tree = {root: tree}
-    return save(
+    info = save(
         location,
-        tree,
+        tree if progress is None else counted(tree, progress, only, skip),
         run=run,
         step=step,
         metrics=metrics,
@@ -75,6 +91,19 @@ def import_checkpoint(
         skip=skip,
         rng=False,
     )
+    for note in found.notes:
+        on_note(note)
+    return info
+
+
+def _read(reader: Format, path: Path, unknown: Unknown) -> Imported:
+    if unknown == "refuse":
+        return reader.read(path)
+    if not isinstance(reader, ReadsUnknown):
+        raise UsageError(
+            f"unknown={unknown!r} is for pickles; {str(path)!r} is of the format {reader.name}."
+        )
+    return reader.read_unknown(path, unknown)
 
 
 def _renamed(tree: dict[str, Any], rules: Sequence[Rename]) -> dict[str, Any]:

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Hashable
 from typing import Any, final
 
 from holdfast.errors import ForeignDamaged
-from holdfast.format import dtypes
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.state.arrays import ArraySpec, register_adapter
+from holdfast.store.stretches import read_stretch
 
-ReadInto = Callable[[int, memoryview], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LazyArray:
-    """An array in a foreign file.
-
-    Attributes:
-        framework: Whose array it becomes: ``numpy`` or ``torch``.
-        dtype: Name of its element type.
-        shape: In elements.
-        read: Fills memory with the array's bytes, in C order and little-endian, from an offset on;
-            called from several threads.
-        identity: Equal for arrays that are one and the same; None if nobody knows.
-    """
-
-    framework: str
-    dtype: str
-    shape: tuple[int, ...]
-    read: ReadInto
-    identity: Hashable = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array."""
-        return prod(self.shape) * dtypes.itemsize(self.dtype)
+# One and the same, whether it is found in a pickle, a header or a library's file.
+LazyArray = ForeignArray
 
 
 class ForeignFile:
@@ -55,12 +30,8 @@ class ForeignFile:
         Raises:
             ForeignDamaged: The file ends before.
         """
-        done = 0
-        while done < into.nbytes:
-            n = os.preadv(self._fd, [into[done:]], offset + done)
-            if n == 0:
-                raise ForeignDamaged(f"{self.path!r} is cut short: it ends at byte {self.size}.")
-            done += n
+        if read_stretch(self._fd, into, offset) < into.nbytes:
+            raise ForeignDamaged(f"{self.path!r} is cut short: it ends at byte {self.size}.")
 
     def read(self, offset: int, nbytes: int) -> bytes:
         """Return the bytes at an offset; no more than the file has are ever asked for.
@@ -74,13 +45,15 @@ class ForeignFile:
         self.read_into(offset, memoryview(data))
         return bytes(data)
 
-    def array(self, framework: str, dtype: str, shape: tuple[int, ...], offset: int) -> LazyArray:
+    def array(
+        self, framework: str, dtype: str, shape: tuple[int, ...], offset: int
+    ) -> ForeignArray:
         """Return the array whose dense bytes begin at an offset.
 
         Raises:
             ForeignDamaged: The file ends before it does.
         """
-        array = LazyArray(
+        array = ForeignArray(
             framework,
             dtype,
             shape,
@@ -109,7 +82,7 @@ class LazyAdapter:
     mutable = False
 
     def is_array(self, value: object) -> bool:
-        return isinstance(value, LazyArray)
+        return isinstance(value, ForeignArray)
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
         spec = ArraySpec(value.framework, value.dtype, value.shape, value.nbytes)

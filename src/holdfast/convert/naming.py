@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from holdfast.errors import UsageError
 
+_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+# Ready rules by their names. ``@unwrap`` takes away what wrappers of PyTorch put into names: DDP's
+# and DataParallel's ``module.`` only where a name begins, since models of one's own use it, too.
+READY = {"@unwrap": rf"(?<![^/])(?:(?:module|{_WRAPPERS})\.)+|(?<![^./])(?:{_WRAPPERS})\.="}
+
 
 @dataclass(frozen=True, slots=True)
 class Rename:
@@ -18,17 +23,24 @@ class Rename:
 
 
 def parse_rename(text: str) -> Rename:
-    r"""Return the rule of a text ``PATTERN=REPLACEMENT``; groups are ``\1`` in the replacement.
+    r"""Return the rule of a text ``PATTERN=REPLACEMENT``, or the ready one of a name.
+
+    Groups of the pattern are ``\1`` in the replacement.
 
     Raises:
         UsageError: It is none.
 
     >>> renamed("encoder.0.weight", [parse_rename(r"^encoder\.(\d+)=layers.\1")])
     'layers.0.weight'
+    >>> renamed("_orig_mod.module.fc._orig_mod.weight", [parse_rename("@unwrap")])
+    'fc.weight'
     """
-    pattern, equals, replacement = text.partition("=")
+    pattern, equals, replacement = READY.get(text, text).partition("=")
     if not equals or not pattern:
-        raise UsageError(f"{text!r} is no rule for names; it looks like 'PATTERN=REPLACEMENT'.")
+        raise UsageError(
+            f"{text!r} is no rule for names; it looks like 'PATTERN=REPLACEMENT', or is a ready "
+            f"one: {', '.join(READY)}."
+        )
     try:
         compiled = re.compile(pattern)
         compiled.sub(replacement, "")

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.convert.contract import Format
+from holdfast.convert.dcp import DistributedCheckpoint
 from holdfast.convert.hdf5 import Hdf5
 from holdfast.convert.keras import Keras
+from holdfast.convert.npz import Npz
 from holdfast.convert.orbax import Orbax
+from holdfast.convert.pickled_files import Pickled
 from holdfast.convert.safetensors import Safetensors
 from holdfast.convert.tensorflow import TensorFlow
+from holdfast.convert.torch_files import Torch
 from holdfast.errors import CannotConvert, UsageError
 
 # In the order in which a file is looked at: what is easily told apart comes first.
@@ -19,6 +23,11 @@ _FORMATS: tuple[Format, ...] = (
     Orbax(),
     Keras(),
     Hdf5(),
+    Torch(),
+    DistributedCheckpoint(),
+    Npz(),
+    # Last: of what begins as pickles do, others know more.
+    Pickled(),
 )
 
 

@@ -44,6 +44,7 @@ class Selection:
         arrays: In tree order; one that is tied to another comes under both names.
         values: Plain values, in tree order.
         chosen: Says of the path of a leaf whether it is selected.
+        rename: The rules that names went through.
     """
 
     ref: str
@@ -52,6 +53,11 @@ class Selection:
     arrays: Sequence[NamedArray]
     values: Sequence[NamedValue]
     chosen: Callable[[str], bool]
+    rename: Sequence[Rename] = ()
+
+    def require_distinct(self) -> None:
+        """Raise CannotConvert where two leaves have one name."""
+        _require_distinct([*self.arrays, *self.values], self.ref)
 
 
 def select(
@@ -76,7 +82,6 @@ def select(
 
     Raises:
         UsageError: Nothing is selected, or there is no such root.
-        CannotConvert: Two leaves would get one name.
     """
     ref = f"{record.run}@{record.step}"
     part = commits.read_only_part(store, record)
@@ -93,15 +98,22 @@ def select(
         if node.row >= 0:
             arrays.append(NamedArray(name, node.row, part.arrays[node.row]))
         else:
-            values.append(NamedValue(name, plain_value(node)))
-    _require_distinct([*arrays, *values], ref)
+            values.append(NamedValue(name, value_of(node)))
     if not arrays and not values:
         raise UsageError(
             f"root={root!r}, only={only!r}, skip={skip!r} leave nothing of {ref} to export. "
             f"'holdfast show {ref}' lists the paths.",
             ref=ref,
         )
-    return Selection(ref, part, below, arrays, values, chosen)
+    return Selection(ref, part, below, arrays, values, chosen, rename)
+
+
+def value_of(node: Node) -> object:
+    """Return the value of a leaf that is no array; a member of an enum is its name."""
+    if node.kind == NodeKind.ENUM and isinstance(node.value, bytes):
+        # Its class need not be there, to be left out or told.
+        return node.value.decode("utf-8", "surrogatepass")
+    return plain_value(node)
 
 
 def _descend(tree: Node, root: str | None, ref: str) -> Node:

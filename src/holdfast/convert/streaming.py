@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.visit import visit_chunks
 from holdfast.convert.checksums import checksum, combine
 from holdfast.convert.contract import FilePlan
+from holdfast.convert.out_file import OutFile
 from holdfast.convert.selection import Selection
 from holdfast.plan.reads import Span, plan_reads
 from holdfast.store.contract import ObjectStore
@@ -35,7 +35,7 @@ class ArrayWriter:
         store: Where the checkpoint is.
         selection: What is exported.
         plans: The files.
-        fds: Their descriptors, in the same order.
+        files: The same, opened, in their order.
         full: Check BLAKE3 digests of chunks instead of XXH3 checksums.
     """
 
@@ -44,14 +44,14 @@ class ArrayWriter:
         store: ObjectStore,
         selection: Selection,
         plans: Sequence[FilePlan],
-        fds: Sequence[int],
+        files: Sequence[OutFile],
         *,
         full: bool,
     ) -> None:
         self._store = store
         self._selection = selection
         self._plans = plans
-        self._fds = fds
+        self._files = files
         self._full = full
         # Every place that an array goes to: of which file, at which offset.
         self._wants = [(f, a) for f, plan in enumerate(plans) for a in plan.arrays]
@@ -105,7 +105,7 @@ class ArrayWriter:
     def _write(self, span: Span, data: memoryview) -> None:
         file, array = self._wants[span.want]
         offset = array.offset + span.at
-        write_at(self._fds[file], data, offset)
+        self._files[file].write(data, offset)
         written = WrittenSpan(file, offset, span.nbytes, xxhash.xxh3_64_intdigest(data))
         kind = self._plans[file].sums
         value = checksum(kind)(data) if kind is not None else 0
@@ -113,10 +113,3 @@ class ArrayWriter:
             self.spans.append(written)
             if kind is not None:
                 self._sums.setdefault(span.want, {})[span.at] = value, span.nbytes
-
-
-def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
-    """Write all of data at an offset of a file."""
-    view, done = memoryview(data), 0
-    while done < view.nbytes:
-        done += os.pwrite(fd, view[done:], offset + done)

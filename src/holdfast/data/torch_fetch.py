@@ -53,11 +53,9 @@ class SeededFetch:
         return getattr(self.dataset, name)
 
     def __getitem__(self, delivery: Delivery) -> Any:
-        with _global_generators_put_back():
+        with generators_put_back():
             samples = self._samples(delivery)
-            _seed_global_generators(
-                self._words(delivery, Purpose.COLLATE, delivery.positions[:1])[0]
-            )
+            seed_generators(self._words(delivery, Purpose.COLLATE, delivery.positions[:1])[0])
             return self.collate_fn(samples if self.is_batched else samples[0])
 
     def _samples(self, delivery: Delivery) -> list[Any]:
@@ -65,11 +63,11 @@ class SeededFetch:
         fetch_many = getattr(self.dataset, "__getitems__", None)
         if self.is_batched and callable(fetch_many):
             # The dataset fetches a whole batch at once: one seed, that of its first sample.
-            _seed_global_generators(words[0])
+            seed_generators(words[0])
             return list(fetch_many(delivery.indices))
         samples = []
         for index, own_words in zip(delivery.indices, words, strict=True):
-            _seed_global_generators(own_words)
+            seed_generators(own_words)
             samples.append(self.dataset[index])
         return samples
 
@@ -81,7 +79,8 @@ class SeededFetch:
         return blocks
 
 
-def _seed_global_generators(words: list[int]) -> None:
+def seed_generators(words: list[int]) -> None:
+    """Seed the global generators of Python, NumPy and torch (CPU)."""
     random.seed(words[0])
     # 32 bits are all that it takes as a number; an array of more takes five times as long.
     np.random.seed(words[1] & 0xFFFFFFFF)
@@ -90,7 +89,8 @@ def _seed_global_generators(words: list[int]) -> None:
 
 
 @contextmanager
-def _global_generators_put_back() -> Iterator[None]:
+def generators_put_back() -> Iterator[None]:
+    """Put the global generators of Python, NumPy and torch (CPU) back as they were."""
     python, numpy = random.getstate(), np.random.get_state(legacy=False)
     torch_state = torch.default_generator.get_state()
     try:

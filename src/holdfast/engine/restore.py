@@ -58,6 +58,7 @@ class Wanted:
         rng: Set the random number generators too.
         full: Check BLAKE3 digests instead of XXH3 checksums.
         spare: Memory that the restore may use.
+        convert: Values may become those of another dtype, that of what stands there.
         trust: Whom to believe. With a policy BLAKE3 digests are checked always: an XXH3 checksum
             can be made to fit.
     """
@@ -71,6 +72,7 @@ class Wanted:
     full: bool = False
     spare: memoryview | None = None
     trust: TrustPolicy | None = None
+    convert: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
             f"leaf path matches. Nothing was changed; 'holdfast show {ref}' lists the paths.",
             ref=ref,
         )
-    binder = Binder(part.arrays, chosen=chosen)
+    binder = Binder(part.arrays, chosen=chosen, convert=wanted.convert)
     if wanted.target is None:
         apply: Thunk = binder.fresh(state)
     else:
@@ -145,7 +147,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         tuple(binder.missing),
         tuple(binder.unexpected),
         tuple(binder.differing),
-        notes=tuple(notes),
+        notes=(*notes, *(f"converted {what}" for what in binder.converted)),
     )
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 
 from holdfast.errors import UsageError
-from holdfast.foreign.arrays import Box, ForeignArray, View
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.build import Replaced, Unknown
 from holdfast.foreign.confined import read_confined
 from holdfast.foreign.formats import read_here
+from holdfast.foreign.layout import Box, View
 from holdfast.foreign.limits import Limits
 from holdfast.foreign.tree import ForeignTree
 
-__all__ = ["Box", "ForeignArray", "ForeignTree", "Limits", "Replaced", "View", "read"]
+__all__ = ["Box", "ForeignArray", "ForeignTree", "Limits", "Replaced", "Unknown", "View", "read"]
 
 _DEFAULTS = Limits()
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import prod
 
 from holdfast.foreign.arguments import as_int, as_text
-from holdfast.foreign.arrays import Box, ForeignArray
+from holdfast.foreign.arrays import ForeignArray, boxed_array
+from holdfast.foreign.layout import Box
 from holdfast.foreign.session import Session
 from holdfast.foreign.sources import FileRange
 from holdfast.foreign.torch_rules import sizes, torch_dtype
@@ -77,7 +78,7 @@ class _Folder:
         dtype, shape = _dtype(tensor.get("properties")), sizes(tensor.get("size"))
         boxes = [box for chunk in chunks for box in self._boxes(name, chunk, dtype)]
         _check_boxes(shape, boxes)
-        return ForeignArray(dtype, shape, tuple(boxes), "torch")
+        return boxed_array(dtype, shape, tuple(boxes), "torch")
 
     def _boxes(self, name: str, chunk: object, dtype: str) -> Iterator[Box]:
         record = _record(chunk, "ChunkStorageMetadata")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from holdfast.foreign.arguments import exactly
-from holdfast.foreign.arrays import Box, ForeignArray, View, dense_strides
+from holdfast.foreign.arrays import ForeignArray, boxed_array
 from holdfast.foreign.build import Builder, Rule
+from holdfast.foreign.layout import Box, View, dense_strides
 from holdfast.foreign.sources import Source
 from holdfast.format import dtypes
 from holdfast.security import joblib_arrays
@@ -36,7 +37,7 @@ def stored_array(
         builder.refuse(f"an array of {dtype} is there, which no format of arrays can hold")
     strides = dense_strides(shape, fortran=fortran)
     view = View(source, offset, shape, strides, builder.new_storage())
-    return builder.array(ForeignArray(name, shape, (Box((0,) * len(shape), view),)))
+    return builder.array(boxed_array(name, shape, (Box((0,) * len(shape), view),)))
 
 
 def _reconstructed(builder: Builder, call: Call) -> object:

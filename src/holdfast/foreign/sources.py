@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import threading
 import zlib
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import BinaryIO, Protocol, cast
 
 from holdfast.errors import ForeignDamaged, StoreUnavailable
 from holdfast.security.archives import Window, decompressed
+from holdfast.store.stretches import read_stretch
 
 # How a stretch may be compressed: by what its begin says, or raw as zip archives have it.
 BY_MAGIC, DEFLATE = "by magic", "deflate"
+_MOST_STREAMS = 4
 
 
 class Source(Protocol):
@@ -52,16 +55,19 @@ class FileRange:
         if offset + into.nbytes > self.end - self.begin:
             raise _too_short(self.path)
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                file.seek(self.begin + offset)
-                _fill(cast(BinaryIO, file), into, self.path)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if read_stretch(fd, into, self.begin + offset) < into.nbytes:
+                    raise _too_short(self.path)
+            finally:
+                os.close(fd)
         except OSError as error:
             raise unreadable(self.path, error) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InMemory:
-    """Bytes that were in the pickle itself."""
+    """Bytes that were in the pickle itself; equal ones are not the same ones."""
 
     data: bytes
 
@@ -78,12 +84,16 @@ class InMemory:
 
 @dataclass(slots=True, eq=False)
 class Packed:
-    """A compressed stretch of a file. Whoever reads on where the last read ended goes on there."""
+    """A compressed stretch of a file.
+
+    Whoever reads on where an earlier read ended goes on there. There are as many places to go on
+    from as threads that import; a read from before all of them begins anew.
+    """
 
     range: FileRange
     packing: str
     most_bytes: int
-    _stream: Forward | None = field(default=None, repr=False)
+    _streams: list[Forward] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def open(self) -> BinaryIO:
@@ -92,14 +102,24 @@ class Packed:
 
     def read(self, into: memoryview, offset: int) -> None:
         """Fill into with what is at offset of the unpacked bytes."""
+        try:
+            stream = self._taken(offset)
+            stream.seek(offset)
+            _fill(cast(BinaryIO, stream), into, self.range.path)
+        except OSError as error:
+            raise unreadable(self.range.path, error) from error
         with self._lock:
-            try:
-                if self._stream is None or self._stream.tell() > offset:
-                    self._stream = open_packed(self.range, self.packing, self.most_bytes)
-                self._stream.seek(offset)
-                _fill(cast(BinaryIO, self._stream), into, self.range.path)
-            except OSError as error:
-                raise unreadable(self.range.path, error) from error
+            self._streams = [*self._streams, stream][-_MOST_STREAMS:]
+
+    def _taken(self, offset: int) -> Forward:
+        """Return the stream that is nearest before an offset; it is the caller's own."""
+        with self._lock:
+            before = [stream for stream in self._streams if stream.tell() <= offset]
+            if before:
+                nearest = max(before, key=Forward.tell)
+                self._streams.remove(nearest)
+                return nearest
+        return open_packed(self.range, self.packing, self.most_bytes)
 
 
 class Forward(io.BufferedIOBase):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.foreign.arguments import as_int, as_text
-from holdfast.foreign.arrays import Box, ForeignArray, View
+from holdfast.foreign.arrays import ForeignArray, boxed_array
 from holdfast.foreign.build import Builder, Rule
+from holdfast.foreign.layout import Box, View
 from holdfast.foreign.storages import Storage
 from holdfast.format import dtypes
 from holdfast.security.numpy_types import array_shape
@@ -89,7 +90,7 @@ def _view(
     begin = as_int(offset) * itemsize
     view = View(found.source, found.offset + begin, shape, strides, found.number, found.big_endian)
     _check_bounds(found, begin, view.span_elems() * itemsize)
-    return builder.array(ForeignArray(name, shape, (Box((0,) * len(shape), view),), "torch"))
+    return builder.array(boxed_array(name, shape, (Box((0,) * len(shape), view),), "torch"))
 
 
 def _check_bounds(storage: Storage, begin: int, nbytes: int) -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from holdfast.foreign.arguments import as_int
-from holdfast.foreign.arrays import Box, ForeignArray, View
+from holdfast.foreign.arrays import ForeignArray, boxed_array
 from holdfast.foreign.build import Builder
+from holdfast.foreign.layout import Box, View
 from holdfast.foreign.session import Session
 from holdfast.foreign.sources import FileRange
 from holdfast.foreign.storages import Storage
@@ -116,7 +117,7 @@ def _tensor(
     )
     if first < 0 or begin + view.span_elems() * dtypes.itemsize(name) > storage.nbytes:
         raise ValueError("a tensor reaches behind its storage")
-    return ForeignArray(name, shape, (Box((0,) * len(shape), view),), "torch")
+    return boxed_array(name, shape, (Box((0,) * len(shape), view),), "torch")
 
 
 def _count(session: Session, file: BinaryIO) -> int:

@@ -20,8 +20,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from holdfast.foreign.arrays import Box, ForeignArray, View
+from holdfast.foreign.arrays import ForeignArray, boxed_array
 from holdfast.foreign.build import Replaced
+from holdfast.foreign.layout import Box, View
 from holdfast.foreign.sources import FileRange, InMemory, Packed, Source
 from holdfast.foreign.tree import ForeignTree
 from holdfast.format import dtypes
@@ -126,7 +127,7 @@ def _source(item: list[Any]) -> Source:
 
 def _array(item: list[Any], sources: list[Source]) -> ForeignArray:
     dtype, shape, boxes, framework = item
-    return ForeignArray(
+    return boxed_array(
         dtype,
         tuple(shape),
         tuple(Box(tuple(at), _view(view, sources)) for at, view in boxes),

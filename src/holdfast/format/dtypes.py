@@ -122,3 +122,12 @@ def _tuples(descr: Any) -> Any:
         return (name, kind, *(tuple(shape) for shape in item[2:]))
 
     return [field(item) for item in descr]
+
+
+def is_plain_numpy(name: str) -> bool:
+    """Say whether NumPy has the type of itself, without another package.
+
+    >>> is_plain_numpy("float16"), is_plain_numpy("np:<U8"), is_plain_numpy("bfloat16")
+    (True, True, False)
+    """
+    return name in _NATIVE_NUMPY or name.startswith(NUMPY_PREFIX)

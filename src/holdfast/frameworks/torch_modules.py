@@ -8,6 +8,7 @@ are made anew and handed to ``load_state_dict``.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,11 +24,14 @@ _ELEMENTWISE = frozenset(
     {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "Rprop"}
 )
 
+# What torch.compile puts into the names of a module's state.
+_COMPILED = "_orig_mod."
+
 
 def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) -> Thunk:
     """Bind the saved ``state_dict`` of a module to one that stands."""
     live = module.state_dict()
-    saved = {child.key: child for child in node.children}
+    saved = _named_alike({child.key: child for child in node.children}, live)
     for key in live:
         if key not in saved:
             binder.note_missing(live[key], join(path, key))
@@ -68,6 +72,20 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
     return load
 
 
+def _named_alike(saved: dict[Any, Node], live: Mapping[str, Any]) -> dict[Any, Node]:
+    """Return what was saved by the names of the module that stands, compiled or not."""
+    if saved.keys() == live.keys():
+        return saved
+    names = {key.replace(_COMPILED, ""): key for key in live}
+    if len(names) < len(live):
+        return saved
+    found = {
+        names.get(key.replace(_COMPILED, ""), key) if isinstance(key, str) else key: child
+        for key, child in saved.items()
+    }
+    return found if len(found) == len(saved) else saved
+
+
 def _copies_only(module: torch.nn.Module) -> bool:
     """Say whether load_state_dict of this module only copies, as far as can be seen."""
     base = torch.nn.Module
@@ -93,6 +111,10 @@ def _check_fit(binder: Binder, child: Node, value: torch.Tensor, path: str) -> N
     if _is_lazy(value):
         return
     dtype = str(value.dtype).removeprefix("torch.")
+    if binder.convert and row.shape == tuple(value.shape) and row.dtype != dtype:
+        # load_state_dict converts by itself.
+        binder.converted.append(f"{path!r}: {row.dtype} to {dtype}")
+        return
     if (row.dtype, row.shape) != (dtype, tuple(value.shape)):
         wanted = f"{dtype}{list(value.shape)}"
         binder.problems.append(f"{path!r}: saved as {row.dtype}{list(row.shape)}, wanted {wanted}")
@@ -105,7 +127,7 @@ def bind_optimizer(
 
     PyTorch's ``load_state_dict`` casts floating-point state to the dtype of its parameter, which
     would change the moments of an optimizer that keeps them in another; they are put back as
-    they were saved.
+    they were saved, unless values shall be converted.
     """
     saved = {child.key: child for child in node.children}
     groups, states = saved.get("param_groups"), saved.get("state")
@@ -138,7 +160,8 @@ def bind_optimizer(
             for index, entry in entries.items()
         }
         optimizer.load_state_dict({**{key: thunk() for key, thunk in rest.items()}, "state": made})
-        _uncast(optimizer, made)
+        if not binder.convert:
+            _uncast(optimizer, made)
         return optimizer
 
     return load

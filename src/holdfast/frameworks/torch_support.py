@@ -121,6 +121,13 @@ class TorchAdapter:
             with torch.no_grad():
                 value.copy_(_over(data, value.dtype).view(value.shape))
 
+    def converts(self, dtype: str, into: str) -> bool:
+        return bool(torch.can_cast(_DTYPES[dtype], _DTYPES[into]))
+
+    def convert_into(self, target: Any, value: Any) -> None:
+        with torch.no_grad():
+            target.copy_(value)
+
     def create(self, spec: ArraySpec, like: Any | None) -> tuple[Any, memoryview]:
         tensor = torch.empty(spec.shape, dtype=_DTYPES[spec.dtype])
         return tensor, memory_at(tensor.data_ptr(), spec.nbytes)

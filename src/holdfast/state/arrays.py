@@ -85,6 +85,19 @@ class RangeAdapter(Protocol):
         ...
 
 
+@runtime_checkable
+class ConvertingAdapter(Protocol):
+    """What an adapter can do besides whose arrays take values of another dtype."""
+
+    def converts(self, dtype: str, into: str) -> bool:
+        """Say whether values of a dtype may become those of another: kinds of number stay."""
+        ...
+
+    def convert_into(self, target: Any, value: Any) -> None:
+        """Put the values of an array, as new ones of target's dtype, into target."""
+        ...
+
+
 _adapters: dict[str, ArrayAdapter] = {}
 _version = 0
 

@@ -37,8 +37,12 @@ class Binder:
         rows: Sequence[ArrayRow],
         *,
         chosen: Callable[[str], bool] | None = None,
+        convert: bool = False,
     ) -> None:
         self.rows = rows
+        # Whether values may become those of another dtype, and which did.
+        self.convert = convert
+        self.converted: list[str] = []
         self.reads: list[Read] = []
         self.missing: list[str] = []
         self.unexpected: list[str] = []
@@ -163,6 +167,8 @@ class Binder:
             what = error.facts.get("what", "cannot take values")
             return self._problem(path, f"saved as {saved}, but what stands there {what}")
         if saved[1:3] != wanted[1:3]:
+            if self.convert and saved.shape == wanted.shape:
+                return self._converted(node, target, path, saved, wanted)
             return self._problem(path, f"saved as {saved}, wanted {wanted}")
         if saved.nbytes == 0:
             return lambda: target
@@ -176,6 +182,31 @@ class Binder:
             into = memory_at(address, saved.nbytes)
             self.reads.append(Read(node.row, into, True, path, address))
         return lambda: target
+
+    def _converted(
+        self,
+        node: Node,
+        target: Any,
+        path: str,
+        saved: arrays.ArraySpec,
+        wanted: arrays.ArraySpec,
+    ) -> Thunk:
+        adapter: object = arrays.adapter_of(target)
+        same = arrays.adapter_named(saved.framework) is adapter
+        if not same or not isinstance(adapter, arrays.ConvertingAdapter):
+            return self._problem(path, f"saved as {saved}, wanted {wanted}; they do not convert")
+        if not adapter.converts(saved.dtype, wanted.dtype):
+            return self._problem(
+                path, f"saved as {saved}, wanted {wanted}; of such values too much would be lost"
+            )
+        self.converted.append(f"{path!r}: {saved.dtype} to {wanted.dtype}")
+        make, convert_into = self.fresh(node), adapter.convert_into
+
+        def put() -> Any:
+            convert_into(target, make())
+            return target
+
+        return put
 
     def _staged(self, node: Node, target: Any, adapter: arrays.ArrayAdapter, path: str) -> Thunk:
         staging = as_bytes(np.empty(self._spec(node.row).nbytes, np.uint8))

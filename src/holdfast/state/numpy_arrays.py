@@ -76,6 +76,12 @@ class NumpyAdapter:
         if value.nbytes:
             np.copyto(value, np.frombuffer(data, value.dtype).reshape(value.shape))
 
+    def converts(self, dtype: str, into: str) -> bool:
+        return np.can_cast(dtypes.to_numpy(dtype), dtypes.to_numpy(into), casting="same_kind")
+
+    def convert_into(self, target: Any, value: Any) -> None:
+        np.copyto(target, value, casting="same_kind")
+
     def create(self, spec: ArraySpec, like: Any | None) -> tuple[Any, memoryview]:
         try:
             dtype = dtypes.to_numpy(spec.dtype)

@@ -17,7 +17,7 @@ O_DIRECT = getattr(os, "O_DIRECT", 0)
 BLOCK = 4096
 _IOV_MAX = 1024
 _F_NOCACHE = 48  # macOS
-_REFUSED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP)
+REFUSED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 def open_for_writing(path: str, mode: int, *, direct: bool) -> int:
@@ -36,7 +36,7 @@ def _open(path: str, flags: int, mode: int, direct: bool) -> int:
         try:
             return os.open(path, flags | O_DIRECT, mode)
         except OSError as error:
-            if error.errno not in _REFUSED:
+            if error.errno not in REFUSED:
                 raise
     fd = os.open(path, flags & ~os.O_EXCL if direct and O_DIRECT else flags, mode)
     if direct and sys.platform == "darwin":
@@ -75,7 +75,7 @@ def write_all(fd: int, buffers: Sequence[memoryview]) -> int:
         try:
             written = os.writev(fd, pending[:_IOV_MAX])
         except OSError as error:
-            if error.errno in _REFUSED and is_direct(fd):
+            if error.errno in REFUSED and is_direct(fd):
                 make_buffered(fd)
                 continue
             raise
@@ -110,7 +110,7 @@ def read_exactly(fd: int, into: memoryview, offset: int) -> None:
         try:
             n = _pread(fd, into[done:], offset + done)
         except OSError as error:
-            if error.errno in _REFUSED and is_direct(fd):
+            if error.errno in REFUSED and is_direct(fd):
                 make_buffered(fd)
                 continue
             raise

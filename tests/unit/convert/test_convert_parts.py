@@ -46,7 +46,23 @@ def test_rules_for_names_are_applied_in_their_order() -> None:
     assert renamed("model.layers.3.w", rules) == "layers.3.weight"
 
 
-@pytest.mark.parametrize("text", ["no equals", "=x", "(=x", r"a=\3"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("module.fc.weight", "fc.weight"),
+        ("model/module.fc.weight", "model/fc.weight"),
+        ("_orig_mod.module.fc.weight", "fc.weight"),
+        ("layers.0._fsdp_wrapped_module._checkpoint_wrapped_module.w", "layers.0.w"),
+        ("layers.module.w", "layers.module.w"),
+        ("my_module.w", "my_module.w"),
+        ("x_orig_mod.w", "x_orig_mod.w"),
+    ],
+)
+def test_what_wrappers_put_into_names_is_taken_away(name: str, expected: str) -> None:
+    assert renamed(name, [parse_rename("@unwrap")]) == expected
+
+
+@pytest.mark.parametrize("text", ["no equals", "@nothing", "=x", "(=x", r"a=\3"])
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no rule for names"):
         parse_rename(text)

@@ -323,6 +323,21 @@ def test_a_compiled_module(store_path: Path) -> None:
     ]
 
 
+def test_a_compiled_module_and_a_plain_one_take_each_others_state(store_path: Path) -> None:
+    def make(compiled: bool) -> Any:
+        inner = nn.Linear(3, 3)
+        return nn.Sequential(torch.compile(inner) if compiled else inner, nn.Linear(3, 1))
+
+    for compiled in (True, False):
+        model, other = make(compiled), make(not compiled)
+        save(store_path, model=model)
+        load(store_path, model=other)
+        assert torch.equal(other[0].weight, model[0].weight)
+    save(store_path, model=torch.compile(model))
+    load(store_path, model=other)
+    assert torch.equal(other[1].weight, model[1].weight)
+
+
 def test_lazy_modules_are_filled_or_told_of(store_path: Path) -> None:
     model = nn.LazyLinear(3)
     model(torch.ones(1, 2))

@@ -1,0 +1,58 @@
+"""PyTorch's ``.pt`` and ``.pth``: any form of them is read, the form since 1.6 is written."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import final
+
+from holdfast.convert.contract import FilePlan, Imported
+from holdfast.convert.nesting import nest
+from holdfast.convert.pickled_files import begins_with, members_of, read_pickled
+from holdfast.convert.selection import Selection
+from holdfast.convert.torch_archive import plan_archive
+from holdfast.foreign import Unknown
+from holdfast.foreign.torch_legacy import MAGIC
+
+_MAGIC_BYTES = MAGIC.to_bytes(10, "little")
+_TAR_MEMBERS = frozenset({"sys_info", "storages", "tensors", "pickle"})
+
+
+@final
+class Torch:
+    """The format ``torch``."""
+
+    name = "torch"
+    holds_values = True
+    keeps_tree = True
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        if any(name.rpartition("/")[2] == "data.pkl" for name in members_of(path)):
+            return True
+        head = begins_with(path, 32)
+        return (head.startswith(b"\x80") and _MAGIC_BYTES in head) or _is_tar(path)
+
+    def read(self, path: Path) -> Imported:
+        return read_pickled(path)
+
+    def read_unknown(self, path: Path, unknown: Unknown) -> Imported:
+        return read_pickled(path, unknown)
+
+    def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
+        nested = nest(selection)
+        plan = plan_archive(nested.value, selection.part.arrays)
+        return [
+            FilePlan("", plan.nbytes, (), plan.arrays, "crc32", plan.pieces, tuple(nested.notes))
+        ]
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            member = archive.next()
+            return member is not None and member.name in _TAR_MEMBERS
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        return False

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+lightning = pytest.importorskip("lightning")
+
+from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+
+import holdfast  # noqa: E402
+from holdfast.data import DataLoader  # noqa: E402
+from holdfast.errors import ChunkMissing, ManifestDamaged, NotFound, UsageError  # noqa: E402
+from holdfast.lightning import HoldfastCallback, HoldfastCheckpointIO  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(level)
+
+
+class Model(lightning.LightningModule):  # type: ignore[misc]
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(1, width), torch.nn.Dropout(), torch.nn.Linear(width, 1)
+        )
+
+    def training_step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
+        return self.net(batch[:, None]).square().mean()
+
+    def validation_step(self, batch: torch.Tensor, index: int) -> None:
+        # It draws: training shall not see it.
+        self.log("val_loss", torch.rand(1).mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+
+def fit(store: Path, steps: int, **kwargs: Any) -> Model:
+    lightning.seed_everything(kwargs.pop("seed", 0), verbose=False)
+    checkpoint = kwargs.pop("checkpoint", None) or ModelCheckpoint(
+        store / "files", every_n_train_steps=1, save_top_k=0, save_last=True
+    )
+    trainer = lightning.Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[HoldfastCheckpointIO(store, run="r")],
+        callbacks=[HoldfastCallback(), checkpoint],
+        val_check_interval=3,
+        check_val_every_n_epoch=None,
+    )
+    model = Model()
+    trainer.fit(
+        model,
+        DataLoader(torch.arange(20.0), batch_size=2, seed=0),
+        torch.utils.data.DataLoader(torch.arange(4.0)),
+        ckpt_path=kwargs.pop("ckpt_path", "last"),
+    )
+    return model
+
+
+def weights(model: torch.nn.Module) -> list[torch.Tensor]:
+    return list(model.state_dict().values())
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return fit(tmp_path_factory.mktemp("steady"), 25)
+
+
+# In an epoch, after a validation, at the end of an epoch, in a later one.
+@pytest.mark.parametrize("step", [4, 6, 10, 17])
+def test_last_goes_on_where_it_was(tmp_path: Path, steady: Model, step: int) -> None:
+    fit(tmp_path, step)
+    resumed = fit(tmp_path, 25, seed=99)
+    assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(steady), strict=True))
+    newest = holdfast.Store(tmp_path).log("r")[-1]
+    assert newest.step == 25 and newest.tags == ("last",)
+    assert holdfast.load(tmp_path, "r@last")["lightning"]["hyper_parameters"] == {"width": 4}
+
+
+def test_model_checkpoint_keeps_what_it_wants(tmp_path: Path) -> None:
+    checkpoint = ModelCheckpoint(tmp_path / "files", monitor="val_loss", save_top_k=2)
+    fit(tmp_path, 18, checkpoint=checkpoint)
+    files = sorted(p.stem for p in (tmp_path / "files").iterdir())
+    store = holdfast.Store(tmp_path)
+    assert len(files) == 2
+    assert sorted(tag for info in store.log("r") for tag in info.tags) == files
+    # Those besides are the newest two, which a next save takes away.
+    assert len(store.log("r")) <= 4
+    best = Path(checkpoint.best_model_path)
+    found = HoldfastCheckpointIO(tmp_path, run="other").load_checkpoint(best)
+    assert found["global_step"] == store.info(f"r@{best.stem}").step
+
+
+def test_a_damaged_last_is_stepped_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(tmp_path, 6)
+    pack = max(tmp_path.glob("runs/r/packs/*"), key=lambda p: p.stat().st_mtime_ns)
+    data = bytearray(pack.read_bytes())
+    data[:64] = bytes(64)
+    pack.write_bytes(data)
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    loaded = own.load_checkpoint(tmp_path / "files/last.ckpt")
+    own.teardown()
+    assert loaded["global_step"] == 5 and "was stepped over" in caplog.text
+
+
+def test_files_that_are_not_ours_or_not_there(tmp_path: Path) -> None:
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    torch.save({"global_step": 3}, tmp_path / "lightning.ckpt")
+    assert own.load_checkpoint(tmp_path / "lightning.ckpt") == {"global_step": 3}
+    own.remove_checkpoint(tmp_path / "lightning.ckpt")
+    assert not (tmp_path / "lightning.ckpt").exists()
+    own.remove_checkpoint(tmp_path / "lightning.ckpt")
+    with pytest.raises(NotFound):
+        own.load_checkpoint(tmp_path / "lightning.ckpt")
+    (tmp_path / "half.ckpt").write_text('{"kind": "holdfast-checkpoint", "run"')
+    with pytest.raises(ManifestDamaged):
+        own.load_checkpoint(tmp_path / "half.ckpt")
+    with pytest.raises(UsageError, match="keep"):
+        HoldfastCheckpointIO(tmp_path, run="r", keep=None)
+
+
+def test_a_name_that_another_folder_took_is_told(tmp_path: Path) -> None:
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    for folder, step in (("a", 1), ("b", 2)):
+        own.save_checkpoint({"global_step": step}, tmp_path / folder / "x.ckpt")
+    own.teardown()
+    assert own.load_checkpoint(tmp_path / "b/x.ckpt")["global_step"] == 2
+    with pytest.raises(ChunkMissing, match="given to another"):
+        own.load_checkpoint(tmp_path / "a/x.ckpt")
+
+
+def test_the_file_appears_when_the_checkpoint_is_durable(tmp_path: Path) -> None:
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    own.save_checkpoint({"global_step": 1, "w": torch.ones(3)}, tmp_path / "first.ckpt")
+    own.save_checkpoint({"global_step": 2, "w": torch.zeros(3)}, tmp_path / "second.ckpt")
+    own.remove_checkpoint(tmp_path / "first.ckpt")
+    own.teardown()
+    assert not (tmp_path / "first.ckpt").exists()
+    assert own.load_checkpoint(tmp_path / "second.ckpt")["global_step"] == 2
