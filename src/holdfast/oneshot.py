@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import frameworks
+from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
@@ -48,6 +49,7 @@ def save(
     check_finite: bool | str | Sequence[str] = False,
     config: object = None,
     dataset: str | None = None,
+    compress: Compress = "none",
 ) -> CheckpointInfo:
     """Save a state as one checkpoint; it is durable when this returns.
 
@@ -66,6 +68,8 @@ def save(
             path matches a glob pattern; with any, it is never the best.
         config: What it was made with: a mapping, dataclass or namespace of plain values.
         dataset: A fingerprint of the data, as text.
+        compress: ``none`` stores arrays as they are, ``planes`` in fewer bytes where that saves
+            5 % or more, ``auto`` likewise, while saving is no slower for it.
 
     Returns:
         What was saved.
@@ -83,6 +87,7 @@ def save(
         check_tag(tag)
     check_root(tree)
     looked_at(check_finite)
+    check_compress(compress)
     numbers = clean_metrics(metrics)
     lineage = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
     frameworks.activate()
@@ -95,7 +100,7 @@ def save(
     store = at.open_to_save(run)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
-        writer = RunWriter(store, run, authenticity=at.authenticity)
+        writer = RunWriter(store, run, authenticity=at.authenticity, compress=compress)
         writer.open(os.getpid())
         try:
             job = job_of(
