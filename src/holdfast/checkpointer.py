@@ -39,7 +39,7 @@ from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
 from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.numbers import check_step
-from holdfast.state.paths import Patterns, selector
+from holdfast.state.paths import Patterns, check_patterns
 from holdfast.state.root import check_root
 from holdfast.store.recipe import recipe_of
 
@@ -62,7 +62,8 @@ class Checkpointer:
         watch: What to warn of, as ``watch.overfitting("loss", "val_loss")``; combine with ``|``.
         rng: Save and restore the random number generators of every library in play.
         on_error: What a failed background save does: ``raise`` at the next call, or ``warn``.
-        only: Glob patterns on leaf paths; only leaves that match are saved and restored.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are saved and restored.
         skip: Glob patterns on leaf paths; leaves that match are neither saved nor restored.
         backpressure: When a save is due while ``in_flight`` others are not durable yet: ``wait``
             for one, or ``skip`` this one. ``save`` always waits.
@@ -109,7 +110,7 @@ class Checkpointer:
     ) -> None:
         check_root(state)
         check_run(run)
-        selector(only, skip)
+        check_patterns(only, skip)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
         check_compress(compress)
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)

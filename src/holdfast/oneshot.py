@@ -61,7 +61,8 @@ def save(
         step: Name of the checkpoint in the run, 0 or more.
         metrics: Numbers that go with it.
         tag: A name to give it.
-        only: Glob patterns on leaf paths; only leaves that match are saved.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are saved.
         skip: Glob patterns on leaf paths; leaves that match are not saved.
         rng: Save the random number generators of the libraries in play too.
         check_finite: Count values that are NaN or infinite in its arrays, or in those whose leaf
@@ -149,7 +150,8 @@ def load(
         ref: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]`` or ``RUN@TAG``.
         into: A dict of objects to load into, by the names that they were saved under; what is
             not in it is not loaded. Not given: a new tree is returned.
-        only: Glob patterns on leaf paths; only leaves that match are loaded.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are loaded.
         skip: Glob patterns on leaf paths; leaves that match are not loaded.
         strict: With ``into``: a leaf that only one side has is an error.
         rng: Set the random number generators as they were.
