@@ -15,6 +15,8 @@ from holdfast.state.paths import Patterns, selector
 from holdfast.state.roles import entries_of
 from holdfast.state.root import check_root
 
+# From much to little.
+_CHOICES = ("no_optimizer", "weights", "trainable", "lora")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -75,7 +77,7 @@ def preview(
     if only is not None or skip is not None:
         chosen = selector(only, skip, lambda: entries_of(whole))
         rows.append(_row("yours", leaves, chosen or (lambda path: True)))
-    for name in presets.__all__:
+    for name in _CHOICES:
         rows.append(_preset_row(name, leaves, whole))
     return Preview(tuple(rows))
 
