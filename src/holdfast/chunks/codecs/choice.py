@@ -15,8 +15,8 @@ from holdfast.plan.elements import Elements
 MIN_GAIN: Final = 0.05
 # What saves less than this of a plane is not worth the time of who writes it.
 _MIN_PLANE_GAIN: Final = 0.03
-# The slower way must save so much more of a plane to be taken.
-_MIN_STRINGS_GAIN: Final = 0.05
+# The way that is several times as slow must save so much more of a plane to be taken.
+_MIN_STRINGS_GAIN: Final = 0.06
 _SAMPLE: Final = 8 << 10
 _SAMPLES: Final = 4
 
@@ -86,9 +86,11 @@ def _planes(sample: memoryview, elements: Elements) -> list[memoryview]:
 def _best(plane: memoryview) -> tuple[Squeeze, int]:
     """Return how to store a plane, and the bytes that saves."""
     by_frequency = plane.nbytes - len(squeeze(plane, Squeeze.FREQUENCY))
-    by_strings = plane.nbytes - len(squeeze(plane, Squeeze.STRINGS))
-    if by_strings - by_frequency > _MIN_STRINGS_GAIN * plane.nbytes:
-        return Squeeze.STRINGS, by_strings
+    # The slow way is tried on a part only.
+    part = plane[:_SAMPLE]
+    by_strings = len(squeeze(part, Squeeze.FREQUENCY)) - len(squeeze(part, Squeeze.STRINGS))
+    if by_strings > _MIN_STRINGS_GAIN * part.nbytes:
+        return Squeeze.STRINGS, by_frequency + by_strings * plane.nbytes // part.nbytes
     if by_frequency > _MIN_PLANE_GAIN * plane.nbytes:
         return Squeeze.FREQUENCY, by_frequency
     return Squeeze.RAW, 0

@@ -19,7 +19,10 @@ from holdfast.chunks.codecs.errors import Undecodable
 
 # As long as a block of Zstandard's may be: longer frames gain nothing.
 BLOCK_BYTES: Final = 128 << 10
-_WINDOW_LOG: Final = 17
+# What a frame may look back on, which bounds what a reader needs besides.
+_MAX_WINDOW_BYTES: Final = 128 << 10
+# A code table for each 32 KiB: weights of one layer are not those of the next.
+_WINDOW_LOG: Final = 15
 
 
 class Squeeze(IntEnum):
@@ -87,5 +90,5 @@ def _compressor(how: Squeeze) -> zstandard.ZstdCompressor:
 def _decompressor() -> zstandard.ZstdDecompressor:
     found: zstandard.ZstdDecompressor | None = getattr(_held, "decompressor", None)
     if found is None:
-        found = _held.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
+        found = _held.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     return found
