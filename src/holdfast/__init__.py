@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.oneshot import load, save
     from holdfast.policy import every, keep, on, watch
-    from holdfast.preview import preview
+    from holdfast.previewing import preview
     from holdfast.repository import Store
     from holdfast.restored import Restored
     from holdfast.security import keys
@@ -45,7 +45,7 @@ _HOMES = {
     "keep": "holdfast.policy",
     "load": "holdfast.oneshot",
     "on": "holdfast.policy",
-    "preview": "holdfast.preview",
+    "preview": "holdfast.previewing",
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
     "watch": "holdfast.policy",

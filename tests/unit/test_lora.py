@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,6 +190,17 @@ def test_what_each_choice_would_save_is_told_before(tmp_path: Path) -> None:
     none = holdfast.preview({"w": torch.ones(1000)}, with_rng=False)
     assert none["everything"] == none["weights"] == 4000 and none["trainable"] is None
     assert "4 kB" in str(none)
+
+
+def test_nothing_else_need_have_been_used_before() -> None:
+    code = (
+        "import holdfast.previewing, holdfast, numpy; "
+        "print(holdfast.preview({'w': numpy.ones(3)}, with_rng=False)['weights'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout == "24\n"
 
 
 def test_choices_where_there_are_none_are_refused(tmp_path: Path) -> None:

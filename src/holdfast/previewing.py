@@ -8,7 +8,11 @@ from typing import Any, final
 
 from holdfast import frameworks
 from holdfast.errors import UsageError
-from holdfast.state import presets, rng
+from holdfast.state import (
+    numpy_arrays,  # noqa: F401  # Registers the arrays of NumPy.
+    presets,
+    rng,
+)
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Leaf, flatten
 from holdfast.state.paths import Patterns, selector
