@@ -62,9 +62,8 @@ class CommitRecord:
     the commit that the writer found before it. ``envelope`` is what it was read from, with its
     signatures; None for one that was not read.
     ``names`` are the names for good that it was saved under. ``not_finite`` counts elements that
-    are NaN or infinite in the arrays that were looked at; None where none was.
-    ``names`` are the names for good that it was saved under. ``format`` is 2 where a chunk of a
-    part has a codec, else 1.
+    are NaN or infinite in the arrays that were looked at; None where none was. ``format`` is 2
+    where a chunk of a part has a codec, else 1.
     """
 
     run: str
