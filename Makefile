@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate drill history proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate drill history ratios proto vectors format clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ crash: setup  ## the long version of the crash, damage, encryption and property 
 
 history: setup  ## lists and refs on a store of ten thousand checkpoints, timed
 	$(BIN)/python tests/unit/history/speed_of_many.py
+
+ratios: setup  ## how small the state of a real run gets, beside ZipNN, zstd and Blosc2
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check blosc2 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps zipnn
+	$(BIN)/python tests/bench/ratios.py --write docs/guides/storage.md
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 30

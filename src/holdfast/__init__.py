@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.oneshot import load, save
     from holdfast.policy import every, keep, on, watch
+    from holdfast.previewing import preview
     from holdfast.repository import Store
     from holdfast.restored import Restored
     from holdfast.security import keys
+    from holdfast.state import presets as only
     from holdfast.state.codecs import register_codec
     from holdfast.store.remote import RemoteStore
 
@@ -43,6 +45,7 @@ _HOMES = {
     "keep": "holdfast.policy",
     "load": "holdfast.oneshot",
     "on": "holdfast.policy",
+    "preview": "holdfast.previewing",
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
     "watch": "holdfast.policy",
@@ -52,6 +55,7 @@ _MODULES = {
     "errors": "holdfast.errors",
     "foreign": "holdfast.foreign",
     "keys": "holdfast.security.keys",
+    "only": "holdfast.state.presets",
     "signing": "holdfast.signing",
     "testing": "holdfast.testing",
     "trust": "holdfast.trust",
@@ -79,6 +83,8 @@ __all__ = [
     "keys",
     "load",
     "on",
+    "only",
+    "preview",
     "register_codec",
     "save",
     "signing",

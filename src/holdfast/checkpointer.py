@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from holdfast import frameworks
+from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
@@ -38,7 +39,7 @@ from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
 from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.numbers import check_step
-from holdfast.state.paths import Patterns, selector
+from holdfast.state.paths import Patterns, check_patterns
 from holdfast.state.root import check_root
 from holdfast.store.recipe import recipe_of
 
@@ -61,7 +62,8 @@ class Checkpointer:
         watch: What to warn of, as ``watch.overfitting("loss", "val_loss")``; combine with ``|``.
         rng: Save and restore the random number generators of every library in play.
         on_error: What a failed background save does: ``raise`` at the next call, or ``warn``.
-        only: Glob patterns on leaf paths; only leaves that match are saved and restored.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are saved and restored.
         skip: Glob patterns on leaf paths; leaves that match are neither saved nor restored.
         backpressure: When a save is due while ``in_flight`` others are not durable yet: ``wait``
             for one, or ``skip`` this one. ``save`` always waits.
@@ -73,6 +75,9 @@ class Checkpointer:
         config: What was set: a mapping, dataclass or namespace of plain values, no secrets.
         dataset: A fingerprint of the data, as text.
         nice: Added to the niceness of the process that writes, so that training goes first.
+        compress: How arrays are stored, always bit for bit: ``none`` as they are; ``planes`` in
+            fewer bytes where that saves 5 % or more; ``auto`` likewise, while saving is no slower
+            for it.
 
     Raises:
         UsageError: An argument is not possible.
@@ -101,11 +106,13 @@ class Checkpointer:
         config: object = None,
         dataset: str | None = None,
         nice: int = DEFAULT_NICE,
+        compress: Compress = "none",
     ) -> None:
         check_root(state)
         check_run(run)
-        selector(only, skip)
+        check_patterns(only, skip)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
+        check_compress(compress)
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
         looked_at(check_finite)
         what = WhatIsSaved(state, rng, only, skip, check_finite)
@@ -136,6 +143,7 @@ class Checkpointer:
                     nice=nice,
                     zero_stall=zero_stall,
                     authenticity=at.authenticity,
+                    compress=compress,
                 )
                 self._feed = MetricsFeed(saver.client.metrics_ring, saver.incarnation)
                 self._leaving.feed = self._feed

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import frameworks
+from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted, restore_ref
 from holdfast.engine.run_writer import RunWriter
@@ -48,6 +49,7 @@ def save(
     check_finite: bool | str | Sequence[str] = False,
     config: object = None,
     dataset: str | None = None,
+    compress: Compress = "none",
 ) -> CheckpointInfo:
     """Save a state as one checkpoint; it is durable when this returns.
 
@@ -59,13 +61,16 @@ def save(
         step: Name of the checkpoint in the run, 0 or more.
         metrics: Numbers that go with it.
         tag: A name to give it.
-        only: Glob patterns on leaf paths; only leaves that match are saved.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are saved.
         skip: Glob patterns on leaf paths; leaves that match are not saved.
         rng: Save the random number generators of the libraries in play too.
         check_finite: Count values that are NaN or infinite in its arrays, or in those whose leaf
             path matches a glob pattern; with any, it is never the best.
         config: What it was made with: a mapping, dataclass or namespace of plain values.
         dataset: A fingerprint of the data, as text.
+        compress: ``none`` stores arrays as they are, ``planes`` in fewer bytes where that saves
+            5 % or more, ``auto`` likewise, while saving is no slower for it.
 
     Returns:
         What was saved.
@@ -83,6 +88,7 @@ def save(
         check_tag(tag)
     check_root(tree)
     looked_at(check_finite)
+    check_compress(compress)
     numbers = clean_metrics(metrics)
     lineage = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
     frameworks.activate()
@@ -95,7 +101,7 @@ def save(
     store = at.open_to_save(run)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
-        writer = RunWriter(store, run, authenticity=at.authenticity)
+        writer = RunWriter(store, run, authenticity=at.authenticity, compress=compress)
         writer.open(os.getpid())
         try:
             job = job_of(
@@ -144,7 +150,8 @@ def load(
         ref: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]`` or ``RUN@TAG``.
         into: A dict of objects to load into, by the names that they were saved under; what is
             not in it is not loaded. Not given: a new tree is returned.
-        only: Glob patterns on leaf paths; only leaves that match are loaded.
+        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
+            that match are loaded.
         skip: Glob patterns on leaf paths; leaves that match are not loaded.
         strict: With ``into``: a leaf that only one side has is an error.
         rng: Set the random number generators as they were.

@@ -18,6 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.chunks.codecs import planes
+from holdfast.chunks.codecs.decode import decode
+from holdfast.chunks.codecs.entropy import Squeeze
+from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.convert.checksums import checksum
 from holdfast.convert.lazy import LazyArray
 from holdfast.convert.npz import npy_header
@@ -43,6 +47,7 @@ from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format
 from holdfast.format import dtypes, envelope
 from holdfast.format import part as part_format
+from holdfast.format.codecs import PLANES
 from holdfast.format.names import RunKeys, check_run, check_tag, last_component, run_of_component
 from holdfast.history.refs import split_ref
 from holdfast.policy.text import format_keep, parse_keep
@@ -151,6 +156,27 @@ def check_part(data: bytes) -> None:
             plain_value(leaf)
         except HoldfastError:
             continue
+
+
+def check_planes(data: bytes) -> None:
+    """The first two bytes are the length of the chunk, the rest is what is stored of it."""
+    length, stored = int.from_bytes(data[:2], "little"), memoryview(data[2:])
+    into = memoryview(bytearray(length))
+    try:
+        pieces = list(decode(PLANES, stored, length, into))
+    except Undecodable:
+        return
+    assert sum(piece.nbytes for piece in pieces) == length
+    assert b"".join(map(bytes, decode(PLANES, stored, length, None))) == bytes(into)
+
+
+def _planes() -> Iterator[bytes]:
+    data = memoryview(np.linspace(-1, 1, 600, dtype=np.float32).tobytes() + b"?")
+    for width in planes.WIDTHS:
+        for how in Squeeze:
+            into = memoryview(bytearray(planes.head_bytes(data.nbytes, width) + data.nbytes))
+            nbytes = planes.encode(data, width, width > 1, [how] * width, into)
+            yield data.nbytes.to_bytes(2, "little") + bytes(into[:nbytes])
 
 
 def check_dtype(data: bytes) -> None:
@@ -424,6 +450,7 @@ TARGETS: dict[str, Target] = {
     "tag": Target(check_tag_record, lambda: _bodies("tags")),
     "notes": Target(check_notes, _notes),
     "part": Target(check_part, _parts),
+    "planes": Target(check_planes, _planes),
     "dtype": Target(
         check_dtype,
         _texts("float32", "bfloat16", "np:<U8", "np:<M8[ns]", 'np:[["a","<f4"],["b","<i8",[2]]]'),

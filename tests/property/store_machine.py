@@ -27,9 +27,11 @@ from store_values import (
     tag_names,
     tags,
     tree_of,
+    ways,
 )
 
 import holdfast
+from holdfast.chunks.encoder import Compress
 from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import NotFound, RunBusy
 from holdfast.format.lineage import Lineage, Origin
@@ -80,8 +82,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- saving ---
 
-    @rule(run=runs, step=steps, content=contents, loss=losses, tag=tags)
-    def save(self, run: str, step: int, content: Content, loss: float, tag: str | None) -> None:
+    @rule(run=runs, step=steps, content=contents, loss=losses, tag=tags, way=ways)
+    def save(
+        self, run: str, step: int, content: Content, loss: float, tag: str | None, way: Compress
+    ) -> None:
         """By the process that stays, where it holds the run, else by one that comes and goes."""
         if self.writer is not None and self.writer.run == run:
             self.save_by_writer(step, content, loss, lambda: None, tag)
@@ -94,6 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
             metrics={"loss": loss},
             tag=tag,
             rng=False,
+            compress=way,
         )
         self.debris.discard(run)
         self.note(run, info.id, step, content, loss, tag)

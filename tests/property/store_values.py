@@ -19,9 +19,12 @@ Content = dict[str, int]
 
 
 def tree_of(content: Content) -> dict[str, Any]:
-    """A state in which equal seeds mean equal bytes, each leaf in a chunk of its own."""
+    """A state in which equal seeds mean equal bytes, each leaf in a chunk of its own.
+
+    Those of even seeds can be stored in fewer bytes.
+    """
     return {
-        name: np.random.default_rng(seed).integers(0, 256, SIZES[name], np.uint8)
+        name: np.random.default_rng(seed).integers(0, 256 if seed % 2 else 9, SIZES[name], np.uint8)
         for name, seed in content.items()
     } | {"seeds": dict(content)}
 
@@ -69,5 +72,6 @@ policies = (
 tag_names = st.sampled_from(["best", "v1", "a/b"]).map(lambda n: f"t {n}")
 picks = st.integers(0, 99)
 tags = st.none() | tag_names
+ways = st.sampled_from(["none", "planes"])
 numbers = st.integers(0, 60)
 moments = st.sampled_from(["before", "within", "after"])

@@ -33,6 +33,8 @@ NAMES = {
         "keys",
         "load",
         "on",
+        "only",
+        "preview",
     ),
     *("register_codec", "save", "signing", "testing", "trust", "watch"),
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import encoding  # noqa: E402
 import golden  # noqa: E402
 import malformed  # noqa: E402
 import sealed_malformed  # noqa: E402
@@ -21,7 +22,16 @@ import sealing  # noqa: E402
 import spec_reader  # noqa: E402
 from making import SEEDS, public_key  # noqa: E402
 
-MADE = ("golden", "golden.json", "malformed.json", "sealed", "sealed.json", "sealed-malformed.json")
+MADE = (
+    "golden",
+    "golden.json",
+    "malformed.json",
+    "sealed",
+    "sealed.json",
+    "sealed-malformed.json",
+    "encoded",
+    "encoded.json",
+)
 
 
 def write(folder: Path) -> None:
@@ -33,6 +43,8 @@ def write(folder: Path) -> None:
     _write(folder, {"golden.json": _json(described)})
     cases = {"sound": _texts(malformed.sound()), "cases": _cases(malformed.cases())}
     _write(folder, {"malformed.json": _json(cases)})
+    _write(folder / "encoded", encoding.files())
+    _write(folder, {"encoded.json": _json(spec_reader.describe(folder / "encoded"))})
     _write(folder / "sealed", sealing.files())
     described = spec_reader.describe(folder / "sealed", sealing.IDENTITY)
     keys = {"identity": sealing.IDENTITY, "passphrase": sealing.PASSPHRASE}

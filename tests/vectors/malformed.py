@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from encoding import add_codecs, in_planes, of_format_2, repeated
 from making import (
     COMMIT_TYPE,
     SEEDS,
@@ -145,7 +147,7 @@ def _flipped(data: bytes, at: int, bit: int = 0) -> bytes:
 
 
 def cases() -> list[Case]:
-    return [*_envelopes(), *_records(), *_parts(), *_trees(), *_arrays(), *_chunks()]
+    return [*_envelopes(), *_records(), *_parts(), *_trees(), *_arrays(), *_chunks(), *_codecs()]
 
 
 def _envelopes() -> list[Case]:
@@ -237,7 +239,7 @@ def _records() -> list[Case]:
         ("not-finite-text", DAMAGED, "a count that is text", _with_predicate(not_finite="1")),
         ("not-finite-below", DAMAGED, "a count below 0", _with_predicate(not_finite=-1)),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
-        ("too-new", TOO_NEW, "a commit of format 2", _with_predicate(format=2)),
+        ("too-new", TOO_NEW, "a commit of format 3", _with_predicate(format=3)),
         (
             "predicate-too-new",
             TOO_NEW,
@@ -350,7 +352,7 @@ def _parts() -> list[Case]:
         ("flipped", DAMAGED, "a bit of the part has changed", {PART: _flipped(data, 20)}),
         ("absent", CHUNK_MISSING, "the part is not there", _with_statement(_renamed_part)),
         ("cut-short", DAMAGED, "no whole message", {PART: cut, COMMIT: commit(_statement(cut))}),
-        ("too-new", TOO_NEW, "a part of format 2", _with_part(lambda m: setattr(m, "format", 2))),
+        ("too-new", TOO_NEW, "a part of format 3", _with_part(lambda m: setattr(m, "format", 3))),
         ("other-run", DAMAGED, "another run's", _with_part(lambda m: setattr(m, "run", "s"))),
         ("other-step", DAMAGED, "another step's", _with_part(lambda m: setattr(m, "step", 2))),
         (
@@ -612,3 +614,96 @@ def _empty_chunk(message: Any) -> None:
     message.chunks.length.append(0)
     message.chunks.pack.append(0)
     message.chunks.offset.append(0)
+
+
+def _codecs() -> list[Case]:
+    """What a table can say wrongly of codecs, and bytes that are no chunk in planes."""
+
+    def tables(codec: int, stored: int, length: int | None = None) -> Callable[[Any], object]:
+        def edit(message: Any) -> None:
+            message.format = 2
+            message.chunks.codec.append(codec)
+            message.chunks.stored.append(stored)
+            if length is not None:
+                message.chunks.length[0] = length
+
+        return edit
+
+    def old(message: Any) -> None:
+        message.chunks.codec.append(0)
+        message.chunks.stored.append(24)
+
+    of_table: list[tuple[str, str, str, Callable[[Any], object]]] = [
+        ("unknown", TOO_NEW, "a codec that is not here", tables(99, 20)),
+        ("column-short", DAMAGED, "no codec for a chunk", lambda m: setattr(m, "format", 2)),
+        ("old-format", DAMAGED, "a codec in a part of format 1", old),
+        ("two-lengths", DAMAGED, "as it is, in fewer bytes", tables(0, 20)),
+        ("no-gain", DAMAGED, "in as many bytes as it has", tables(1, 24)),
+        ("nothing", DAMAGED, "in no bytes", tables(1, 0)),
+        ("beyond-pack", DAMAGED, "beyond the end of its pack", tables(1, 4097, 5000)),
+        ("too-large", DAMAGED, "a chunk of more than 2^28 bytes", tables(1, 20, 2**28 + 1)),
+    ]
+    made = [
+        Case(f"K-codec-{name}", "K", kind, why, _of_codecs(edit))
+        for name, kind, why, edit in of_table
+    ]
+    floats = struct.pack("<f", 1.5) * 300
+    sound_planes = in_planes(floats, 4, 1)
+    width, table, body = sound_planes[:4], sound_planes[4:20], sound_planes[20:]
+    first = len(repeated(0, 300))
+    assert table == struct.pack("<4I", *[first] * 4)
+    longer = repeated(0x80, 299)
+    bodies = {
+        "width": ("elements of 3 bytes", b"\3" + sound_planes[1:]),
+        "turned": ("turned by 2", b"\4\2" + sound_planes[2:]),
+        "table-short": ("a table that is cut short", sound_planes[:19]),
+        "head-short": ("no whole head", sound_planes[:3]),
+        "plane-beyond": ("planes longer than what is stored", sound_planes[:-1]),
+        "plane-long": (
+            "a plane longer than its block",
+            width + struct.pack("<4I", 301, *[first] * 3) + bytes(301) + body[first:],
+        ),
+        "no-frame": ("a plane that is no frame", width + table + b"?" + body[1:]),
+        "frame-length": ("a frame of another length", width + table + longer + body[first:]),
+        "frame-cut": (
+            "a frame that is cut short",
+            width + struct.pack("<4I", first - 1, *[first] * 3) + body[: first - 1] + body[first:],
+        ),
+        "frame-more": (
+            "bytes behind a frame",
+            width
+            + struct.pack("<4I", first + 1, *[first] * 3)
+            + body[:first]
+            + b"\0"
+            + body[first:],
+        ),
+        "other": ("another chunk", in_planes(struct.pack("<f", 1.25) * 300, 4, 1)),
+    }
+    return made + [
+        Case(f"K-codec-{name}", "K", CHUNK_DAMAGED, why, _in_codec(floats, stored))
+        for name, (why, stored) in bodies.items()
+    ]
+
+
+def _of_codecs(edit: Callable[[Any], object]) -> Files:
+    found = _with_part(edit)
+    return found | {COMMIT: commit(of_format_2(_statement(found[PART])))}
+
+
+def _in_codec(chunk: bytes, stored: bytes) -> Files:
+    """Return the sound store with an array of floats ``w`` only, stored in some bytes."""
+    tree, arrays = Tree(), Arrays()
+    tree.container(K.DICT, 1)
+    tree.key("w")
+    tree.leaf(K.ARRAY)
+    arrays.add("numpy:float32", (len(chunk) // 4,), chunk)
+    tree.finish()
+    packs = Packs(ROOT, ID, stored=lambda _: stored)
+    packs.add(arrays.chunks, per_pack=4)
+    head(tree.message, run=RUN, step=STEP, id=ID)
+    arrays.fill(tree.message.arrays)
+    packs.fill(tree.message, arrays.chunks)
+    add_codecs(tree.message, [chunk], {chunk: stored})
+    data = encoded(tree.message)
+    record = of_format_2(_statement(data))
+    return {PART: data, COMMIT: commit(record), **packs.objects}

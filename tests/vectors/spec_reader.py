@@ -1,8 +1,8 @@
 """A reader of stores made from docs/spec/v1.md alone: it shares not a line with holdfast.
 
-It has the standard library, the two digests and the ciphers, and says what is in a store as plain
-JSON. That it reads what holdfast writes, and refuses what holdfast refuses, is the proof that the
-specification is enough to get at one's data.
+It has the standard library, the digests, the ciphers and Zstandard, and says what is in a store
+as plain JSON. That it reads what holdfast writes, and refuses what holdfast refuses, is the proof
+that the specification is enough to get at one's data.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+import zstandard
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -397,12 +398,54 @@ def descr_size(descr: Any) -> int:
     return sum(descr_size(f[1]) * prod(f[2] if len(f) > 2 else ()) for f in descr)
 
 
+def out_of_planes(stored: bytes, length: int) -> bytes:
+    """Section 16: a chunk in planes, made one again."""
+    refuse_unless(len(stored) >= 4, "no planes")
+    width, turned = stored[:2]
+    refuse_unless(width in (1, 2, 4, 8) and turned <= (width > 1), "planes of another kind")
+    count = length // width
+    blocks = [min(131_072, count - begin) for begin in range(0, count, 131_072)]
+    at = 4 + 4 * width * len(blocks)
+    refuse_unless(at <= len(stored), "a table of planes that is cut short")
+    lengths = struct.unpack(f"<{width * len(blocks)}I", stored[4:at])
+    out = b""
+    for number, elements in enumerate(blocks):
+        planes = []
+        for size in lengths[number * width : (number + 1) * width]:
+            refuse_unless(size <= elements and at + size <= len(stored), "a plane too long")
+            planes.append(plane(stored[at : at + size], elements))
+            at += size
+        whole = b"".join(bytes(element) for element in zip(*planes, strict=True))
+        out += turned_back(whole, width) if turned else whole
+    rest = length - count * width
+    refuse_unless(at + rest <= len(stored), "a rest that is cut short")
+    return out + stored[at : at + rest]
+
+
+def plane(data: bytes, elements: int) -> bytes:
+    if len(data) == elements:
+        return data
+    try:
+        refuse_unless(zstandard.frame_content_size(data) == elements, "a plane of another length")
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Refused(f"no frame: {error}") from error
+
+
+def turned_back(data: bytes, width: int) -> bytes:
+    kind = {2: "H", 4: "I", 8: "Q"}[width]
+    numbers = struct.unpack(f"<{len(data) // width}{kind}", data)
+    return struct.pack(
+        f"<{len(numbers)}{kind}", *(n >> 1 | (n & 1) << (8 * width - 1) for n in numbers)
+    )
+
+
 class Part:
     def __init__(self, store: Plain, data: bytes, run_root: str) -> None:
         found = message(data)
         self.store, self.run_root = store, run_root
         self.format = number(found, 1)
-        if self.format != 1:
+        if self.format not in (1, 2):
             raise Refused(f"too new: format {self.format}")
         self.run, self.step = text(one(found, 2, b"")), number(found, 3)
         self.checkpoint_id = one(found, 4, b"").hex()
@@ -420,17 +463,30 @@ class Part:
         digests, checks = one(table, 1, b""), one(table, 2, b"")
         lengths, packs, offsets = (numbers(table.get(n, [])) for n in (3, 4, 5))
         n = len(lengths)
+        codecs, sizes = (numbers(table.get(n, [])) for n in (6, 7))
+        if self.format == 1:
+            refuse_unless(not codecs and not sizes, "codecs in a part of format 1")
+            codecs, sizes = [0] * n, lengths
         refuse_unless(len(packs) == len(offsets) == n, "columns of chunks differ")
+        refuse_unless(len(codecs) == len(sizes) == n, "columns of chunks differ")
+        too_new_unless(all(codec in (0, 1) for codec in codecs), "a codec")
         refuse_unless(len(digests) == 32 * n and len(checks) == 16 * n, "digests are missing")
         out = []
         for i, (length, pack, offset) in enumerate(zip(lengths, packs, offsets, strict=True)):
+            stored = sizes[i]
+            if codecs[i]:
+                refuse_unless(0 < stored < length <= 2**28, "nothing is gained by a codec")
+            else:
+                refuse_unless(stored == length, "a chunk with two lengths")
             refuse_unless(pack < len(self.packs), "a pack that is not there")
             key, size = self.packs[pack]
             refuse_unless(length and offset % 4096 == 0, "an empty or unaligned chunk")
-            refuse_unless(offset + length <= size, "a chunk beyond its pack")
+            refuse_unless(offset + stored <= size, "a chunk beyond its pack")
             refuse_unless(inside(key, f"{self.run_root}packs/"), "a pack of another run")
             name = digests[32 * i : 32 * i + 32]
-            data = self.store.chunk(key, offset, length, name)
+            data = self.store.chunk(key, offset, stored, name)
+            if codecs[i]:
+                data = out_of_planes(data, length)
             refuse_unless(self.store.digest(data) == name, "a damaged chunk")
             refuse_unless(
                 xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
@@ -535,11 +591,11 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
     opened = open_envelope(data, "application/vnd.in-toto+json")
     statement = opened.payload
     try:
-        too_new_unless(
-            statement["predicateType"] == "https://holdfast.dev/checkpoint/v1", "predicate"
-        )
         predicate = statement["predicate"]
-        too_new_unless(predicate["format"] == 1, "format")
+        format = predicate["format"]
+        too_new_unless(format in (1, 2) and format is not True, "format")
+        kind = f"https://holdfast.dev/checkpoint/v{format}"
+        too_new_unless(statement["predicateType"] == kind, "predicate")
         refuse_unless(
             statement["_type"] == "https://in-toto.io/Statement/v1", "not an in-toto statement"
         )

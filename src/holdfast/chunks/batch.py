@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+from holdfast.chunks.codecs.decode import decode
+from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm
 from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
@@ -49,6 +52,8 @@ Batch = Sequence[ChunkRead]
 def batches(reads: Sequence[ChunkRead], trailer_bytes: int) -> list[Batch]:
     """Return reads grouped into stretches of one pack, of 32 MiB at most unless one is longer.
 
+    A stretch has chunks that are stored as they are, or chunks that are in a codec, not both.
+
     Args:
         reads: The reads.
         trailer_bytes: What is stored behind each chunk.
@@ -58,10 +63,13 @@ def batches(reads: Sequence[ChunkRead], trailer_bytes: int) -> list[Batch]:
         row = read.row
         if out:
             first, last = out[-1][0], out[-1][-1]
-            end = last.row.offset + last.row.length + trailer_bytes
+            end = last.row.offset + last.row.stored_length + trailer_bytes
             follows = row.offset == align(end, CHUNK_ALIGNMENT)
-            fits = row.offset + row.length - first.row.offset <= CHUNK_BYTES
-            if read.pack_key == last.pack_key and follows and fits:
+            fits = row.offset + row.stored_length - first.row.offset <= CHUNK_BYTES
+            is_alike = bool(row.codec) == bool(last.row.codec)
+            # What comes out of a codec must fit, too.
+            fits = fits and plain_bytes([*out[-1], read]) <= CHUNK_BYTES
+            if read.pack_key == last.pack_key and follows and fits and is_alike:
                 out[-1].append(read)
                 continue
         out.append([read])
@@ -98,7 +106,12 @@ def reads_of(
 def extent(batch: Batch, trailer_bytes: int) -> tuple[int, int]:
     """Return where a batch begins in its pack, and its length in bytes."""
     first, last = batch[0].row, batch[-1].row
-    return first.offset, last.offset + last.length + trailer_bytes - first.offset
+    return first.offset, last.offset + last.stored_length + trailer_bytes - first.offset
+
+
+def plain_bytes(batch: Batch) -> int:
+    """Return how much memory the chunks of a batch need besides, to come out of their codecs."""
+    return sum(align(read.row.length, CHUNK_ALIGNMENT) for read in batch if read.row.codec)
 
 
 class Stretch:
@@ -107,28 +120,78 @@ class Stretch:
     They come in pieces that are small enough to be in the processor's cache still when they are
     digested, and that several threads have under way at any time: with larger ones the threads
     would wait for the disk together, and the disk for them.
+
+    Args:
+        reader: Of the pack.
+        batch: The chunks.
+        memory: Page-aligned, for what is stored of them.
+        form: How they are stored.
+        plain: For what comes out of their codecs, ``plain_bytes`` of the batch; without it, what
+            ``chunk`` yields of such chunks is good until the next is asked for.
     """
 
     def __init__(
-        self, reader: ObjectReader, batch: Batch, memory: memoryview, form: ChunkForm
+        self,
+        reader: ObjectReader,
+        batch: Batch,
+        memory: memoryview,
+        form: ChunkForm,
+        plain: memoryview | None = None,
     ) -> None:
         self.begin, length = extent(batch, form.trailer_bytes)
         self._form = form
         self.is_cut_short = self.begin + length > reader.size
         self._reader = reader
         self._memory = memory
+        self._plain = plain
+        sizes = [plain_bytes([read]) for read in batch]
+        # By where they are stored, which in a stretch none shares with another.
+        self._plain_begins = {
+            read.row.offset: begin
+            for read, begin in zip(batch, accumulate(sizes, initial=0), strict=False)
+        }
         self._padded = min(align(length, CHUNK_ALIGNMENT), reader.size - self.begin)
         self._is_cached = reader.is_cached(self.begin, length)
         self._filled = 0
+
+    def data(self, read: ChunkRead) -> memoryview:
+        """Return where the bytes of a chunk are once ``chunk`` has given them all."""
+        row = read.row
+        if row.codec:
+            assert self._plain is not None
+            begin = self._plain_begins[row.offset]
+            return self._plain[begin : begin + row.length]
+        begin = row.offset - self.begin
+        return self._memory[begin : begin + row.length]
 
     def chunk(self, read: ChunkRead) -> Iterator[memoryview]:
         """Yield the bytes of a chunk in order, as they come; call with rising chunks.
 
         Raises:
             Unsealable: The chunk is not what was sealed.
+            Undecodable: The chunk is not what its codec makes.
+        """
+        if not read.row.codec:
+            yield from self.stored(read)
+            return
+        for _ in self.stored(read):
+            pass
+        into = self.data(read) if self._plain is not None else None
+        yield from decode(read.row.codec, self.stored_data(read), read.row.length, into)
+
+    def stored_data(self, read: ChunkRead) -> memoryview:
+        """Return where the stored bytes of a chunk are once ``stored`` has given them all."""
+        begin = read.row.offset - self.begin
+        return self._memory[begin : begin + read.row.stored_length]
+
+    def stored(self, read: ChunkRead) -> Iterator[memoryview]:
+        """Yield the stored bytes of a chunk without their seal, as they come.
+
+        Raises:
+            Unsealable: The chunk is not what was sealed.
         """
         begin = read.row.offset - self.begin
-        end = begin + read.row.length
+        end = begin + read.row.stored_length
         opener = self._form.opener(read.row.digest, self._trailer(begin, end))
         for piece in self._pieces(begin, end):
             opener.add(piece, piece)
@@ -147,11 +210,11 @@ class Stretch:
         return self._memory[end : end + nbytes]
 
     def brings(self, read: ChunkRead) -> bool:
-        """Bring a chunk into memory; say whether it opens. Call with rising chunks."""
+        """Bring a chunk into memory; say whether that works. Call with rising chunks."""
         try:
             for _ in self.chunk(read):
                 pass
-        except Unsealable:
+        except (Unsealable, Undecodable):
             return False
         return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,13 +9,14 @@ from contextlib import closing
 import xxhash
 
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
+from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, Part
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
-from holdfast.store.memory_pages import private_memory
+from holdfast.store.scratch import Scratch
 
 THREADS = 4
 
@@ -39,13 +39,7 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
         tell: Called for each chunk with None where it is good, else with what is wrong; from
             several threads.
     """
-    local, form = threading.local(), form_of(store)
-
-    def scratch(nbytes: int) -> memoryview:
-        held: memoryview | None = getattr(local, "scratch", None)
-        if held is None or held.nbytes < nbytes:
-            held = local.scratch = memoryview(private_memory(max(nbytes, CHUNK_BYTES)))
-        return held[:nbytes]
+    scratch, form = Scratch(CHUNK_BYTES), form_of(store)
 
     def work(batch: Batch) -> None:
         try:
@@ -68,11 +62,11 @@ def _check_batch(
     reader: ObjectReader,
     batch: Batch,
     form: ChunkForm,
-    scratch: Callable[[int], memoryview],
+    scratch: Scratch,
     tell: Verdict,
 ) -> None:
     begin, length = extent(batch, form.trailer_bytes)
-    memory = scratch(align(length, CHUNK_ALIGNMENT))
+    memory = scratch.memory("stored", align(length, CHUNK_ALIGNMENT))
     stretch = Stretch(reader, batch, memory, form)
     if stretch.is_cut_short:
         reader.read(memory[:length], begin)  # Its error says where the pack ends.
@@ -87,7 +81,7 @@ def _problem(stretch: Stretch, read: ChunkRead, form: ChunkForm) -> str | None:
         for piece in stretch.chunk(read):
             identity.update(piece)
             quick.update(piece)
-    except Unsealable as error:
+    except (Unsealable, Undecodable) as error:
         return f"{name} in {read.pack_key} does not open: {error}"
     if identity.digest() != read.row.digest:
         return f"{name} in {read.pack_key} is damaged"

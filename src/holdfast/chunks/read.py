@@ -17,7 +17,6 @@ Where the memory is new, none of this is needed: it is read into directly, and c
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,15 +26,25 @@ from functools import partial
 
 import xxhash
 
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, Target, batches, by_pack, extent
+from holdfast.chunks.batch import (
+    Batch,
+    ChunkRead,
+    Stretch,
+    batches,
+    by_pack,
+    extent,
+    plain_bytes,
+)
+from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.form import Hasher, NoDigest, form_of
+from holdfast.chunks.targets import apart, of
 from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.errors import ChunkDamaged, HoldfastError, RestoreIncomplete
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
-from holdfast.store.memory_pages import private_memory
+from holdfast.store.scratch import Scratch
 
 # Threads that wait for the disk cost nothing; those that copy memory get in each other's way.
 _DISK_THREADS = 8
@@ -104,7 +113,7 @@ class _Session:
         self._progress = progress
         self._readers: dict[str, ObjectReader] = {}
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._memory = Scratch(CHUNK_BYTES, least=_STEP_BYTES)
         self._crew = Crew(should_stop)
         self._undo = Undo(spare if spare is not None else memoryview(b""))
 
@@ -126,7 +135,11 @@ class _Session:
             raise
         try:
             self._crew.start(memory, self._copy_cached, cached)
-            self._crew.start(disk, self._place, batches_left)
+            # What comes out of a codec wants processors, not the disk.
+            for batch in batches_left:
+                self._crew.start(
+                    memory if plain_bytes(batch) else disk, self._put_in_place, [batch]
+                )
             self._crew.finish()
         except HoldfastError as error:
             self._undo.put_back()
@@ -148,10 +161,13 @@ class _Session:
         standing = [read for read in cached if read.in_place]
         new = [read for read in cached if not read.in_place]
         left = self._start_reading(others, disk)
+        # To open or decode a chunk twice costs more than to keep the old content aside.
         if self._form.is_sealed:
-            # To open a chunk twice costs more than to keep the old content aside.
             left += self._start_reading(self._start_opening(standing, memory), memory)
             standing = []
+        if once := [read for read in standing if read.row.codec]:
+            left += self._start_reading(once, memory)
+            standing = [read for read in standing if not read.row.codec]
         are_good = self._crew.start(memory, self._is_good_in_cache, standing)
         are_there = self._crew.start(memory, self._read_straight, new)
         self._crew.finish()
@@ -167,7 +183,7 @@ class _Session:
 
         def look(pack: Sequence[ChunkRead]) -> list[bool]:
             reader = self._reader(pack[0].pack_key)
-            return [reader.is_cached(read.row.offset, read.row.length) for read in pack]
+            return [reader.is_cached(read.row.offset, read.row.stored_length) for read in pack]
 
         packs = by_pack(reads)
         looks = self._crew.start(disk, look, packs)
@@ -186,7 +202,8 @@ class _Session:
         self._crew.start(pool, self._place, batches(new, trailer_bytes))
         again = []
         for batch in batches([r for r in reads if r.in_place], trailer_bytes):
-            nbytes = align(extent(batch, trailer_bytes)[1], CHUNK_ALIGNMENT)
+            # What comes out of a codec is lent room, not what is stored.
+            nbytes = plain_bytes(batch) or align(extent(batch, trailer_bytes)[1], CHUNK_ALIGNMENT)
             if nbytes <= self._undo.room:
                 lent = self._undo.lend(nbytes)
                 self._crew.start(pool, partial(self._read_with_undo, lent), [batch])
@@ -200,7 +217,8 @@ class _Session:
         left = []
         for read in reads:
             nbytes = align(read.row.length, CHUNK_ALIGNMENT)
-            if read.goes_to_one_place and nbytes <= self._undo.room:
+            is_fit = read.goes_to_one_place and not read.row.codec
+            if is_fit and nbytes <= self._undo.room:
                 self._crew.start(
                     pool, partial(self._open_with_undo, self._undo.lend(nbytes)), [read]
                 )
@@ -212,7 +230,8 @@ class _Session:
 
     def _look_at(self, batch: Batch) -> None:
         """Check chunks that will be read to their places later."""
-        for _ in self._load(batch, self._scratch_for(batch)):
+        nbytes = extent(batch, self._form.trailer_bytes)[1]
+        for _ in self._load(batch, self._scratch(align(nbytes, CHUNK_ALIGNMENT))):
             pass
 
     def _is_good_in_cache(self, read: ChunkRead) -> bool:
@@ -220,7 +239,7 @@ class _Session:
         reader = self._reader(read.pack_key)
         if not reader.is_cached(read.row.offset, read.row.length):
             return False
-        scratch, hasher = self._scratch(_STEP_BYTES), self._hasher()
+        scratch, hasher = self._scratch(_STEP_BYTES), self._hasher(read)
         for at, n in _steps(read.row.length):
             if not reader.read_cached(scratch[:n], read.row.offset + at):
                 return False
@@ -230,12 +249,13 @@ class _Session:
 
     def _read_with_undo(self, lent: memoryview, batch: Batch) -> None:
         """Read chunks into lent memory, check them, and exchange them with what is there."""
-        for read, data in self._load(batch, lent):
-            own, shared = _apart(read.targets)
+        memory, plain = self._scratch_for(batch, lent)
+        for read, data in self._load(batch, memory, plain):
+            own, shared = apart(read.targets)
             for target in shared:
-                self._undo.replace(target.into, _of(data, target))
+                self._undo.replace(target.into, of(data, target))
             for target in own:
-                self._undo.exchange(target.into, _of(data, target))
+                self._undo.exchange(target.into, of(data, target))
             self._progress(read.row.length)
 
     def _open_with_undo(self, lent: memoryview, read: ChunkRead) -> None:
@@ -245,7 +265,7 @@ class _Session:
         through memory once. That they are good is known when the last of them is there.
         """
         reader, row, into = self._reader(read.pack_key), read.row, read.targets[0].into
-        hasher, scratch = self._hasher(), self._scratch(_STEP_BYTES)
+        hasher, scratch = self._hasher(read), self._scratch(_STEP_BYTES)
         trailer = memoryview(bytearray(self._form.trailer_bytes))
         if row.offset + row.length + trailer.nbytes > reader.size:
             self._refuse(read, "the pack is cut short")
@@ -267,26 +287,45 @@ class _Session:
         if not self._read_straight(read):
             self._place([read])
 
+    def _put_in_place(self, batch: Batch) -> None:
+        """Read chunks that were checked to their places; nobody needs what is there any more."""
+        straight = [read for read in batch if read.row.codec and read.goes_to_one_place]
+        others = [read for read in batch if not (read.row.codec and read.goes_to_one_place)]
+        for read in straight:
+            self._decode_straight(read)
+        for rest in batches(others, self._form.trailer_bytes):
+            self._place(rest)
+
     def _place(self, batch: Batch) -> None:
         """Read chunks, check them, and copy them to their places."""
-        for read, data in self._load(batch, self._scratch_for(batch)):
+        for read, data in self._load(batch, *self._scratch_for(batch)):
             for target in read.targets:
-                copy_bytes(target.into, _of(data, target))
+                copy_bytes(target.into, of(data, target))
             self._progress(read.row.length)
 
     def _read_straight(self, read: ChunkRead) -> bool:
         """Read a cached chunk that goes to one place to there, and check it there; or say no."""
         reader, row, into = self._reader(read.pack_key), read.row, read.targets[0].into
-        if not read.goes_to_one_place or not reader.is_cached(row.offset, row.length):
+        if not read.goes_to_one_place or not reader.is_cached(row.offset, row.stored_length):
             return False
-        if not self._fill_from_cache(read, reader, into):
+        if row.codec:
+            self._decode_straight(read)
+        elif not self._fill_from_cache(read, reader, into):
             return False
-        self._progress(row.length)
+        else:
+            self._progress(row.length)
         return True
+
+    def _decode_straight(self, read: ChunkRead) -> None:
+        """Decode a chunk that goes to one place to there, and check it there."""
+        nbytes = extent([read], self._form.trailer_bytes)[1]
+        memory = self._scratch(align(nbytes, CHUNK_ALIGNMENT))
+        for _ in self._load([read], memory, read.targets[0].into):
+            self._progress(read.row.length)
 
     def _fill_from_cache(self, read: ChunkRead, reader: ObjectReader, into: memoryview) -> bool:
         """Read a chunk, opened step by step in the processor's cache, and check it; or say no."""
-        row, hasher = read.row, self._hasher()
+        row, hasher = read.row, self._hasher(read)
         scratch = self._scratch(_STEP_BYTES)
         trailer = memoryview(bytearray(self._form.trailer_bytes))
         if trailer and not reader.read_cached(trailer, row.offset + row.length):
@@ -306,35 +345,53 @@ class _Session:
 
     # --- parts of them ---
 
-    def _load(self, batch: Batch, memory: memoryview) -> Iterator[tuple[ChunkRead, memoryview]]:
-        """Read chunks that lie side by side into memory; yield the checked bytes of each."""
-        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory, self._form)
+    def _load(
+        self, batch: Batch, memory: memoryview, plain: memoryview | None = None
+    ) -> Iterator[tuple[ChunkRead, memoryview]]:
+        """Read chunks that lie side by side into memory; yield the checked bytes of each.
+
+        Those of chunks in a codec come to be in plain, if there is such memory, or nowhere.
+        """
+        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory, self._form, plain)
         if stretch.is_cut_short:
             self._refuse(batch[-1], "the pack is cut short")
         for read in batch:
-            hasher = self._hasher()
+            hasher = self._hasher(read)
             with self._refusing(read):
                 for piece in stretch.chunk(read):
                     hasher.update(piece)
             self._compare(read, hasher)
-            begin = read.row.offset - stretch.begin
-            yield read, memory[begin : begin + read.row.length]
+            is_kept = plain is not None or not read.row.codec
+            yield read, stretch.data(read) if is_kept else memoryview(b"")
 
-    def _scratch_for(self, batch: Batch) -> memoryview:
-        return self._scratch(align(extent(batch, self._form.trailer_bytes)[1], CHUNK_ALIGNMENT))
+    def _scratch_for(
+        self, batch: Batch, lent: memoryview | None = None
+    ) -> tuple[memoryview, memoryview]:
+        """Return memory for what is stored of a batch, and for what comes out of its codecs.
 
-    def _hasher(self) -> Hasher:
+        Args:
+            batch: The chunks.
+            lent: Memory that their bytes shall end up in; a scratch buffer if not given.
+        """
+        nbytes, plain = extent(batch, self._form.trailer_bytes)[1], plain_bytes(batch)
+        if lent is not None and not plain:
+            return lent, memoryview(b"")
+        memory = self._scratch(align(nbytes, CHUNK_ALIGNMENT))
+        return memory, lent if lent is not None else self._scratch(plain, "plain")
+
+    def _hasher(self, read: ChunkRead) -> Hasher:
         if self._full:
             return self._form.hasher()
-        # The seal has proved already what a checksum could tell.
-        hasher: Hasher = NoDigest() if self._form.is_sealed else xxhash.xxh3_128()
+        # The seal has proved already what a checksum could tell, but not what a codec makes of it.
+        is_proved = self._form.is_sealed and not read.row.codec
+        hasher: Hasher = NoDigest() if is_proved else xxhash.xxh3_128()
         return hasher
 
     @contextmanager
     def _refusing(self, read: ChunkRead) -> Iterator[None]:
         try:
             yield
-        except Unsealable as error:
+        except (Unsealable, Undecodable) as error:
             self._refuse(read, f"it does not open: {error}")
 
     def _compare(self, read: ChunkRead, hasher: Hasher) -> None:
@@ -362,13 +419,9 @@ class _Session:
                 self._readers[key] = self._store.open(key)
             return self._readers[key]
 
-    def _scratch(self, nbytes: int) -> memoryview:
+    def _scratch(self, nbytes: int, use: str = "stored") -> memoryview:
         """Return page-aligned memory of this thread, touched before if used before."""
-        held: mmap.mmap | None = getattr(self._local, "scratch", None)
-        if held is None or len(held) < nbytes:
-            size = _STEP_BYTES if nbytes <= _STEP_BYTES else max(nbytes, CHUNK_BYTES)
-            held = self._local.scratch = private_memory(size)
-        return memoryview(held)[:nbytes]
+        return self._memory.memory(use, nbytes)
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -383,21 +436,6 @@ def _read(reader: ObjectReader, into: memoryview, offset: int) -> None:
     """Read what was in the cache a moment ago, from the disk if it is not there any more."""
     if not reader.read_cached(into, offset):
         reader.read(into, offset)
-
-
-def _of(data: memoryview, target: Target) -> memoryview:
-    return data[target.begin : target.begin + target.into.nbytes]
-
-
-def _apart(targets: Sequence[Target]) -> tuple[list[Target], list[Target]]:
-    """Return targets whose bytes of the chunk are theirs alone, and those that share some."""
-    own: list[Target] = []
-    shared: list[Target] = []
-    end = 0
-    for target in sorted(targets, key=lambda t: t.begin):
-        (own if target.begin >= end else shared).append(target)
-        end = max(end, target.begin + target.into.nbytes)
-    return own, shared
 
 
 def _steps(length: int) -> Iterator[tuple[int, int]]:

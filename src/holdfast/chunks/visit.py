@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
+from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, plain_bytes
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.store.contract import ObjectStore
-from holdfast.store.memory_pages import private_memory
+from holdfast.store.scratch import Scratch
 
 THREADS = 4
 
@@ -37,21 +36,20 @@ def visit_chunks(
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good.
     """
-    local, form = threading.local(), form_of(store)
+    scratch, form = Scratch(CHUNK_BYTES), form_of(store)
 
     def work(batch: Batch) -> None:
         nbytes = align(extent(batch, form.trailer_bytes)[1], CHUNK_ALIGNMENT)
-        held: memoryview | None = getattr(local, "memory", None)
-        if held is None or held.nbytes < nbytes:
-            held = local.memory = memoryview(private_memory(max(nbytes, CHUNK_BYTES)))
+        memory = scratch.memory("stored", nbytes)
+        plain = scratch.memory("plain", plain_bytes(batch))
         with closing(store.open(batch[0].pack_key)) as reader:
-            stretch = Stretch(reader, batch, held, form)
+            stretch = Stretch(reader, batch, memory, form, plain)
             if stretch.is_cut_short:
                 raise _damaged(batch[-1], ref)
             for read in batch:
-                begin = read.row.offset - stretch.begin
-                data = held[begin : begin + read.row.length]
-                if not stretch.brings(read) or not _is_good(read, data, form, full=full):
+                is_there = stretch.brings(read)
+                data = stretch.data(read)
+                if not is_there or not _is_good(read, data, form, full=full):
                     raise _damaged(read, ref)
                 visit(read, data)
 

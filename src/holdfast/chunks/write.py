@@ -6,15 +6,18 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
 import xxhash
 
+from holdfast.chunks.encoder import Encoded, Encoder
 from holdfast.chunks.finite import STEP_BYTES
 from holdfast.chunks.form import form_of
 from holdfast.errors import HoldfastError, IncompleteWrite
+from holdfast.format.codecs import RAW
 from holdfast.format.digests import check
 from holdfast.format.part import ChunkRow, PackRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
@@ -29,7 +32,10 @@ PUBLISH_EVERY = 64
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a chunk lies: its digests and length, and its place in a pack of a certain length."""
+    """Where a chunk lies: its digests and length, and its place in a pack of a certain length.
+
+    ``codec`` and ``encoded_length`` are as in ``ChunkRow``.
+    """
 
     digest: bytes
     check: bytes
@@ -37,6 +43,39 @@ class Stored:
     pack_key: str
     pack_length: int
     offset: int
+    codec: int = RAW
+    encoded_length: int = 0
+
+    @property
+    def stored_length(self) -> int:
+        """Bytes that it takes in its pack, without a seal."""
+        return self.encoded_length if self.codec else self.length
+
+    def row(self, pack: int) -> ChunkRow:
+        """Return its row in a manifest whose row ``pack`` is its pack."""
+        return ChunkRow(
+            self.digest,
+            self.check,
+            self.length,
+            pack,
+            self.offset,
+            self.codec,
+            self.encoded_length,
+        )
+
+
+def stored_at(row: ChunkRow, pack: PackRow) -> Stored:
+    """Return where the chunk of a manifest's row lies."""
+    return Stored(
+        row.digest,
+        row.check,
+        row.length,
+        pack.key,
+        pack.length,
+        row.offset,
+        row.codec,
+        row.encoded_length,
+    )
 
 
 class ChunkSource(Protocol):
@@ -85,8 +124,7 @@ class Written:
             if place.pack_key not in packs:
                 packs[place.pack_key] = len(rows)
                 rows.append(PackRow(place.pack_key, place.pack_length))
-            pack = packs[place.pack_key]
-            chunks.append(ChunkRow(place.digest, place.check, place.length, pack, place.offset))
+            chunks.append(place.row(packs[place.pack_key]))
         return chunks, rows
 
 
@@ -101,6 +139,7 @@ def write_chunks(
     unchanged: Callable[[], Mapping[int, Stored]],
     is_intact: Callable[[Stored], bool] | None = None,
     look: Look | None = None,
+    encoder: Encoder | None = None,
     threads: int | None = None,
 ) -> Written:
     """Write every chunk that is not stored yet; all of them are durable on return.
@@ -119,13 +158,15 @@ def write_chunks(
             is written again. Not asked where not given.
         look: Is shown the bytes of each chunk that is digested, in order: the chunk's index, where
             they begin in it, and the bytes; from several threads.
+        encoder: Puts chunks into codecs, made ready for this save; None: they are stored as they
+            are.
         threads: Threads that digest; one per core if not given.
 
     Raises:
         IncompleteWrite: Less was written than planned.
         NoSpace, StoreUnavailable: The store did not take it; nothing of it is left there.
     """
-    job = _Job(store, layout.lengths, source, pack_key, known, unchanged, is_intact, look)
+    job = _Job(store, layout.lengths, source, pack_key, known, unchanged, is_intact, look, encoder)
     with (
         ThreadPoolExecutor(threads or os.cpu_count() or 1, "holdfast-digest") as digesters,
         ThreadPoolExecutor(WRITERS, "holdfast-write") as writers,
@@ -148,9 +189,12 @@ class _Job:
         unchanged: Callable[[], Mapping[int, Stored]],
         is_intact: Callable[[Stored], bool] | None,
         look: Look | None,
+        encoder: Encoder | None,
     ) -> None:
         self._is_intact = is_intact
         self._look = look
+        self._encoder = encoder if encoder is not None and not encoder.is_idle else None
+        self._meter = encoder.writing if encoder is not None else None
         self._store = store
         self._form = form_of(store)
         self._lengths = lengths
@@ -160,7 +204,7 @@ class _Job:
         self._unchanged = unchanged
         self._places: dict[int, Stored] = {}
         # Where in which pack the chunks are that this save has written.
-        self._written: dict[int, tuple[str, int, int]] = {}
+        self._written: dict[int, tuple[str, int, int, int, int]] = {}
         self._twins: dict[int, int] = {}
         self._first: dict[bytes, int] = {}
         self._digests: dict[int, tuple[bytes, bytes]] = {}
@@ -177,11 +221,11 @@ class _Job:
         packer = Packer(self._lengths)
         try:
             # What is new is written while the rest is still to come, and digested afterwards. A
-            # seal needs the digest first, which would take the processor from who takes the
-            # snapshot: sealed chunks wait.
+            # seal needs the digest first, and a codec works long: both would take the processor
+            # from who takes the snapshot. Such chunks wait.
             early = []
             for chunk in self._source.arriving():
-                if not self._form.is_sealed:
+                if not self._form.is_sealed and self._encoder is None:
                     early.append(chunk)
                     self._pack(chunk, packer, writers)
             self._places.update(self._unchanged())
@@ -215,10 +259,9 @@ class _Job:
             self._submit(full, writers)
 
     def _all_places(self) -> list[Stored]:
-        for chunk, (key, pack_bytes, offset) in self._written.items():
-            length = self._lengths[chunk]
-            place = Stored(*self._digests[chunk], length, key, pack_bytes, offset)
-            self._places[chunk] = place
+        for chunk, (key, pack_bytes, offset, codec, encoded) in self._written.items():
+            digests, length = self._digests[chunk], self._lengths[chunk]
+            self._places[chunk] = Stored(*digests, length, key, pack_bytes, offset, codec, encoded)
         for twin, first in self._twins.items():
             self._places[twin] = self._places[first]
         if len(self._places) != len(self._lengths):
@@ -273,19 +316,34 @@ class _Job:
         return first != chunk
 
     def _submit(self, chunks: list[int], writers: ThreadPoolExecutor) -> None:
-        key = self._pack_key(len(self._packs))
-        self._packs.append(writers.submit(self._write, key, chunks))
+        number = len(self._packs)
+        self._packs.append(writers.submit(self._write, number, chunks))
         if len(self._packs) - self._published >= 2 * PUBLISH_EVERY:
             self._publish(self._published + PUBLISH_EVERY)
 
-    def _write(self, key: str, chunks: list[int]) -> Staged:
-        lengths = [self._lengths[chunk] for chunk in chunks]
+    def _write(self, number: int, chunks: list[int]) -> Staged:
+        key = self._pack_key(number)
         views = [self._source.acquire(chunk) for chunk in chunks]
-        with self._form.stored(views, lengths, lambda i: self._digests[chunks[i]][0]) as stored:
-            staged = self._store.stage(key, stored)
+        if self._encoder is None:
+            raw = [Encoded(v, self._lengths[c], RAW) for c, v in zip(chunks, views, strict=True)]
+            staged = self._stage(key, chunks, raw)
+        else:
+            with self._encoder.encoded(number, chunks, views) as encoded:
+                staged = self._stage(key, chunks, encoded)
+        for chunk in chunks:
+            self._source.release(chunk)
+        return staged
+
+    def _stage(self, key: str, chunks: list[int], encoded: Sequence[Encoded]) -> Staged:
+        lengths = [item.nbytes for item in encoded]
+        views = [item.view for item in encoded]
         sizes = [align(n + self._form.trailer_bytes, CHUNK_ALIGNMENT) for n in lengths]
-        offsets = accumulate(sizes, initial=0)
         planned = sum(sizes)
+        with (
+            self._form.stored(views, lengths, lambda i: self._digests[chunks[i]][0]) as stored,
+            self._working(planned),
+        ):
+            staged = self._store.stage(key, stored)
         if staged.size != planned:
             self._store.discard([staged])
             raise IncompleteWrite(
@@ -294,15 +352,20 @@ class _Job:
                 planned=planned,
                 written=staged.size,
             )
-        for chunk, begin in zip(chunks, offsets, strict=False):
-            self._written[chunk] = key, staged.size, begin
-            self._source.release(chunk)
+        offsets = accumulate(sizes, initial=0)
+        for chunk, item, begin in zip(chunks, encoded, offsets, strict=False):
+            encoded_length = item.nbytes if item.codec else 0
+            self._written[chunk] = key, staged.size, begin, item.codec, encoded_length
         return staged
+
+    def _working(self, nbytes: int) -> AbstractContextManager[None]:
+        return self._meter.working(nbytes) if self._meter is not None else nullcontext()
 
     def _publish(self, until: int) -> None:
         batch = [f.result() for f in self._packs[self._published : until]]
         if batch:
-            self._store.publish(batch)
+            with self._working(0):
+                self._store.publish(batch)
         self._published = until
 
     def _raise_early(self) -> None:

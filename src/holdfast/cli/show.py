@@ -128,7 +128,8 @@ def _stored_text(info: CheckpointInfo) -> str:
     if not info.state_bytes or info.stored_bytes >= info.state_bytes:
         return bytes_text(info.stored_bytes)
     share = info.stored_bytes / info.state_bytes
-    return f"{bytes_text(info.stored_bytes)} ({share:.0%} of the state; the rest was there before)"
+    # What is missing was there before, or a codec has saved it.
+    return f"{bytes_text(info.stored_bytes)} ({share:.0%} of the state)"
 
 
 def _show_leaves(leaves: Sequence[LeafInfo], limit: int, pattern: str | None) -> None:

@@ -13,6 +13,7 @@ from holdfast.format.tree import NodeKind
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
 from holdfast.state.paths import Patterns, selector
+from holdfast.state.roles import entries_of_tree
 from holdfast.store.contract import ObjectStore
 
 
@@ -88,7 +89,7 @@ def select(
     tree = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
     tree.children = [child for child in tree.children if not str(child.key).startswith("@")]
     below = _descend(tree, root, ref)
-    chosen = selector(only, skip) or (lambda path: True)
+    chosen = selector(only, skip, lambda: entries_of_tree(tree)) or (lambda path: True)
     arrays: list[NamedArray] = []
     values: list[NamedValue] = []
     for node, name in _named(below, ""):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from holdfast.chunks.write import Stored
+from holdfast.chunks.write import Stored, stored_at
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.records import commits
@@ -36,10 +36,7 @@ def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
         for ref in record.parts:
             part = commits.read_part(store, record, ref)
             for row in part.chunks:
-                pack = part.packs[row.pack]
-                known[row.digest] = Stored(
-                    row.digest, row.check, row.length, pack.key, pack.length, row.offset
-                )
+                known[row.digest] = stored_at(row, part.packs[row.pack])
         sizes = {place.pack_key: place.pack_length for place in known.values()}
         if any(not _has_size(store, key, size) for key, size in sizes.items()):
             return None

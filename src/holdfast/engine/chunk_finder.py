@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.fetch import fetch_both
 from holdfast.chunks.form import form_of
+from holdfast.chunks.refit import as_stored
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow
 from holdfast.records import commits
@@ -29,13 +30,21 @@ class ChunkFinder:
         self._indices: dict[str, _Index] = {}
 
     def find(self, row: ChunkRow, into: memoryview) -> str | None:
-        """Fill into with the chunk's bytes; return where they were found, or None."""
+        """Fill into with what a chunk is stored as; return where it was found, or None.
+
+        Args:
+            row: The chunk.
+            into: Memory of its ``stored_length``; what a codec does not need of it is zero.
+        """
         for source in self._sources:
             for key, there in self._index(source).get((row.check, row.length), ()):
-                data = fetch_chunk(source, key, there)
-                if data is not None and self._is_it(data, row):
-                    into[:] = data
-                    return key if source is self._store else source.location
+                found = fetch_both(source, key, there)
+                if found is not None and self._is_it(found[0], row):
+                    stored = as_stored(row, there, *found)
+                    if stored is not None:
+                        into[: stored.nbytes] = stored
+                        into[stored.nbytes :] = bytes(into.nbytes - stored.nbytes)
+                        return key if source is self._store else source.location
         return None
 
     def _is_it(self, data: memoryview, row: ChunkRow) -> bool:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdfast.chunks.encoder import Compress
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
@@ -62,6 +63,7 @@ class PersisterClient:
         nice: int,
         incarnation: str,
         authenticity: Authenticity = NOBODY,
+        compress: Compress = "none",
     ) -> None:
         self.heartbeat = Heartbeat.create()
         self._started = {
@@ -77,6 +79,7 @@ class PersisterClient:
         self.metrics_ring = MetricsRing.create()
         self._run = run
         self._keep = list(keep)
+        self._compress = compress
         self._nice = nice
         self._authenticity = authenticity
         self._lock = threading.RLock()
@@ -206,6 +209,7 @@ class PersisterClient:
             "store": to_message(self._store),
             "run": self._run,
             "keep": self._keep,
+            "compress": self._compress,
             "trainer_pid": os.getpid(),
             "authenticity": remote_signing.to_message(self._authenticity),
             "started": self._started,

@@ -60,11 +60,12 @@ class PackRepair:
 
     def _fill(self, content: memoryview, row: ChunkRow) -> str | None:
         """Put a good copy of a chunk into its place; say where it was found."""
-        memory = memoryview(bytearray(align(row.length, CHUNK_ALIGNMENT)))
-        origin = self._finder.find(row, memory[: row.length])
+        nbytes = row.stored_length
+        memory = memoryview(bytearray(align(nbytes, CHUNK_ALIGNMENT)))
+        origin = self._finder.find(row, memory[:nbytes])
         if origin is not None:
             form = form_of(self._store)
-            with form.stored([memory], [row.length], [row.digest].__getitem__) as stored:
+            with form.stored([memory], [nbytes], [row.digest].__getitem__) as stored:
                 place = content[row.offset : row.offset + stored[0].nbytes]
                 # The last chunk of a pack that is no multiple of the alignment has less behind it.
                 place[:] = stored[0][: place.nbytes]

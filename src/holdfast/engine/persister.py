@@ -152,7 +152,9 @@ class Persister:
         self._trainer_pid = message["trainer_pid"]
         authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
         store = open_store(reopen(message["store"]), create=True)
-        writer = RunWriter(store, message["run"], authenticity=authenticity)
+        writer = RunWriter(
+            store, message["run"], authenticity=authenticity, compress=message["compress"]
+        )
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
         started = dict(message["started"])

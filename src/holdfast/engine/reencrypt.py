@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from holdfast.chunks.check import Place, place_of
-from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.fetch import fetch_both
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import ChunkMissing, DataError, HoldfastError, RunBusy
 from holdfast.format.names import RunKeys
@@ -122,12 +122,13 @@ class _Reencryption:
         content = memoryview(bytearray(self._size(key)))
         form = self.store.chunk_form
         for row in rows:
-            data = fetch_chunk(self.store, key, row)
-            if data is None:
+            found = fetch_both(self.store, key, row)
+            if found is None:
                 raise DataError(f"A chunk in {key} is damaged: 'holdfast repair' first.", key=key)
-            padded = memoryview(bytearray(align(row.length, CHUNK_ALIGNMENT)))
-            padded[: row.length] = data
-            with form.stored([padded], [row.length], [row.digest].__getitem__) as stored:
+            nbytes = row.stored_length
+            padded = memoryview(bytearray(align(nbytes, CHUNK_ALIGNMENT)))
+            padded[:nbytes] = found[1]
+            with form.stored([padded], [nbytes], [row.digest].__getitem__) as stored:
                 content[row.offset : row.offset + stored[0].nbytes] = stored[0]
         if not self.store.exists(key):
             return False  # Swept meanwhile; it would be debris.
@@ -139,7 +140,7 @@ class _Reencryption:
         trailer = memoryview(bytearray(self.store.chunk_form.trailer_bytes))
         with closing(self.store.open(key)) as reader:
             for row in rows:
-                reader.read(trailer, row.offset + row.length)
+                reader.read(trailer, row.offset + row.stored_length)
                 found.add(seals.generation_of_chunk(bytes(trailer)))
         return bool(found - {seals.keyring.newest})
 

@@ -40,6 +40,7 @@ from holdfast.state.collector import collector_paused
 from holdfast.state.nodes import Node, decode_tree, prune
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import stage_overlaps
+from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
@@ -112,7 +113,12 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     part = commits.read_only_part(store, record)
     frameworks.activate_for({row.framework for row in part.arrays})
     root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
-    chosen = selector(wanted.only, wanted.skip)
+    target = wanted.target
+    chosen = selector(
+        wanted.only,
+        wanted.skip,
+        lambda: entries_of_tree(root) if target is None else entries_of(target),
+    )
     state, generators = _split(root, wanted, chosen)
     if chosen is not None and generators is None and next(state.leaves(), None) is None:
         raise UsageError(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
+from holdfast.chunks.encoder import Compress, Encoder
 from holdfast.chunks.fetch import fetch_chunk
 from holdfast.chunks.finite import FiniteLook, Known
 from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
@@ -26,10 +27,10 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord, Link, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
-from holdfast.format.part import ChunkRow
 from holdfast.history.chain import linked
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
+from holdfast.plan.elements import elements_of_chunks
 from holdfast.records import commits, keyrings, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.records.rewriting import alone
@@ -62,10 +63,12 @@ class RunWriter:
         run: str,
         *,
         authenticity: Authenticity = NOBODY,
+        compress: Compress = "none",
         threads: int | None = None,
     ) -> None:
         self.store = store
         self.run = run
+        self._encoder = Encoder(compress) if compress != "none" else None
         self.authenticity = authenticity
         self._keys = RunKeys(run)
         self._lock = WriterLock(store, run)
@@ -176,11 +179,14 @@ class RunWriter:
                 unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
                 look=look.look if look is not None else None,
+                encoder=self._ready_encoder(job),
                 threads=self._threads,
             )
+            if self._encoder is not None:
+                self._encoder.end()
             try:
                 total = sum(filter(None, not_finite)) if look is not None else None
-                data = self._commit(job, parts, written.new_bytes, total)
+                data = self._commit(job, parts, written, total)
             except HoldfastError as error:
                 self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
                 raise
@@ -229,8 +235,14 @@ class RunWriter:
             base = self._base = None
         return base
 
+    def _ready_encoder(self, job: SaveJob) -> Encoder | None:
+        if self._encoder is not None:
+            rows, lengths = part_format.arrays_of_plan(job.plan), job.layout.lengths
+            self._encoder.begin(elements_of_chunks(rows, lengths), lengths)
+        return self._encoder
+
     def _commit(
-        self, job: SaveJob, parts: Sequence[PartRef], new_bytes: int, not_finite: int | None
+        self, job: SaveJob, parts: Sequence[PartRef], written: Written, not_finite: int | None
     ) -> bytes:
         if self._has_unnamed and job.versions:
             self._give_missing_names()
@@ -250,7 +262,7 @@ class RunWriter:
                 parent=job.parent,
                 incarnation=job.incarnation,
                 state_bytes=job.state_bytes,
-                stored_bytes=new_bytes + sum(part.length for part in parts),
+                stored_bytes=written.new_bytes + sum(part.length for part in parts),
                 n_leaves=job.n_leaves,
                 environment=job.environment,
                 previous=self._previous,
@@ -258,6 +270,7 @@ class RunWriter:
                 names=names,
                 epoch=job.epoch,
                 not_finite=not_finite,
+                format=part_format.format_of(written.places),
             )
             data = commit_format.encode(record, self.authenticity.sign)
             # The commit record goes last: its presence is the commit.
@@ -394,12 +407,11 @@ class RunWriter:
             return set()
         there = {checkpoint_of(info.key) for info in self.store.list(self._keys.parts)}
         old = [
-            CarriedPack(of_pack[0].pack_length, {at.digest: at.length for at in of_pack})
+            CarriedPack(of_pack[0].pack_length, {at.digest: at.stored_length for at in of_pack})
             for key, of_pack in carried.items()
             if checkpoint_of(key) not in there
         ]
         return chunks_to_move(old, base.written_bytes)
 
     def _is_intact(self, place: Stored) -> bool:
-        row = ChunkRow(place.digest, place.check, place.length, 0, place.offset)
-        return fetch_chunk(self.store, place.pack_key, row) is not None
+        return fetch_chunk(self.store, place.pack_key, place.row(0)) is not None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
+from holdfast.chunks.encoder import Compress
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
@@ -40,6 +41,8 @@ class Saver:
         in_flight: How many snapshots may be under way.
         nice: Added to the niceness of the persister.
         zero_stall: Copy what optimizers guard while training goes on.
+        authenticity: Who signs, and who is believed.
+        compress: How the persister stores chunks.
     """
 
     def __init__(
@@ -52,12 +55,15 @@ class Saver:
         nice: int,
         zero_stall: bool = False,
         authenticity: Authenticity = NOBODY,
+        compress: Compress = "none",
     ) -> None:
         self._run = run
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
         self.incarnation = jobs.new_id()
-        self.client = PersisterClient(store, run, keep, nice, self.incarnation, authenticity)
+        self.client = PersisterClient(
+            store, run, keep, nice, self.incarnation, authenticity, compress
+        )
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
 

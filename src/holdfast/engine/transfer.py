@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 from holdfast.chunks.batch import ChunkRead, Target
+from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
 from holdfast.engine import job as jobs
 from holdfast.engine.run_writer import RunWriter, Saved
@@ -28,7 +29,8 @@ def copy_checkpoint(
 ) -> Saved:
     """Copy a checkpoint into the run of the same name in another store; or in its own, as newest.
 
-    Chunks that the newest checkpoint there has are referred to, not written again.
+    Chunks that the newest checkpoint there has are referred to, not written again. If any chunk is
+    stored in fewer bytes than it has, those that are written are, too.
 
     The copy is a checkpoint of its own: it is signed by who signs there, not as the original is.
 
@@ -69,7 +71,8 @@ def copy_checkpoint(
         epoch=record.epoch,
         check_finite=record.not_finite is not None,
     )
-    writer = RunWriter(target, record.run, authenticity=authenticity)
+    compress: Compress = "planes" if any(chunk.codec for chunk in part.chunks) else "none"
+    writer = RunWriter(target, record.run, authenticity=authenticity, compress=compress)
     writer.open(os.getpid())
     try:
         return writer.save(job, StreamSource(layout, fill))

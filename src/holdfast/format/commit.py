@@ -22,10 +22,14 @@ from holdfast.format.envelope import Envelope, Sign, Signature
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import is_id, is_part_key
 
-FORMAT = 1
+FORMAT = 2
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://holdfast.dev/checkpoint/v1"
+# By format: older readers shall refuse what they would misread, and nothing else.
+PREDICATE_TYPES = {
+    1: "https://holdfast.dev/checkpoint/v1",
+    2: "https://holdfast.dev/checkpoint/v2",
+}
 MAX_NUMBER = 2**63 - 1
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NOT_FINITE = ("nan", "inf", "-inf")
@@ -58,9 +62,9 @@ class CommitRecord:
     the commit that the writer found before it. ``envelope`` is what it was read from, with its
     signatures; None for one that was not read.
     ``names`` are the names for good that it was saved under. ``epoch`` is how many epochs were
-    finished, None where nobody counts them.
-    ``names`` are the names for good that it was saved under. ``not_finite`` counts elements that
-    are NaN or infinite in the arrays that were looked at; None where none was.
+    finished, None where nobody counts them. ``not_finite`` counts elements that
+    are NaN or infinite in the arrays that were looked at; None where none was. ``format`` is 2
+    where a chunk of a part has a codec, else 1.
     """
 
     run: str
@@ -83,6 +87,7 @@ class CommitRecord:
     epoch: float | None = None
     not_finite: int | None = None
     previous: Link | None = None
+    format: int = 1
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -108,7 +113,7 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
         {"name": part.key, "digest": {"blake3": part.digest.hex()}} for part in record.parts
     ]
     predicate: dict[str, object] = {
-        "format": FORMAT,
+        "format": record.format,
         "run": record.run,
         "step": record.step,
         "id": record.id,
@@ -135,7 +140,7 @@ def encode(record: CommitRecord, sign: Sign | None = None) -> bytes:
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": subjects,
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": PREDICATE_TYPES[record.format],
         "predicate": predicate,
     }
     return envelope.wrap(PAYLOAD_TYPE, statement, sign)
@@ -176,7 +181,8 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
     subjects = statement["subject"]
     if not isinstance(p, dict) or not isinstance(subjects, list):
         raise ValueError("predicate or subject missing")
-    if predicate_type != PREDICATE_TYPE or p["format"] != FORMAT:
+    known = {(kind, number) for number, kind in PREDICATE_TYPES.items()}
+    if isinstance(p["format"], bool) or (predicate_type, p["format"]) not in known:
         raise StoreTooNew(
             f"{what} has format {p.get('format')} ({predicate_type}); this version of holdfast "
             f"reads up to {FORMAT}. Nothing is wrong with the data: upgrade holdfast to load it.",
@@ -204,6 +210,7 @@ def _decode_statement(statement: Mapping[str, object], what: str) -> CommitRecor
         names=tuple(_text(name) for name in _list(p["names"])),
         epoch=_decode_epoch(p.get("epoch")),
         not_finite=_int(p["not_finite"]) if "not_finite" in p else None,
+        format=_int(p["format"]),
     )
     if record.previous is not None and record.previous.seq >= record.seq:
         raise ValueError("the previous commit has a higher number")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate
+from itertools import accumulate, repeat
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import dtypes
+from holdfast.format.codecs import CODECS, MAX_PLAIN_BYTES, RAW
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
 from holdfast.format.names import is_pack_key
 from holdfast.format.schema import PartMessage
 from holdfast.format.tree import TreeColumns
 
+# What a part has that stores every chunk as it is; and one that does not.
 FORMAT = 1
+FORMAT_WITH_CODECS = 2
 ALIGNMENT = 4096
 MAX_NDIM = 64
 MAX_DIM = 2**63 - 1
@@ -49,13 +52,23 @@ class ArrayRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
-    """One chunk: its digests, plain length in bytes, and the place where it is stored."""
+    """One chunk: its digests, plain length in bytes, and the place where it is stored.
+
+    ``encoded_length`` are the bytes in which a codec stores it; 0 where it is stored as it is.
+    """
 
     digest: bytes
     check: bytes
     length: int
     pack: int
     offset: int
+    codec: int = RAW
+    encoded_length: int = 0
+
+    @property
+    def stored_length(self) -> int:
+        """Bytes that it takes in its pack, without a seal."""
+        return self.encoded_length if self.codec else self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,7 @@ class Part:
 def encode(part: Part) -> bytes:
     """Return the bytes of a part manifest; equal parts give equal bytes."""
     message = PartMessage(
-        format=FORMAT,
+        format=format_of(part.chunks),
         run=part.run,
         step=part.step,
         checkpoint_id=bytes.fromhex(part.checkpoint_id),
@@ -98,6 +111,20 @@ def encode(part: Part) -> bytes:
     for pack in part.packs:
         message.packs.add(key=pack.key, length=pack.length)
     return bytes(message.SerializeToString(deterministic=True))
+
+
+class HasCodec(Protocol):
+    """A chunk that is stored in some codec."""
+
+    @property
+    def codec(self) -> int:
+        """Number of the codec."""
+        ...
+
+
+def format_of(chunks: Iterable[HasCodec]) -> int:
+    """Return the format of a part with these chunks, and of its commit."""
+    return FORMAT_WITH_CODECS if any(row.codec for row in chunks) else FORMAT
 
 
 def _encode_arrays(table: Any, rows: Sequence[ArrayRow]) -> None:
@@ -123,6 +150,9 @@ def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
     table.length.extend([r.length for r in rows])
     table.pack.extend([r.pack for r in rows])
     table.offset.extend([r.offset for r in rows])
+    if format_of(rows) == FORMAT_WITH_CODECS:
+        table.codec.extend([r.codec for r in rows])
+        table.stored.extend([r.stored_length for r in rows])
 
 
 def decode(data: bytes, *, what: str) -> Part:
@@ -136,18 +166,32 @@ def decode(data: bytes, *, what: str) -> Part:
         message = PartMessage.FromString(data)
     except DecodeError as error:
         raise ManifestDamaged(f"{what} is no manifest: {error}.", record=what) from error
-    if message.format != FORMAT:
+    if message.format not in (FORMAT, FORMAT_WITH_CODECS):
         raise StoreTooNew(
-            f"{what} has format {message.format}; this version of holdfast reads {FORMAT}.",
+            f"{what} has format {message.format}; this version of holdfast reads up to "
+            f"{FORMAT_WITH_CODECS}.",
             found=message.format,
-            supported=FORMAT,
+            supported=FORMAT_WITH_CODECS,
         )
+    _refuse_new_codecs(message, what)
     try:
         part = _decode_message(message)
         _check_bounds(part)
     except (ValueError, IndexError, TypeError) as error:
         raise ManifestDamaged(f"{what} contradicts itself: {error}.", record=what) from error
     return part
+
+
+def _refuse_new_codecs(message: Any, what: str) -> None:
+    if message.format == FORMAT_WITH_CODECS:
+        unknown = set(message.chunks.codec) - CODECS
+        if unknown:
+            raise StoreTooNew(
+                f"{what} has chunks in codec {min(unknown)}, which this version of holdfast does "
+                "not know. Nothing is wrong with the data: upgrade holdfast to load it.",
+                found=min(unknown),
+                supported=max(CODECS),
+            )
 
 
 def _decode_message(message: Any) -> Part:
@@ -162,7 +206,7 @@ def _decode_message(message: Any) -> Part:
         world_size=message.world_size,
         tree=tree,
         arrays=_decode_arrays(message.arrays),
-        chunks=_decode_chunks(message.chunks),
+        chunks=_decode_chunks(message.chunks, has_codecs=message.format == FORMAT_WITH_CODECS),
         packs=[PackRow(pack.key, pack.length) for pack in message.packs],
     )
 
@@ -195,10 +239,12 @@ def _split_type(name: str) -> tuple[str, str]:
     return framework, dtype
 
 
-def _decode_chunks(table: Any) -> list[ChunkRow]:
+def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:
     digests, checks, count = table.digest, table.check, len(table.length)
     if len(digests) != count * DIGEST_BYTES or len(checks) != count * CHECK_BYTES:
         raise ValueError("the digests are not as many as the chunks")
+    if not has_codecs and (table.codec or table.stored):
+        raise ValueError("it has codecs, which its format does not")
     return [
         ChunkRow(
             digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES],
@@ -206,18 +252,35 @@ def _decode_chunks(table: Any) -> list[ChunkRow]:
             length,
             pack,
             offset,
+            codec,
+            stored if codec else _same(stored, length),
         )
-        for i, (length, pack, offset) in enumerate(
-            zip(table.length, table.pack, table.offset, strict=True)
+        for i, (length, pack, offset, codec, stored) in enumerate(
+            zip(
+                table.length,
+                table.pack,
+                table.offset,
+                table.codec if has_codecs else repeat(RAW, count),
+                table.stored if has_codecs else table.length,
+                strict=True,
+            )
         )
     ]
+
+
+def _same(stored: int, length: int) -> int:
+    if stored != length:
+        raise ValueError("a chunk that is stored as it is has two lengths")
+    return 0
 
 
 def _check_bounds(part: Part) -> None:
     if any(not is_pack_key(part.run, pack.key) for pack in part.packs):
         raise ValueError("a pack's key is none of this run")
     for chunk in part.chunks:
-        end = chunk.offset + chunk.length
+        end = chunk.offset + chunk.stored_length
+        if chunk.codec and not 0 < chunk.encoded_length < chunk.length <= MAX_PLAIN_BYTES:
+            raise ValueError("a chunk in a codec takes no less than it would without")
         if not chunk.length or chunk.offset % ALIGNMENT or end > part.packs[chunk.pack].length:
             raise ValueError("a chunk does not lie within its pack")
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
@@ -260,7 +323,13 @@ def complete(
     message = PartMessage.FromString(plan)
     del message.arrays.not_finite[:]
     _encode_not_finite(message.arrays, not_finite)
+    message.format = format_of(chunks)
     _encode_chunks(message.chunks, chunks)
     for pack in packs:
         message.packs.add(key=pack.key, length=pack.length)
     return bytes(message.SerializeToString(deterministic=True))
+
+
+def arrays_of_plan(plan: bytes) -> list[ArrayRow]:
+    """Return the rows of arrays of a plan that this process has been given by one it trusts."""
+    return _decode_arrays(PartMessage.FromString(plan).arrays)

@@ -5,7 +5,8 @@ leaf lies in the same chunk, and unchanged data is found again:
 
 - A large leaf (256 KiB and more) is cut at fixed offsets of 32 MiB; its pieces are its own.
 - Small leaves are grouped, in tree order, with the small leaves that follow them under the same
-  root key, until a group holds 1 MiB. Large leaves in between do not end a group.
+  root key, until a group holds 1 MiB. Large leaves in between do not end a group. Low-rank
+  adapters have groups of their own: what is frozen around them would be written with them.
 
 Small groups keep what is written again small when little has changed; that many chunks make
 slow files is taken care of where chunks are packed (``plan.packs``).
@@ -23,6 +24,8 @@ GROUP_BYTES = 1 << 20
 CHUNK_ALIGNMENT = 4096
 # Leaves within a group begin at multiples of this, so that they can be viewed as any dtype.
 LEAF_ALIGNMENT = 16
+# What the paths of low-rank adapters have in them, as PEFT and others name them.
+_ADAPTER = "lora_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ def plan_layout(leaves: Iterable[tuple[str, int]]) -> Layout:
     """
     places: list[tuple[int, int]] = []
     lengths: list[int] = []
-    group, fill, group_root = -1, 0, ""
+    # For adapters and for the rest: the group that is open, its bytes, the root key it is under.
+    open_groups = {True: (-1, 0, ""), False: (-1, 0, "")}
     for path, nbytes in leaves:
         if nbytes == 0:
             places.append((0, 0))
@@ -62,13 +66,14 @@ def plan_layout(leaves: Iterable[tuple[str, int]]) -> Layout:
             if rest:
                 lengths.append(rest)
         else:
-            root = path.partition("/")[0]
+            root, is_adapter = path.partition("/")[0], _ADAPTER in path
+            group, fill, group_root = open_groups[is_adapter]
             if group < 0 or root != group_root or fill + nbytes > GROUP_BYTES:
-                group, fill, group_root = len(lengths), 0, root
+                group, fill = len(lengths), 0
                 lengths.append(0)
             places.append((group, fill))
             lengths[group] = fill + nbytes
-            fill = align(fill + nbytes, LEAF_ALIGNMENT)
+            open_groups[is_adapter] = group, align(fill + nbytes, LEAF_ALIGNMENT), root
     offsets, total = [], 0
     for length in lengths:
         offsets.append(total)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
@@ -11,18 +10,17 @@ from blake3 import blake3
 
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.security.seal import TRAILER_BYTES, ChunkOpener, Seals
-from holdfast.store.memory_pages import private_memory
+from holdfast.store.buffers import Buffers
 
 # One for each thread that writes packs; more are not kept.
 _KEPT_BUFFERS = 4
-_BUFFER_STEP = 8 << 20
 
 
 @final
 class SealedForm:
     """How chunks lie in an encrypted store: sealed with their ids, what opens them behind them.
 
-    Buffers to seal into are kept, since memory that is touched for the first time is slow.
+    Buffers to seal into are kept.
     """
 
     trailer_bytes = TRAILER_BYTES
@@ -31,8 +29,7 @@ class SealedForm:
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
         self._id_key = seals.keyring.lasting_key("chunk-ids")
-        self._free: list[memoryview] = []
-        self._lock = threading.Lock()
+        self._buffers = Buffers(_KEPT_BUFFERS)
 
     def hasher(self) -> blake3:
         return blake3(key=self._id_key)
@@ -45,8 +42,7 @@ class SealedForm:
         self, views: Sequence[memoryview], lengths: Sequence[int], names: Callable[[int], bytes]
     ) -> Iterator[Sequence[memoryview]]:
         sizes = [align(length + TRAILER_BYTES, CHUNK_ALIGNMENT) for length in lengths]
-        buffer = self._take(sum(sizes))
-        try:
+        with self._buffers.lend(sum(sizes)) as buffer:
             begin, out = 0, []
             for i, (view, length, size) in enumerate(zip(views, lengths, sizes, strict=True)):
                 place = buffer[begin : begin + size]
@@ -56,18 +52,3 @@ class SealedForm:
                 out.append(place)
                 begin += size
             yield out
-        finally:
-            self._give_back(buffer)
-
-    def _take(self, nbytes: int) -> memoryview:
-        with self._lock:
-            for i, buffer in enumerate(self._free):
-                if buffer.nbytes >= nbytes:
-                    return self._free.pop(i)
-        return memoryview(private_memory(align(nbytes, _BUFFER_STEP)))
-
-    def _give_back(self, buffer: memoryview) -> None:
-        with self._lock:
-            self._free.append(buffer)
-            self._free.sort(key=lambda held: held.nbytes)
-            del self._free[:-_KEPT_BUFFERS]

@@ -23,6 +23,7 @@ from holdfast.state import (
 )
 from holdfast.state.dataclass_fields import more_than_fields
 from holdfast.state.paths import Patterns, join, selector
+from holdfast.state.roles import entries_of
 from holdfast.state.stateful import accessors
 
 MAX_DEPTH = 200
@@ -74,7 +75,7 @@ def flatten(
     Raises:
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
     """
-    walk = _Walk(selector(only, skip), remembered or {})
+    walk = _Walk(selector(only, skip, lambda: entries_of(state)), remembered or {})
     walk.visit(state, "")
     if not walk.n_leaves and (only is not None or skip is not None):
         raise UsageError(

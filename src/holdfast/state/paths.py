@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from holdfast.errors import UsageError
+from holdfast.state.selection import Chosen, Entry, Selection
 
-Patterns = str | Sequence[str] | None
+Patterns = str | Selection | Sequence[str | Selection] | None
 
 
 def escape(component: str) -> str:
@@ -79,30 +80,85 @@ def matches(pattern: str, path: str) -> bool:
     return _compile(pattern).fullmatch(path) is not None
 
 
-def selector(only: Patterns, skip: Patterns) -> Callable[[str], bool] | None:
+def check_patterns(only: Patterns, skip: Patterns) -> None:
+    """Refuse what is no choice of leaves.
+
+    Raises:
+        UsageError: It is none; the message names the argument.
+    """
+    _as_tuple(only, "only")
+    _as_tuple(skip, "skip")
+
+
+def selector(
+    only: Patterns, skip: Patterns, entries: Callable[[], Sequence[Entry]] | None = None
+) -> Callable[[str], bool] | None:
     """Return a predicate on paths: in ``only`` (or no ``only``), and not in ``skip``.
 
     Returns None where every path is chosen.
+
+    Args:
+        only: Patterns, and choices that depend on the state.
+        skip: Patterns.
+        entries: Gives the entries of the state; asked where a choice depends on them.
+
+    Raises:
+        UsageError: One depends on them, and nobody gives them.
     """
-    wanted, unwanted = _as_tuple(only, "only"), _as_tuple(skip, "skip")
+    choice = _resolved(only, skip, entries)
+    wanted, unwanted = choice.only, choice.skip
     if wanted is None and not unwanted:
         return None
+    # Many that name one leaf each are looked up, not tried one by one.
+    names = frozenset(p for p in unwanted if not _is_glob(p))
+    globs = [p for p in unwanted if _is_glob(p)]
 
     def chosen(path: str) -> bool:
         if wanted is not None and not any(matches(p, path) for p in wanted):
             return False
-        return not any(matches(p, path) for p in unwanted or ())
+        return path not in names and not any(matches(p, path) for p in globs)
 
     return chosen
 
 
-def _as_tuple(patterns: Patterns, name: str) -> tuple[str, ...] | None:
+def _is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
+
+
+def _resolved(
+    only: Patterns, skip: Patterns, entries: Callable[[], Sequence[Entry]] | None
+) -> Chosen:
+    given, unwanted = _as_tuple(only, "only"), _as_tuple(skip, "skip") or ()
+    skipped = tuple(item for item in unwanted if isinstance(item, str))
+    if given is None:
+        return Chosen(None, skipped)
+    wanted: list[str] = []
+    for item in given:
+        if isinstance(item, str):
+            wanted.append(item)
+            continue
+        if entries is None:
+            raise UsageError(f"only= takes glob patterns here, not {item!r}.")
+        found = item.chosen(entries())
+        skipped += found.skip
+        if found.only is not None:
+            wanted += found.only
+        elif len(given) > 1:
+            raise UsageError(f"{item!r} is of everything; it stands alone in only=.")
+        else:
+            return Chosen(None, skipped)
+    return Chosen(tuple(wanted), skipped)
+
+
+def _as_tuple(patterns: Patterns, name: str) -> tuple[str | Selection, ...] | None:
     if patterns is None:
         return None
-    if not isinstance(patterns, str | list | tuple | set | frozenset):
+    if not isinstance(patterns, str | Selection | list | tuple | set | frozenset):
         raise UsageError(f"{name}= takes glob patterns (str), not {type(patterns).__name__}.")
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    found = (patterns,) if isinstance(patterns, str | Selection) else tuple(patterns)
     for pattern in found:
+        if isinstance(pattern, Selection) and name == "only":
+            continue
         if not isinstance(pattern, str):
             raise UsageError(f"{name}= takes glob patterns (str), not {type(pattern).__name__}.")
         _compile(pattern)

@@ -100,10 +100,25 @@ def test_garbage_is_refused() -> None:
 
 def test_a_newer_format_is_not_called_damaged() -> None:
     found = message()
-    found.format = 2
+    found.format = 3
     with pytest.raises(StoreTooNew) as caught:
         decode(found)
-    assert (caught.value.found, caught.value.supported) == (2, 1)
+    assert (caught.value.found, caught.value.supported) == (3, 2)
+
+
+def test_a_codec_of_the_future_is_not_called_damaged() -> None:
+    found = with_codecs([1, 99], [6, 4])
+    with pytest.raises(StoreTooNew) as caught:
+        decode(found)
+    assert (caught.value.found, caught.value.supported) == (99, 1)
+
+
+def with_codecs(codecs: list[int], stored: list[int]) -> Any:
+    found = message()
+    found.format = 2
+    found.chunks.codec.extend(codecs)
+    found.chunks.stored.extend(stored)
+    return found
 
 
 def change(path: str, value: Any) -> Any:

@@ -1,0 +1,23 @@
+"""Where the bytes of a chunk go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.chunks.batch import Target
+
+
+def of(data: memoryview, target: Target) -> memoryview:
+    """Return the bytes of a chunk that go to a target."""
+    return data[target.begin : target.begin + target.into.nbytes]
+
+
+def apart(targets: Sequence[Target]) -> tuple[list[Target], list[Target]]:
+    """Return targets whose bytes of the chunk are theirs alone, and those that share some."""
+    own: list[Target] = []
+    shared: list[Target] = []
+    end = 0
+    for target in sorted(targets, key=lambda t: t.begin):
+        (own if target.begin >= end else shared).append(target)
+        end = max(end, target.begin + target.into.nbytes)
+    return own, shared

@@ -1,0 +1,102 @@
+"""What to save, by what it is for: ``holdfast.only.weights`` and the like, for ``only=``.
+
+They look at the state: models and optimizers are found by what they are, whatever they are called.
+Arrays and dicts of arrays count as models, unless their names say that they are something else
+(``optimizer``, ``opt_state``, ``loader`` and so on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from holdfast.errors import UsageError
+from holdfast.state.paths import escape, join
+from holdfast.state.selection import Chosen, Entry, Role, Selection
+
+__all__ = ["lora", "no_optimizer", "trainable", "weights"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _ByRole(Selection):
+    """All entries of some roles, or the leaves in them that a pattern names."""
+
+    name: str
+    wants: Callable[[Entry], bool]
+    leaves: tuple[str, ...] = ("",)
+
+    def chosen(self, entries: Sequence[Entry]) -> Chosen:
+        """Return patterns of what the entries wanted have."""
+        names = [escape(entry.name) for entry in entries if self.wants(entry)]
+        # A state without any such entry is told of where nothing is left to save.
+        return Chosen(tuple(f"{name}/**{leaf}" for name in names for leaf in self.leaves))
+
+    def __repr__(self) -> str:
+        return f"only.{self.name}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Trainable(Selection):
+    """Everything but parameters that do not require gradients, of some models or of all."""
+
+    models: tuple[Any, ...] = ()
+
+    def __call__(self, *models: Any) -> _Trainable:
+        """Return the same for these models only."""
+        for model in models:
+            if not hasattr(model, "named_parameters"):
+                raise UsageError(f"{type(model).__name__} has no parameters to look at.")
+        return _Trainable(models)
+
+    def chosen(self, entries: Sequence[Entry]) -> Chosen:
+        """Return patterns of the parameters that are frozen now, to be left out.
+
+        Raises:
+            UsageError: There is no model whose parameters say whether they are trained.
+        """
+        found = [item for entry in entries for item in _modules(entry.value, escape(entry.name))]
+        if not found:
+            raise UsageError(
+                "only.trainable needs a model whose parameters say whether they are trained, and "
+                "the state has none. Name what is trained with patterns instead."
+            )
+        wanted = {id(p) for model in self.models for p in model.parameters()}
+        frozen = [
+            join(path, name)
+            for path, module in found
+            for name, parameter in module.named_parameters(remove_duplicate=False)
+            if not parameter.requires_grad and (not self.models or id(parameter) in wanted)
+        ]
+        return Chosen(None, tuple(frozen))
+
+    def __repr__(self) -> str:
+        return "only.trainable"
+
+
+def _modules(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if hasattr(value, "named_parameters"):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _modules(item, join(path, key))
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _modules(item, join(path, i))
+
+
+weights: Selection = _ByRole("weights", lambda entry: entry.role is Role.MODEL)
+"""The models, and nothing else."""
+
+no_optimizer: Selection = _ByRole("no_optimizer", lambda entry: entry.role is not Role.OPTIMIZER)
+"""Everything but the optimizers."""
+
+lora: Selection = _ByRole(
+    "lora", lambda entry: entry.role is Role.MODEL, ("lora_**", "modules_to_save**")
+)
+"""Of the models the low-rank adapters and what is trained beside them, as PEFT names them."""
+
+trainable = _Trainable()
+"""Everything but frozen parameters; ``trainable(model)`` looks at those of one model only."""
