@@ -59,6 +59,10 @@ def _walk(result: Comparison, path: str, left: Any, right: Any) -> None:
 
 def _children(value: Any) -> list[tuple[object, Any]] | None:
     """Return the entries of a container, None for a leaf."""
+    if isinstance(value, np.random.RandomState):
+        return list(value.get_state(legacy=False).items())
+    if isinstance(value, np.random.Generator):
+        return list(value.bit_generator.state.items())
     if isinstance(value, Mapping):
         return list(value.items())
     if isinstance(value, list | tuple):
@@ -81,6 +85,8 @@ def _bits(value: Any) -> tuple[str, bytes]:
     """Return what a leaf is, and its bytes."""
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         return _tensor_bits(value)
+    if type(value).__module__.partition(".")[0] in ("jax", "jaxlib", "tensorflow"):
+        value = _as_numpy(value)
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         return f"{array.dtype} {array.shape}", array.tobytes()
@@ -89,6 +95,14 @@ def _bits(value: Any) -> tuple[str, bytes]:
     if isinstance(value, bytes | bytearray):
         return type(value).__name__, bytes(value)
     return type(value).__name__, repr(value).encode()
+
+
+def _as_numpy(value: Any) -> Any:
+    if str(getattr(value, "dtype", "")).startswith("key<"):
+        import jax
+
+        value = jax.random.key_data(value)
+    return np.asarray(value) if hasattr(value, "__array__") else value
 
 
 def _tensor_bits(tensor: Any) -> tuple[str, bytes]:

@@ -6,7 +6,13 @@ import importlib
 import importlib.util
 import sys
 
-_SUPPORTED = ("torch",)
+# The later ones may build on the earlier.
+_SUPPORTED = (
+    *("torch", "jax", "flax", "grain", "tensorflow", "keras"),
+    *("sklearn", "xgboost", "lightgbm"),
+)
+# What the arrays of a checkpoint say that they belong to, where that is not the package's name.
+_PACKAGES = {"jax-weak": "jax"}
 
 
 def activate() -> None:
@@ -19,6 +25,7 @@ def activate() -> None:
 def activate_for(frameworks: set[str]) -> None:
     """Register the leaf kinds of those frameworks, importing the ones that are installed."""
     activate()
-    for name in frameworks:
+    for framework in frameworks:
+        name = _PACKAGES.get(framework, framework)
         if name in _SUPPORTED and importlib.util.find_spec(name) is not None:
             importlib.import_module(f"holdfast.frameworks.{name}_support")

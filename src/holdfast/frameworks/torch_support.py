@@ -12,7 +12,7 @@ import torch
 from holdfast.errors import UnsupportedLeaf
 from holdfast.frameworks import torch_changes, torch_guards, torch_modules
 from holdfast.state.arrays import ArraySpec, register_adapter
-from holdfast.state.bind import register_stateful_binder, register_told_by_leaves
+from holdfast.state.bind_objects import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe
 from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices

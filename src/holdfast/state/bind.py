@@ -18,13 +18,12 @@ from holdfast.errors import Mismatch, MissingDependency, UnsupportedLeaf
 from holdfast.format.part import ArrayRow
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, codecs, rebuild
+from holdfast.state.bind_objects import is_told_by_leaves, stateful_binder
 from holdfast.state.nodes import Node, plain_value
 from holdfast.state.numpy_arrays import as_bytes, memory_at
-from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
 from holdfast.state.reads import Read
-from holdfast.state.stateful import accessors
-from holdfast.state.values import may_replace, member_of
+from holdfast.state.values import NUMBERS, may_replace, member_of
 
 Thunk = Callable[[], Any]
 
@@ -75,12 +74,13 @@ class Binder:
             spec = self._spec(row)
             adapter = arrays.adapter_named(spec.framework)
             if adapter is None:
+                package = spec.framework.partition("-")[0]
                 raise MissingDependency(
                     f"{node.path!r} was saved as an array of {spec.framework}, which is not "
-                    "installed or not supported here. Install it, or load with "
-                    f"skip={node.path!r}.",
+                    f"installed or not supported here: pip install 'holdfast[{package}]'. Or load "
+                    f"with skip={node.path!r}, or into an array of another framework with into=.",
                     path=node.path,
-                    package=spec.framework,
+                    package=package,
                 )
             value, view = adapter.create(spec, None)
             self._fresh[row] = adapter, value
@@ -105,7 +105,7 @@ class Binder:
             # Left out when it was saved, unless it is left out now.
             self.note_missing(target, path)
             return lambda: target
-        handler = _stateful_binder(target)
+        handler = stateful_binder(target)
         if handler is not None:
             if node.kind == NodeKind.STATEFUL:
                 if not self._is_of_class(node, target, path):
@@ -116,7 +116,10 @@ class Binder:
             return self.into(node.children[0], target, path)
         if node.kind in (NodeKind.ARRAY, NodeKind.ALIAS):
             return self._array_into(node, target, path)
-        if arrays.adapter_of(target) is not None and not isinstance(target, str | bytes):
+        adapter = arrays.adapter_of(target)
+        if adapter is not None and not isinstance(target, str | bytes):
+            if not adapter.mutable and node.kind in NUMBERS and np.ndim(target) == 0:
+                return self.fresh(node)
             return self._problem(path, f"saved as {_describe(node)}, wanted an array")
         if node.kind == NodeKind.CUSTOM:
             return self._custom_into(node, target, path)
@@ -148,7 +151,7 @@ class Binder:
         the same names can mean other things, and it may need what the other does not have.
         """
         saved, wanted = node.type_name.rpartition(":")[2], type(target).__qualname__
-        if saved == wanted or any(applies(target) for applies in _told_by_leaves):
+        if saved == wanted or is_told_by_leaves(target):
             return True
         self.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
         return False
@@ -159,6 +162,9 @@ class Binder:
             if target is None or type(target).__name__ == self.rows[node.row].framework:
                 return self.fresh(node)
             spec = self._spec(node.row)
+            if not spec.shape and isinstance(target, int | float | complex) and _is_fixed(spec):
+                # A counter that was a number at first, and an array after the first step.
+                return self.fresh(node)
             return self._problem(path, f"saved as {spec}, wanted {_kind_of(target)}")
         saved = self._spec(node.row)
         try:
@@ -169,11 +175,15 @@ class Binder:
         if saved[1:3] != wanted[1:3]:
             if self.convert and saved.shape == wanted.shape:
                 return self._converted(node, target, path, saved, wanted)
+            if saved.shape == wanted.shape and not adapter.mutable and _is_fixed(saved):
+                # A moment that took another dtype in the first step: it can be had as it was.
+                self.differing.append(f"{path!r}: saved as {saved}, wanted {wanted}")
+                return self.fresh(node)
             return self._problem(path, f"saved as {saved}, wanted {wanted}")
         if saved.nbytes == 0:
             return lambda: target
         if not adapter.mutable or not adapter.is_writable(target):
-            value, view = adapter.create(wanted, target)
+            value, view = adapter.create(saved, target)
             self.reads.append(Read(node.row, view, False, path))
             return lambda: adapter.finish(value, target)
         if address is None:
@@ -325,7 +335,9 @@ class Binder:
 
     def _custom_into(self, node: Node, target: Any, path: str) -> Thunk:
         codec = codecs.codec_of(type(target))
-        if codec is None or codec.update is None or codec.name != node.type_name:
+        if codec is None or codec.name != node.type_name:
+            return self.fresh(node)
+        if codec.update is None and not codec.alike:
             return self.fresh(node)
         if codec.variant is not None:
             tree: Any = codec.encode(target)
@@ -334,6 +346,9 @@ class Binder:
                 return self._problem(
                     path, f"saved over {plain_value(saved)}, wanted over {tree[codec.variant]}"
                 )
+        if codec.update is None:
+            inner = self.into(node.children[0], codec.encode(target), path)
+            return lambda: codec.decode(inner())
         update, make = codec.update, self.fresh(node.children[0])
 
         def put() -> Any:
@@ -361,50 +376,9 @@ class Binder:
         return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
 
 
-_told_by_leaves: list[Callable[[object], bool]] = []
-
-
-def register_told_by_leaves(applies: Callable[[object], bool]) -> None:
-    """Let objects take the state of another class: the paths of their leaves tell what fits."""
-    _told_by_leaves.append(applies)
-
-
-StatefulBinder = Callable[[Binder, Node, Any, str], Thunk]
-_binders: list[tuple[Callable[[object], bool], StatefulBinder]] = []
-
-
-def register_stateful_binder(applies: Callable[[object], bool], binder: StatefulBinder) -> None:
-    """Let a framework bind its own objects with state, to restore them in place."""
-    _binders.insert(0, (applies, binder))
-
-
-def _stateful_binder(target: object) -> StatefulBinder | None:
-    if codecs.codec_of(type(target)) is not None or accessors(target) is None:
-        return None
-    for applies, binder in _binders:
-        if applies(target):
-            return binder
-    return _bind_any_stateful
-
-
-def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
-    # Whether such an object's state is its own memory or a copy is not known: it gets new values.
-    found = accessors(target)
-    assert found is not None
-    get, put = found
-    make = overlay(node, get(), binder.fresh) if is_partial(node) else binder.fresh(node)
-    check = getattr(target, "check_state_dict", None)
-    if callable(check) and not _has_arrays(node):
-        try:
-            check(make())
-        except Mismatch as error:
-            binder.problems.append(f"{path!r}: {error}")
-
-    def load() -> Any:
-        put(make())
-        return target
-
-    return load
+def _is_fixed(spec: arrays.ArraySpec) -> bool:
+    adapter = arrays.adapter_named(spec.framework)
+    return adapter is not None and not adapter.mutable
 
 
 def _has_arrays(node: Node) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from holdfast.state import codecs
+from holdfast.state import codecs, kinds
 from holdfast.state.objects import objects_in
 from holdfast.state.stateful import accessors
 
@@ -66,6 +66,8 @@ class _Marker:
             return 0
         if (codec := codecs.codec_of(type(value))) is not None:
             return self.mark(codec.encode(value))
+        if (kind := kinds.kind_of(value)) is not None:
+            return self.mark(kind.take(value))
         if isinstance(value, dict):
             return tuple((repr(key), self.mark(child)) for key, child in value.items())
         if isinstance(value, list | tuple):

@@ -20,7 +20,9 @@ class Codec:
     ``encode`` gives a tree of supported values, ``decode`` makes a new value of such a tree,
     and ``update``, where given, puts a tree into a value that stands. ``variant``, where given,
     is the key of the tree in which saved and standing value must agree. ``cheap`` values are
-    encoded after every step, for when the next one is interrupted.
+    encoded after every step, for when the next one is interrupted. Of an ``alike`` value that
+    cannot change, the saved leaves are bound to the tree of the one that stands: they must be of
+    its shape, and come to lie where it lies.
     """
 
     cls: type
@@ -30,6 +32,7 @@ class Codec:
     update: Callable[[Any, Any], None] | None = None
     variant: str | None = None
     cheap: bool = False
+    alike: bool = False
 
 
 _by_class: dict[type, Codec] = {}
@@ -45,6 +48,7 @@ def register_codec(
     update: Callable[[Any, Any], None] | None = None,
     variant: str | None = None,
     cheap: bool = False,
+    alike: bool = False,
 ) -> None:
     """Teach holdfast to save and load values of a class.
 
@@ -57,6 +61,8 @@ def register_codec(
         variant: Key of the tree in which saved and standing value must agree for an update.
         cheap: Encoding may be done after every step. A value that changes within a step, as a
             generator does, is then saved as it was at the end of the last whole one.
+        alike: A value that stands in the place of a saved one says which shape and device the new
+            one must have.
 
     Raises:
         UsageError: Another class has that name; it is no class, or they are no functions.
@@ -73,7 +79,7 @@ def register_codec(
     known = _by_name.get(label)
     if known is not None and known.cls is not cls and not _same_definition(known.cls, cls):
         raise UsageError(f"A codec named {label!r} is registered for {known.cls!r} already.")
-    codec = Codec(cls, label, encode, decode, update, variant, cheap)
+    codec = Codec(cls, label, encode, decode, update, variant, cheap, alike)
     _by_class[cls] = codec
     _by_name[label] = codec
 

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from holdfast.version import __version__
 
-_PACKAGES = ("numpy", "torch", "jax", "tensorflow", "keras", "transformers", "lightning")
+_PACKAGES = (
+    *("numpy", "torch", "jax", "flax", "optax", "equinox", "tensorflow", "keras"),
+    *("transformers", "lightning", "sklearn", "xgboost", "lightgbm"),
+)
 _SECRET = re.compile(r"(secret|token|passw|passphrase|api[-_]?key|credential)", re.IGNORECASE)
 _devices: dict[str, Callable[[], object]] = {}
 

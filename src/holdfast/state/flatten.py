@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from holdfast.errors import HoldfastError, UnsupportedLeaf, UsageError
+from holdfast.errors import UnsupportedLeaf, UsageError
 from holdfast.format.tree import KeyKind, NodeKind, TreeColumns
 from holdfast.state import (
     arrays,
     codecs,
+    kinds,
     numpy_arrays,  # noqa: F401 - arrays of NumPy are leaves wherever a state is flattened
     values,
 )
 from holdfast.state.dataclass_fields import more_than_fields
 from holdfast.state.paths import Patterns, join, selector
+from holdfast.state.refusals import asked, unsupported
 from holdfast.state.roles import entries_of
 from holdfast.state.stateful import accessors
 
@@ -88,7 +90,7 @@ def flatten(
 
 Handler = Callable[["_Walk", Any, str], None]
 _handlers: dict[type, Handler] = {}
-_handlers_version = (-1, -1)
+_handlers_version = (-1, -1, -1)
 
 
 class _Walk:
@@ -104,7 +106,7 @@ class _Walk:
         self._rows: dict[Hashable, int] = {}
         self._keep: list[object] = []
         global _handlers_version
-        version = (arrays.registry_version(), codecs.codec_count())
+        version = (arrays.registry_version(), codecs.codec_count(), kinds.kind_count())
         if version != _handlers_version:
             _handlers.clear()
             _handlers_version = version
@@ -237,6 +239,8 @@ def _may_hold_leaves(value: object) -> bool:
     if dataclasses.is_dataclass(cls):
         # An array that is still in a foreign file is one, too, and a leaf.
         return arrays.adapter_of(value) is None
+    if kinds.kind_of(value) is not None:
+        return True
     return codecs.codec_of(cls) is None and accessors(value) is not None
 
 
@@ -314,8 +318,18 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> None:
 def _stateful(walk: _Walk, value: Any, path: str) -> None:
     found = accessors(value)
     assert found is not None
+    _object(walk, value, found[0], path)
+
+
+def _of_kind(walk: _Walk, value: Any, path: str) -> None:
+    kind = kinds.kind_of(value)
+    assert kind is not None
+    _object(walk, value, lambda: kind.take(value), path)
+
+
+def _object(walk: _Walk, value: Any, take: Callable[[], object], path: str) -> None:
     earlier = walk.remembered.get(id(value))
-    inner = _asked(found[0], value, path) if earlier is None else earlier
+    inner = asked(take, value, path) if earlier is None else earlier
     walk.wrapped(NodeKind.STATEFUL, values.type_name(type(value)), value, inner, path)
 
 
@@ -324,22 +338,8 @@ def _custom(walk: _Walk, value: Any, path: str) -> None:
     assert codec is not None
     with walk.unfiltered():
         earlier = walk.remembered.get(id(value))
-        inner = _asked(lambda: codec.encode(value), value, path) if earlier is None else earlier
+        inner = asked(lambda: codec.encode(value), value, path) if earlier is None else earlier
         walk.wrapped(NodeKind.CUSTOM, codec.name, value, inner, path)
-
-
-def _asked(give: Callable[[], object], value: object, path: str) -> object:
-    """Return what an object gives of its state; say where, if it fails."""
-    try:
-        return give()
-    except HoldfastError:
-        raise
-    except Exception as error:
-        raise UnsupportedLeaf(
-            f"{path!r} is a {type(value).__qualname__} that could not give its state: "
-            f"{type(error).__name__}: {error}. Nothing was saved. To leave it out: skip={path!r}.",
-            path=path,
-        ) from error
 
 
 _PLAIN: dict[type, Handler] = {
@@ -364,7 +364,7 @@ def _resolve(value: Any, path: str) -> Handler:
     cls = type(value)
     handler = _PLAIN.get(cls) or _find(value, cls)
     if handler is None:
-        raise UnsupportedLeaf(_unsupported(value, cls, path), path=path, type_name=cls.__qualname__)
+        raise UnsupportedLeaf(unsupported(value, cls, path), path=path, type_name=cls.__qualname__)
     _handlers[cls] = handler
     return handler
 
@@ -379,6 +379,8 @@ def _find(value: Any, cls: type) -> Handler | None:
         return lambda walk, value, path: walk.blob(
             NodeKind.SCALAR, values.encode_scalar(value, path)
         )
+    if kinds.kind_of(value) is not None:
+        return _of_kind
     if isinstance(value, Enum):
         return _enum
     if accessors(value) is not None:
@@ -390,18 +392,3 @@ def _find(value: Any, cls: type) -> Handler | None:
     if isinstance(value, Path):
         return lambda walk, value, path: walk.blob(NodeKind.PATH, values.encode_path(value))
     return None
-
-
-def _unsupported(value: object, cls: type, path: str) -> str:
-    name = f"{cls.__module__}.{cls.__qualname__}"
-    where = repr(path) if path else "The state itself"
-    base = next(
-        (b.__name__ for b in (dict, list, tuple, int, float, str) if isinstance(value, b)), ""
-    )
-    hint = f"turn it into a plain {base}, " if base else ""
-    return (
-        f"{where} is a {name}, which holdfast cannot save; nothing was saved. To save it: {hint}"
-        "give its class state_dict() and load_state_dict(), or call "
-        "holdfast.register_codec(cls, encode, decode). To leave it out: "
-        f"skip={path!r}."
-    )

@@ -213,7 +213,7 @@ def member_of(cls: type, name: object, path: str) -> Any:
     return members[text]
 
 
-_NUMBERS = frozenset(
+NUMBERS = frozenset(
     {
         NodeKind.TRUE,
         NodeKind.FALSE,
@@ -237,7 +237,7 @@ def may_replace(kind: NodeKind, target: object) -> bool:
     if kind == NodeKind.NONE or target is None:
         return True
     if isinstance(target, bool | int | float | complex | np.generic):
-        return kind in _NUMBERS
+        return kind in NUMBERS
     return (
         (kind == NodeKind.STR and isinstance(target, str))
         or (kind == NodeKind.BYTES and isinstance(target, bytes))

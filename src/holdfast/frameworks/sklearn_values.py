@@ -1,0 +1,146 @@
+"""What estimators keep in their attributes, as plain values and arrays, and back.
+
+Nothing is imported and no constructor is called: a class must be one of scikit-learn's that is
+loaded already, and gets the attributes that it had.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from holdfast.errors import UnsupportedLeaf
+from holdfast.state.values import known_class, type_name
+
+ESTIMATOR, GIVEN = "@estimator", "given"
+OBJECT, ARRAY, SLICE = "@object", "@objects", "@slice"
+_PLAIN = (bool, int, float, str, bytes, type(None))
+_GENERATORS = (np.random.RandomState, np.random.Generator)
+
+Take = Callable[[Any], dict[Any, Any]]
+Put = Callable[[Any, dict[Any, Any]], Any]
+
+
+def encode(value: Any, take: Take) -> Any:
+    """Return an attribute as a value that holdfast saves; what it does not know stays as it is."""
+    if isinstance(value, BaseEstimator):
+        given = {
+            name: encode(param, take)
+            for name, param in value.get_params(deep=False).items()
+            # A folder whose pickles joblib would load is for the script to say.
+            if name != "memory"
+        }
+        return {ESTIMATOR: take(value), GIVEN: given}
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return _object_array(value, take)
+    if type(value) in (dict, defaultdict):
+        return {key: encode(child, take) for key, child in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        children = [encode(child, take) for child in value]
+        return tuple(children) if isinstance(value, tuple) else children
+    if isinstance(value, slice):
+        return {SLICE: [value.start, value.stop, value.step]}
+    if _is_helper(value):
+        if not hasattr(value, "__dict__"):
+            raise UnsupportedLeaf(_refusal(value), type_name=type_name(type(value)))
+        inner = {name: encode(child, take) for name, child in vars(value).items()}
+        return {OBJECT: type_name(type(value)), "vars": inner}
+    return value
+
+
+def decode(value: Any, put: Put) -> Any:
+    """Return the attribute of ``encode``."""
+    if isinstance(value, dict):
+        if ESTIMATOR in value:
+            tree = value[ESTIMATOR]
+            made = _bare(tree["class"], BaseEstimator)
+            given = {name: decode(param, put) for name, param in value[GIVEN].items()}
+            vars(made).update(
+                {"memory": None} if type(made).__name__ == "Pipeline" else {}, **given
+            )
+            return put(made, tree)
+        if OBJECT in value:
+            made = _bare(value[OBJECT], None)
+            vars(made).update({name: decode(v, put) for name, v in value["vars"].items()})
+            return made
+        if SLICE in value:
+            return slice(*value[SLICE])
+        if ARRAY in value:
+            array = np.empty(len(value[ARRAY]), object)
+            array[:] = [decode(child, put) for child in value[ARRAY]]
+            return array.reshape(value["shape"])
+        return {key: decode(child, put) for key, child in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(decode(child, put) for child in value)
+    return value
+
+
+def is_made_anew(value: Any) -> bool:
+    """Say whether an attribute is code that each fit makes anew from the parameters: a loss."""
+    module = type(value).__module__
+    return _is_helper(value) and (
+        module.startswith(("sklearn._loss", "sklearn.linear_model._sgd_fast", "sklearn.metrics"))
+    )
+
+
+# --- parameters that learn ---
+
+
+def learns(value: Any) -> bool:
+    """Say whether a parameter holds an estimator or a generator."""
+    if isinstance(value, list | tuple):
+        return any(map(learns, value))
+    return isinstance(value, (BaseEstimator, *_GENERATORS))
+
+
+def encode_learning(value: Any, take: Take) -> Any:
+    """Return what a parameter has learnt; None stands for what does not learn."""
+    if isinstance(value, list | tuple):
+        return [encode_learning(child, take) for child in value]
+    return encode(value, take) if learns(value) else None
+
+
+def put_learning(value: Any, tree: Any, put: Put) -> None:
+    """Let a parameter know what it had learnt."""
+    if isinstance(value, list | tuple):
+        for child, saved in zip(value, tree, strict=True):
+            put_learning(child, saved, put)
+    elif isinstance(value, BaseEstimator):
+        put(value, tree[ESTIMATOR])
+    elif isinstance(value, np.random.RandomState):
+        value.set_state(tree.get_state())
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = tree.bit_generator.state
+
+
+# --- objects ---
+
+
+def _is_helper(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "sklearn"
+
+
+def _object_array(value: np.ndarray[Any, Any], take: Take) -> dict[str, Any]:
+    return {ARRAY: [encode(v, take) for v in value.ravel().tolist()], "shape": value.shape}
+
+
+def _bare(name: str, base: type | None) -> Any:
+    cls: Any = known_class(name, base, name)
+    own = cls.__module__.partition(".")[0] == "sklearn" or issubclass(cls, BaseEstimator)
+    if not own:
+        raise UnsupportedLeaf(f"{name} is no class of scikit-learn.", type_name=name)
+    return cls.__new__(cls)
+
+
+def _refusal(value: Any) -> str:
+    what = type_name(type(value))
+    if type(value).__name__ == "Tree":
+        return (
+            f"it holds a {what}: scikit-learn has no form of decision trees but pickle, which "
+            "holdfast does not use. Gradient boosting of XGBoost and LightGBM can be saved"
+        )
+    return f"it holds a {what}, which scikit-learn can only pickle, and holdfast does not"

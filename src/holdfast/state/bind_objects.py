@@ -1,0 +1,114 @@
+"""Objects that have a state of their own, bound to what was saved of one.
+
+A framework may bind its own objects itself. Others are bound leaf by leaf, where their kind can
+tell the leaves, or get new values, of which they are asked beforehand whether they take them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import Mismatch
+from holdfast.format.tree import KEYED
+from holdfast.state import arrays, codecs, kinds
+from holdfast.state.nodes import Node
+from holdfast.state.overlay import is_partial, overlay
+from holdfast.state.paths import join
+from holdfast.state.stateful import accessors
+
+if TYPE_CHECKING:
+    from holdfast.state.bind import Binder, Thunk
+
+_told_by_leaves: list[Callable[[object], bool]] = []
+
+
+def is_told_by_leaves(target: object) -> bool:
+    """Say whether an object can take the state of another class, if its leaves fit."""
+    kind = kinds.kind_of(target)
+    if kind is not None and kind.told_by_leaves:
+        return True
+    return any(applies(target) for applies in _told_by_leaves)
+
+
+def register_told_by_leaves(applies: Callable[[object], bool]) -> None:
+    """Let objects take the state of another class: the paths of their leaves tell what fits."""
+    _told_by_leaves.append(applies)
+
+
+StatefulBinder = Callable[["Binder", Node, Any, str], "Thunk"]
+_binders: list[tuple[Callable[[object], bool], StatefulBinder]] = []
+
+
+def register_stateful_binder(applies: Callable[[object], bool], binder: StatefulBinder) -> None:
+    """Let a framework bind its own objects with state, to restore them in place."""
+    _binders.insert(0, (applies, binder))
+
+
+def stateful_binder(target: object) -> StatefulBinder | None:
+    """Return how an object is bound that has a state of its own; None where it has none."""
+    if kinds.kind_of(target) is not None:
+        return _bind_kind
+    if codecs.codec_of(type(target)) is not None or accessors(target) is None:
+        return None
+    for applies, binder in _binders:
+        if applies(target):
+            return binder
+    return _bind_any_stateful
+
+
+def _bind_kind(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
+    kind = kinds.kind_of(target)
+    assert kind is not None
+    if node.kind not in KEYED:
+        binder.problems.append(
+            f"{path!r}: saved as {node.kind.name.lower()}, wanted a {type(target).__name__}"
+        )
+        return lambda: target
+    if kind.prepare is not None:
+        useless = kind.prepare(target, node)
+        children = [child for child in node.children if child.key not in useless]
+        node = Node(node.kind, node.path, node.key, node.type_name, children)
+    if kind.leafwise:
+        make = binder.into(node, kind.take(target), path)
+    else:
+        live = kind.take(target)
+        if kind.shapes_stay:
+            _check_shapes(binder, node, live, path)
+        make = overlay(node, live, binder.fresh) if is_partial(node) else binder.fresh(node)
+    return lambda: kind.put(target, make())
+
+
+def _check_shapes(binder: Binder, node: Node, live: Any, path: str) -> None:
+    """Note the arrays that are of another shape or dtype than those of the same name here."""
+    if isinstance(live, dict):
+        for child in node.children:
+            if child.key in live:
+                _check_shapes(binder, child, live[child.key], join(path, child.key))
+    elif isinstance(live, str | bytes):
+        return
+    elif node.row >= 0 and (adapter := arrays.adapter_of(live)) is not None:
+        saved, wanted = binder.rows[node.row], adapter.describe(live, path)[0]
+        if (saved.dtype, saved.shape) != (wanted.dtype, wanted.shape):
+            shown = arrays.ArraySpec(saved.framework, saved.dtype, saved.shape, saved.nbytes)
+            binder.problems.append(f"{path!r}: saved as {shown}, wanted {wanted}")
+
+
+def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
+    # Whether such an object's state is its own memory or a copy is not known: it gets new values.
+    found = accessors(target)
+    assert found is not None
+    get, put = found
+    make = overlay(node, get(), binder.fresh) if is_partial(node) else binder.fresh(node)
+    check = getattr(target, "check_state_dict", None)
+    if callable(check) and all(leaf.row < 0 for leaf in node.leaves()):
+        try:
+            check(make())
+        except Mismatch as error:
+            binder.problems.append(f"{path!r}: {error}")
+
+    def load() -> Any:
+        put(make())
+        return target
+
+    return load

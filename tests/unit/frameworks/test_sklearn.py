@@ -1,0 +1,216 @@
+"""Estimators go on learning where they were, without pickle; what cannot be is refused."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn")
+
+from sklearn import (  # noqa: E402
+    cluster,
+    compose,
+    decomposition,
+    ensemble,
+    feature_selection,
+    linear_model,
+    multioutput,
+    naive_bayes,
+    neural_network,
+    pipeline,
+    preprocessing,
+    tree,
+)
+from sklearn.base import clone  # noqa: E402
+from sklearn.multiclass import OneVsRestClassifier  # noqa: E402
+
+import holdfast  # noqa: E402
+from holdfast.errors import Mismatch, UnsupportedLeaf  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = np.abs(RNG.normal(size=(240, 6)))
+Y = (X[:, 0] + X[:, 1] > 1.5).astype(int)
+LABELS = np.array(["no", "yes"], dtype=object)[Y]
+CUT = 80
+
+LEARNERS: dict[str, Any] = {
+    "sgd": linear_model.SGDClassifier(loss="log_loss", average=True, random_state=1),
+    "sgd regressor": linear_model.SGDRegressor(learning_rate="adaptive", random_state=1),
+    "one class": linear_model.SGDOneClassSVM(random_state=1),
+    "perceptron": linear_model.Perceptron(random_state=1),
+    "mlp": neural_network.MLPClassifier((8, 4), random_state=1),
+    "mlp sgd": neural_network.MLPRegressor(
+        hidden_layer_sizes=(8,), solver="sgd", momentum=0.9, random_state=1
+    ),
+    "rbm": neural_network.BernoulliRBM(4, random_state=1),
+    "gaussian": naive_bayes.GaussianNB(),
+    "multinomial": naive_bayes.MultinomialNB(),
+    "bernoulli": naive_bayes.BernoulliNB(),
+    "complement": naive_bayes.ComplementNB(),
+    "k-means": cluster.MiniBatchKMeans(3, random_state=1, n_init=1),
+    "pca": decomposition.IncrementalPCA(2),
+    "lda": decomposition.LatentDirichletAllocation(2, random_state=1),
+    "nmf": decomposition.MiniBatchNMF(2, random_state=1, init="random"),
+    "dictionary": decomposition.MiniBatchDictionaryLearning(2, random_state=1),
+    "scaler": preprocessing.StandardScaler(),
+    "min max": preprocessing.MinMaxScaler(),
+    "max abs": preprocessing.MaxAbsScaler(),
+    "one of all": OneVsRestClassifier(linear_model.SGDClassifier(alpha=0.01, random_state=1)),
+    "outputs": multioutput.MultiOutputRegressor(linear_model.SGDRegressor(random_state=1)),
+    "selected": feature_selection.SelectFromModel(linear_model.SGDClassifier(random_state=1)),
+}
+
+
+def teach(learner: Any, begin: int, end: int, labels: Any = Y) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(begin, end, 40):
+            x, y = X[i : i + 40], labels[i : i + 40]
+            if isinstance(learner, multioutput.MultiOutputRegressor):
+                learner.partial_fit(x, x[:, :2])
+            elif (
+                hasattr(learner, "classes_")
+                or hasattr(learner, "predict_log_proba")
+                or (
+                    sklearn.base.is_classifier(learner)
+                    or isinstance(learner, feature_selection.SelectFromModel)
+                )
+            ):
+                learner.partial_fit(x, y, classes=np.unique(labels))
+            elif sklearn.base.is_regressor(learner):
+                learner.partial_fit(x, y)
+            else:
+                learner.partial_fit(x)
+    return learner
+
+
+def answers(learner: Any) -> bytes:
+    for name in ("decision_function", "predict_proba", "transform", "predict"):
+        if hasattr(learner, name):
+            return np.ascontiguousarray(getattr(learner, name)(X)).tobytes()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_learners_go_on_to_the_last_bit(tmp_path: Path, name: str) -> None:
+    learner = teach(clone(LEARNERS[name]), 0, CUT)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = clone(LEARNERS[name])
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert answers(fresh) == answers(learner)
+    assert answers(teach(fresh, CUT, 240)) == answers(teach(learner, CUT, 240))
+
+
+def test_labels_that_are_objects(tmp_path: Path) -> None:
+    learner = linear_model.SGDClassifier(random_state=1)
+    teach(learner, 0, CUT, LABELS)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = linear_model.SGDClassifier(random_state=1)
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert fresh.classes_.dtype == learner.classes_.dtype
+    assert list(fresh.predict(X)) == list(learner.predict(X))
+    encoder = preprocessing.OneHotEncoder().fit(LABELS[:, None])
+    assert encoder.categories_[0].dtype == object
+    holdfast.save(tmp_path, {"encoder": encoder}, run="r", step=1)
+    other = preprocessing.OneHotEncoder()
+    holdfast.load(tmp_path, "r@1", into={"encoder": other})
+    assert other.categories_[0].dtype == object and list(other.categories_[0]) == ["no", "yes"]
+    assert (other.transform(LABELS[:, None]) != encoder.transform(LABELS[:, None])).nnz == 0
+
+
+def test_a_generator_among_the_parameters_goes_on(tmp_path: Path) -> None:
+    def made() -> Any:
+        return linear_model.SGDClassifier(random_state=np.random.RandomState(3))
+
+    learner = teach(made(), 0, CUT)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = made()
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert answers(teach(fresh, CUT, 240)) == answers(teach(learner, CUT, 240))
+
+
+def test_pipelines_and_columns_that_were_fitted(tmp_path: Path) -> None:
+    def made() -> Any:
+        columns = compose.ColumnTransformer(
+            [("a", preprocessing.StandardScaler(), [0, 1]), ("b", "passthrough", [2])]
+        )
+        return pipeline.make_pipeline(columns, linear_model.LogisticRegression())
+
+    learner = made().fit(X, Y)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = made()
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert answers(fresh) == answers(learner)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [tree.DecisionTreeClassifier, ensemble.RandomForestClassifier],
+    ids=["tree", "forest"],
+)
+def test_trees_are_refused_with_a_way_out(tmp_path: Path, made: Any) -> None:
+    with pytest.raises(UnsupportedLeaf, match=r"'learner'.*Tree.*XGBoost and LightGBM"):
+        holdfast.save(tmp_path, {"learner": made().fit(X, Y)}, run="r", step=0)
+
+
+def test_another_class_is_told_before_anything_changes(tmp_path: Path) -> None:
+    learner = teach(linear_model.SGDClassifier(), 0, CUT)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    other = naive_bayes.GaussianNB()
+    with pytest.raises(Mismatch, match="saved from a SGDClassifier, wanted a GaussianNB"):
+        holdfast.load(tmp_path, "r@0", into={"learner": other})
+    assert not hasattr(other, "classes_")
+
+
+# --- gradient boosting ---
+
+
+def test_an_xgboost_booster_goes_on(tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    data = xgboost.DMatrix(X, Y, feature_names=list("abcdef"))
+    params = {"objective": "binary:logistic", "subsample": 0.8, "nthread": 1}
+    # Else its generator goes on from call to call, and XGBoost does not tell where it is.
+    params |= {"seed": 3, "seed_per_iteration": True}
+    booster = xgboost.train(params, data, 5)
+    booster.set_attr(note="mine")
+    holdfast.save(tmp_path, {"booster": booster}, run="r", step=0)
+    found = holdfast.load(tmp_path, "r@0")["booster"]
+    assert found.predict(data).tobytes() == booster.predict(data).tobytes()
+    assert found.attr("note") == "mine" and found.feature_names == list("abcdef")
+    into = {"booster": xgboost.Booster()}
+    standing = into["booster"]
+    holdfast.load(tmp_path, "r@0", into=into)
+    assert into["booster"] is standing
+    ends = [xgboost.train(params, data, 5, xgb_model=b) for b in (booster, found, standing)]
+    assert len({b.predict(data).tobytes() for b in ends}) == 1
+    assert len({bytes(b.save_raw("json")) for b in ends}) == 1
+
+
+def test_an_xgboost_estimator(tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    learner = xgboost.XGBClassifier(n_estimators=5, random_state=1, n_jobs=1).fit(X, Y)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = xgboost.XGBClassifier(n_estimators=5, random_state=1, n_jobs=1)
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert fresh.predict_proba(X).tobytes() == learner.predict_proba(X).tobytes()
+
+
+def test_a_lightgbm_booster_goes_on(tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "deterministic": True}
+
+    def data() -> Any:
+        return lightgbm.Dataset(X, Y, free_raw_data=False)
+
+    booster = lightgbm.train(params, data(), 5)
+    holdfast.save(tmp_path, {"booster": booster}, run="r", step=0)
+    into: dict[str, Any] = {"booster": None}
+    holdfast.load(tmp_path, "r@0", into=into)
+    found = into["booster"]
+    assert found.predict(X).tobytes() == booster.predict(X).tobytes()
+    ends = [lightgbm.train(params, data(), 5, init_model=b) for b in (booster, found)]
+    assert ends[0].predict(X).tobytes() == ends[1].predict(X).tobytes()
