@@ -62,7 +62,10 @@ _MODULES = {
 }
 
 # Drop-ins for frameworks. They are not in ``__all__``: ``import *`` would import the frameworks.
-_INTEGRATIONS = ("accelerate", "dcp", "huggingface", "lightning", "torchtitan")
+_INTEGRATIONS = (
+    *("accelerate", "dcp", "huggingface", "lightning", "torchtitan"),
+    *("jax", "keras", "tensorflow"),
+)
 
 __all__ = [
     "CheckpointInfo",

@@ -23,6 +23,10 @@ STEPS = {
     "huggingface_trainer.py": 150,
     "lightning_fit.py": 300,
     "accelerate_loop.py": 600,
+    "jax_flax.py": 1000,
+    "keras_fit.py": 128,
+    "tensorflow_loop.py": 240,
+    "sklearn_partial_fit.py": 1000,
 }
 KILL_AT = {
     "pytorch.py": 125,
@@ -31,6 +35,10 @@ KILL_AT = {
     "huggingface_trainer.py": 45,
     "lightning_fit.py": 70,
     "accelerate_loop.py": 99,
+    "jax_flax.py": 200,
+    "keras_fit.py": 80,
+    "tensorflow_loop.py": 60,
+    "sklearn_partial_fit.py": 300,
 }
 # What the example's own retention leaves at the end.
 KEPT = {"lightning_fit.py": range(2, 6)}

@@ -1,0 +1,38 @@
+"""Keras on each of its backends, in a process for each; the checks are in keras_checks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("keras")
+
+CHECKS = Path(__file__).with_name("keras_checks.py")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all backends: a checkpoint of the first is for the others."""
+    return tmp_path_factory.mktemp("keras")
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
+def test_everything_holds_on(backend: str, folder: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_PLATFORMS": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(CHECKS), str(folder / backend)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert done.stdout.count("good:") == 9
