@@ -73,6 +73,10 @@ def final(store: Path, run: str) -> dict[str, Any]:
     state: dict[str, Any] = holdfast.load(store, f"{run}@final")
     if "generator" in state:
         state["generator"] = state["generator"].bit_generator.state
+    if "checkpoint" in state:
+        # TensorFlow writes iterators that go on alike in different ways; that they did, weights
+        # tell that were made of what came out of them.
+        del state["checkpoint"]["batches"]
     if "trainer" in state:
         state["trainer"] = without_times(json.loads(state["trainer"]["trainer_state"]))
     return without_name(state, run)

@@ -77,6 +77,7 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._progress = FitProgress()
         self._seen = 0
         self._pending: dict[str, Any] | None = None
+        self._told: dict[str, Any] | None = None
         self._resumes_within = False
         self._first = 0
         self.restored: Restored | None = None
@@ -119,7 +120,9 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if checkpointer is None:
             return
         if self._progress.steps > self._seen or self.restored is None:
-            checkpointer.save(max(self._progress.steps - 1, 0), tag=self._tag).wait()
+            # A checkpoint of the same step takes the place of an earlier one, metrics and all.
+            step = max(self._progress.steps - 1, 0)
+            checkpointer.save(step, tag=self._tag, metrics=self._told).wait()
         if self._best_ref is not None:
             self._take_best(checkpointer, self._best_ref)
         self._close(None, None, None)
@@ -199,6 +202,7 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         metrics, self._pending = self._pending, None
         if metrics is None or self.checkpointer is None:
             return
+        self._told = metrics
         progress = self._progress
         part = progress.batch / self._data.batches_in_epoch if self._data is not None else 0.0
         self.checkpointer.step(progress.steps - 1, metrics, epoch=progress.epoch + part)
