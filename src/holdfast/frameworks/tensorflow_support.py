@@ -21,6 +21,9 @@ from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import as_bytes
 from holdfast.state.rng import RngSource, register_rng
 
+# A training step changes all of a variable; more would be read after every step for nothing.
+_SAMPLED_ELEMS = 1024
+
 
 class TensorFlowAdapter:
     """Variables, which are filled in place, and eager tensors, which are replaced."""
@@ -78,6 +81,14 @@ def _host(value: Any) -> np.ndarray[Any, Any]:
 def _is_buffer(tensor: Any) -> bool:
     plain = tensor.dtype.name not in ("bfloat16",) and not tensor.dtype.name.startswith("float8")
     return plain and tensor.device.endswith("CPU:0")
+
+
+def _changes_of(value: Any) -> object:
+    """Return something that differs once a variable has changed: of a large one, some elements."""
+    n_elems = int(np.prod(tuple(value.shape), dtype=np.int64))
+    if n_elems <= _SAMPLED_ELEMS:
+        return mark(_host(value))
+    return mark(tf.reshape(value, [-1])[:: n_elems // _SAMPLED_ELEMS].numpy())
 
 
 def _refusal(value: Any) -> str:
@@ -148,9 +159,7 @@ register_codec(
     update=_set_generator,
     variant="algorithm",
 )
-register_change_probe(
-    lambda value: isinstance(value, tf.Variable | tf.Tensor), lambda value: mark(_host(value))
-)
+register_change_probe(lambda value: isinstance(value, tf.Variable | tf.Tensor), _changes_of)
 register_rng(
     RngSource("tensorflow", lambda: "tensorflow" in sys.modules, _rng_state, _set_rng_state)
 )

@@ -176,7 +176,6 @@ def test_an_exception_saves_the_last_whole_step_and_none_that_is_half_done(tmp_p
             if half:
                 state["w"] = state["w"] + 1
             raise RuntimeError
-        assert len(holdfast.Store(tmp_path).log(run)) == (not half) if not half else True
     assert bits(holdfast.load(tmp_path, "whole@0")["v"]) == bits(jnp.full(3, 2.0))
     with pytest.raises(holdfast.errors.NotFound):
         holdfast.load(tmp_path, "half@latest")

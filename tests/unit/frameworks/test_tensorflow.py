@@ -99,6 +99,24 @@ def test_the_seeds_of_ops_go_on(tmp_path: Path) -> None:
         assert [tf.random.normal((3,)).numpy().tobytes() for _ in range(3)] == wanted
 
 
+@pytest.mark.parametrize("size", [3, 50_000])
+def test_an_exception_saves_no_step_that_is_half_done(tmp_path: Path, size: int) -> None:
+    for run, half in (("whole", False), ("half", True)):
+        variable = tf.Variable(tf.zeros(size))
+        with (
+            pytest.raises(RuntimeError),
+            Checkpointer(tmp_path, {"v": variable}, run=run, save=holdfast.on.exception()) as ckpt,
+        ):
+            variable.assign_add(tf.ones(size))
+            ckpt.step(0)
+            if half:
+                variable.assign_add(tf.ones(size))
+            raise RuntimeError
+    assert float(holdfast.load(tmp_path, "whole@0")["v"][-1]) == 1.0
+    with pytest.raises(holdfast.errors.NotFound):
+        holdfast.load(tmp_path, "half@latest")
+
+
 class Net(tf.Module):  # type: ignore[misc]
     """A module with variables in lists and dicts, some of them tied."""
 
