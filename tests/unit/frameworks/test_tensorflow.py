@@ -65,7 +65,7 @@ def test_what_cannot_be_saved_is_refused_with_its_place(tmp_path: Path) -> None:
         with pytest.raises(UnsupportedLeaf, match=f"'a/b'.*{word}"):
             holdfast.save(tmp_path, {"a": {"b": value}}, run="r", step=0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def inside(x: Any) -> Any:
         holdfast.save(tmp_path, {"a": x}, run="r", step=0)
         return x
