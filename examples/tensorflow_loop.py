@@ -19,10 +19,13 @@ from holdfast.tensorflow import CheckpointManager
 class Net(tf.Module):
     def __init__(self, generator: tf.random.Generator) -> None:
         self.first = tf.Variable(generator.normal((16, 64)) / 4.0)
+        self.first_bias = tf.Variable(tf.zeros(64))
         self.second = tf.Variable(generator.normal((64, 1)) / 8.0)
+        self.second_bias = tf.Variable(tf.zeros(1))
 
     def __call__(self, x: tf.Tensor, dropout: tf.Tensor) -> tf.Tensor:
-        return (tf.nn.relu(x @ self.first) * dropout) @ self.second
+        hidden = tf.nn.relu(x @ self.first + self.first_bias) * dropout
+        return hidden @ self.second + self.second_bias
 
 
 def main() -> None:
