@@ -12,6 +12,9 @@ import pytest
 
 pytest.importorskip("keras")
 
+# HOLDFAST_FRAMEWORKS=full asks every backend everything, and kills fit in more places.
+FULL = os.environ.get("HOLDFAST_FRAMEWORKS") == "full"
+SHORT = ["fit_goes_on_in_the_middle_of_an_epoch", "another_backend_can_take_it"]
 CHECKS = Path(__file__).with_name("keras_checks.py")
 
 
@@ -32,7 +35,8 @@ def test_everything_holds_on(backend: str, folder: Path) -> None:
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(CHECKS), str(folder / backend)]
+    names = [] if FULL or backend == "jax" else SHORT
+    command = [sys.executable, str(CHECKS), str(folder / backend), *names]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert done.stdout.count("good:") == 9
+    assert done.stdout.count("good:") == (len(names) or 9)
