@@ -118,7 +118,8 @@ def test_one_operation_after_the_other_where_effects_are_seen_late(on: str, call
             holdfast.Store(store).prune(RUN, keep.last(2))
     assert store.struck
     store.settle()
-    assert steps_of(inner) == [2, 3, 4, 5]
+    # What cannot be seen to be whole is no reason to remove another one.
+    assert steps_of(inner)[-4:] == [2, 3, 4, 5]
     for step in (2, 3, 4, 5):
         load_exactly(inner, step)
     assert_usable(inner)

@@ -88,7 +88,7 @@ class _Drill:
         life, seen = self._lives.live(folder, Terms(self._left_s(), world=self._world))
         if life.timed_out:
             raise UsageError(
-                f"One undisturbed run takes longer than the budget of {self._options.budget_s:.0f} "
+                f"One undisturbed run takes longer than the budget of {self._options.budget_s:g} "
                 "s. It was ended. Drill a shorter run of the script, or give more with --budget."
             )
         _require_good(life)
@@ -222,7 +222,7 @@ class _Drill:
         return self._options.worlds[0] if self._options.worlds else None
 
     def _left_s(self) -> float:
-        return max(1.0, self._options.budget_s - (time.monotonic() - self._began_s))
+        return max(0.01, self._options.budget_s - (time.monotonic() - self._began_s))
 
     def _limit_s(self, shown: Shown) -> float:
         return max(_LEAST_LIMIT_S, _MORE_TIME * shown.seconds)

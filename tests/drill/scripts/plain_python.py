@@ -31,7 +31,7 @@ if os.path.exists(PATH):
 
 
 def save():
-    state = {"weights": weights, "step": step, "rng": random.getstate(), "when": time.ctime()}
+    state = {"weights": weights, "step": step, "rng": random.getstate(), "when": str(time.time())}
     path = PATH if MODE == "torn" else PATH + ".tmp"
     with open(path, "wb") as file:
         for piece in (pickle.dumps(state)[i : i + 4096] for i in range(0, 1 << 20, 4096)):

@@ -29,6 +29,7 @@ from holdfast.history.summary import summary_of
 class Info:
     step: int
     metrics: dict[str, float] = field(default_factory=dict)
+    not_finite: int | None = None
 
 
 @dataclass(frozen=True)
