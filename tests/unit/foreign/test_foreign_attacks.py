@@ -69,10 +69,12 @@ def test_what_is_behind_a_pickle_is_never_reached() -> None:
     assert not Path(CANARY).exists()
 
 
-@pytest.mark.parametrize("name", WRAPPINGS)
+# Of these, each loader reads one of the two only, the good one.
+TWO_FILES_IN_ONE = ("behind a good pickle", "before a good zip")
+
+
+@pytest.mark.parametrize("name", [name for name in WRAPPINGS if name not in TWO_FILES_IN_ONE])
 def test_attacks_are_refused_wherever_they_hide(name: str) -> None:
-    if name in ("behind a good pickle", "before a good zip"):
-        pytest.skip("each loader of such a file reads one of the two only")
     refused(WRAPPINGS[name](ATTACKS["system, protocol 2"]))
 
 
