@@ -21,7 +21,7 @@ demo: setup  ## train, be killed, resume, prove that nothing was lost
 	$(BIN)/holdfast demo
 
 test: setup  ## the whole test-suite, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## what CI checks besides the tests
 	$(BIN)/ruff check .
