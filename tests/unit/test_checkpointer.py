@@ -339,6 +339,7 @@ def test_a_signal_may_save_and_go_on(store_path: Path) -> None:
         {"in_flight": 0},
         {"in_flight": True},
         {"in_flight": 1.5},
+        {"zero_stall": "no"},
         {"only": ""},
         {"run": "a@b"},
     ],
