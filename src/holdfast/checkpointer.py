@@ -111,7 +111,7 @@ class Checkpointer:
         check_root(state)
         check_run(run)
         check_patterns(only, skip)
-        check_choices(save, keep, watch, on_error, backpressure, in_flight, nice)
+        check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
         looked_at(check_finite)

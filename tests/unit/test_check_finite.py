@@ -55,7 +55,7 @@ def test_only_leaves_that_match_are_looked_at(tmp_path: Path) -> None:
     assert holdfast.save(tmp_path, tree, step=1, check_finite=True, **how).not_finite == 9
     assert holdfast.save(tmp_path, tree, step=2, check_finite="model/w", **how).not_finite == 0
     assert holdfast.save(tmp_path, tree, step=3, check_finite=["ema"], **how).not_finite == 3
-    for wrong in (1, None, [2], ""):
+    for wrong in (1, None, [2], [], ""):
         with pytest.raises(UsageError, match="check_finite="):
             holdfast.save(tmp_path, tree, step=4, check_finite=wrong, **how)  # type: ignore[arg-type]
     with pytest.raises(UsageError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,7 @@ from state_checks import assert_same
 
 import holdfast
 from holdfast import Checkpointer, errors, every, keep, on
+from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import HoldfastError, Mismatch, NotFound, RunBusy, UnsupportedLeaf, UsageError
 from holdfast.format.names import RunKeys
 from holdfast.store.local import LocalStore
@@ -336,6 +339,7 @@ def test_a_signal_may_save_and_go_on(store_path: Path) -> None:
         {"in_flight": 0},
         {"in_flight": True},
         {"in_flight": 1.5},
+        {"zero_stall": "no"},
         {"only": ""},
         {"run": "a@b"},
     ],
@@ -594,6 +598,65 @@ def test_a_persister_that_cannot_be_started_again_holds_nobody_up(
         monkeypatch.setattr(subprocess, "Popen", real)
         ckpt.save(4).wait(60)
     assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1, 4]
+
+
+def test_persisters_that_die_as_they_start_are_not_started_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the environment was taken away under a training that goes on."""
+    real, started = subprocess.Popen, []
+
+    def dies(command: list[str], **options: Any) -> Any:
+        started.append(command)
+        return real([sys.executable, "-c", "raise SystemExit(7)"], **options)
+
+    with Checkpointer(tmp_path, {"n": 1}, run="r", on_error="warn") as ckpt:
+        ckpt.save(1).wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", dies)
+            client = ckpt._saver.client
+            os.kill(client.pid, signal.SIGKILL)
+            while len(started) < 10 and not client._is_down:
+                time.sleep(0.01)
+            assert len(started) == 3
+            with pytest.raises(errors.PersisterDied, match="status 7"):
+                ckpt.save(2).wait(60)
+        ckpt.save(3).wait(60)
+    assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1, 3]
+
+
+def test_a_persister_that_does_not_get_the_run_back_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    """As where somebody repaired the store at the moment when one was killed."""
+    lock = WriterLock(LocalStore(str(tmp_path)), "r")
+    with Checkpointer(tmp_path, {"n": 1}, run="r", on_error="warn") as ckpt:
+        ckpt.save(1).wait()
+        os.kill(ckpt._saver.client.pid, signal.SIGKILL)
+        while not lock._held:
+            with contextlib.suppress(RunBusy):
+                lock.acquire(os.getppid(), patience_s=0)
+        for step in (2, 3):
+            with pytest.raises(RunBusy):
+                ckpt.save(step).wait(60)
+        lock.release()
+        ckpt.save(4).wait(60)
+    assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1, 4]
+
+
+def test_a_persister_that_is_started_again_makes_no_store_where_one_is_gone(
+    tmp_path: Path,
+) -> None:
+    """As where the disk was unmounted: what is saved beside it would be lost under it."""
+    path, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    with Checkpointer(path, {"n": 1}, run="r", on_error="warn") as ckpt:
+        ckpt.save(1).wait()
+        path.rename(elsewhere)
+        os.kill(ckpt._saver.client.pid, signal.SIGKILL)
+        with pytest.raises(errors.StoreUnavailable, match="Was it moved"):
+            ckpt.save(2).wait(60)
+        assert not path.exists()
+        elsewhere.rename(path)
+        ckpt.save(3).wait(60)
+    assert [info.step for info in holdfast.Store(path).log("r")] == [1, 3]
 
 
 def test_a_process_that_cannot_be_started_is_an_error_of_ours(

@@ -15,6 +15,7 @@ def check_choices(
     backpressure: str,
     in_flight: int,
     nice: int,
+    zero_stall: bool,
 ) -> None:
     """Refuse arguments that are not possible.
 
@@ -35,3 +36,5 @@ def check_choices(
         raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
     if isinstance(nice, bool) or not isinstance(nice, int) or not 0 <= nice <= 19:
         raise UsageError(f"nice={nice!r} is no niceness: a whole number, 0 to 19.")
+    if not isinstance(zero_stall, bool):
+        raise UsageError(f"zero_stall={zero_stall!r} is neither True nor False.")

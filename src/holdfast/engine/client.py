@@ -90,6 +90,9 @@ class PersisterClient:
         self._closing = False
         # Whether there is no persister, since none could be started.
         self._is_down = False
+        # Whether the one that was started last has come to hold the run, and how many in a row
+        # have not.
+        self._is_up = False
         self._stillborn = 0
         # Jobs of an arena may call chunks unchanged only for the persister that stored them.
         self.generation = 0
@@ -215,6 +218,7 @@ class PersisterClient:
             "started": self._started,
             "is_first": not self._ready.is_set(),
         }
+        self._is_up = False
         self._channel.send(opening)
         self._is_down = False
         self._receiver = threading.Thread(
@@ -244,16 +248,15 @@ class PersisterClient:
                 else:
                     self._handle(message)
         except Closed:
-            self._on_hangup()
+            self._on_hangup(channel)
 
     def _handle(self, message: dict[str, Any]) -> None:
         if message["say"] == "ready":
+            self._is_up = True
             self._ready.set()
             return
         if message["say"] == "failed" and message["id"] is None:
-            self._refused = _error_in(message)
-            self._ready.set()
-            self._fail_all(self._refused)
+            self._give_up(_error_in(message))
             return
         with self._lock:
             pending = self._pending.pop(str(message["id"]), None)
@@ -272,21 +275,15 @@ class PersisterClient:
         info = info_of(record, tags, self._authenticity.trust)
         pending.handle.succeed(info, durable_s)
 
-    def _on_hangup(self) -> None:
+    def _on_hangup(self, channel: Channel) -> None:
         with self._lock:
-            if self._closing and not self._pending:
+            is_given_up = self._is_down or channel is not self._channel
+            if is_given_up or (self._closing and not self._pending):
                 return
             status = self._process.wait()
-            self._stillborn = 0 if self._ready.is_set() else self._stillborn + 1
+            self._stillborn = 0 if self._is_up else self._stillborn + 1
             if self._stillborn >= MAX_ATTEMPTS:
-                self._refused = PersisterDied(
-                    f"The process that writes checkpoints died {self._stillborn} times while it "
-                    f"started (status {status}); nothing can be saved. Its messages are on the "
-                    "standard error of this process.",
-                    status=status,
-                )
-                self._ready.set()
-                self._fail_all(self._refused)
+                self._give_up(_stillborn(status, self._stillborn))
                 return
             tired = [p for p in self._pending.values() if p.attempts >= MAX_ATTEMPTS]
             for pending in tired:
@@ -309,6 +306,19 @@ class PersisterClient:
             for pending in list(self._pending.values()):
                 self._send(pending)
 
+    def _give_up(self, error: HoldfastError) -> None:
+        """Let there be no persister, for good where there never was one that held the run."""
+        with self._lock:
+            if self._ready.is_set():
+                # One has held it before, so that another may: the next save tries again.
+                self._is_down = True
+                self._channel.close()
+                self._process.wait()
+            else:
+                self._refused = error
+                self._ready.set()
+            self._fail_all(error)
+
     def _fail_all(self, error: HoldfastError) -> None:
         with self._lock:
             pending, self._pending = list(self._pending.values()), {}
@@ -325,6 +335,15 @@ def _not_started(error: Exception) -> PersisterDied:
         "The process that writes checkpoints could not be started: "
         f"{type(error).__name__}: {error}. Nothing was saved just now; checkpoints committed "
         "before are safe. The next save tries again.",
+    )
+
+
+def _stillborn(status: int, count: int) -> PersisterDied:
+    return PersisterDied(
+        f"The process that writes checkpoints died {count} times while it started (status "
+        f"{status}); nothing can be saved. Checkpoints committed before are safe. Its messages are "
+        "on the standard error of this process.",
+        status=status,
     )
 
 

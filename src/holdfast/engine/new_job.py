@@ -57,6 +57,8 @@ def looked_at(check_finite: CheckFinite) -> Callable[[str], bool] | None:
     """
     if isinstance(check_finite, bool):
         return (lambda path: True) if check_finite else None
+    if not check_finite:
+        raise _no_choice(check_finite)
     try:
         chosen = selector(check_finite, None)
     except UsageError as error:

@@ -36,9 +36,10 @@ from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter
-from holdfast.errors import HoldfastError, SaveFailed
+from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
 from holdfast.records.marker import open_store
+from holdfast.store.contract import ObjectStore
 from holdfast.store.recipe import reopen
 
 _log = logging.getLogger("holdfast")
@@ -151,9 +152,11 @@ class Persister:
         # As the trainer says: it may have died before we looked who our parent is.
         self._trainer_pid = message["trainer_pid"]
         authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
-        store = open_store(reopen(message["store"]), create=True)
         writer = RunWriter(
-            store, message["run"], authenticity=authenticity, compress=message["compress"]
+            _opened(message["store"], is_first=message["is_first"]),
+            message["run"],
+            authenticity=authenticity,
+            compress=message["compress"],
         )
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
@@ -229,6 +232,9 @@ class Persister:
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]
     ) -> None:
+        if message["do"] not in ("open", "save"):
+            _log.error("The persister could not do %r: %s", message["do"], text)
+            return
         job = message.get("job", {})
         # Those that go through the channel as they are.
         told = {n: v for n, v in known.items() if v is None or isinstance(v, str | int | float)}
@@ -245,6 +251,18 @@ class Persister:
             # for this answer for ever: it hears that no more will come, and starts another of us.
             self._has_hung_up = True
             self._channel.close()
+
+
+def _opened(recipe: dict[str, Any], *, is_first: bool) -> ObjectStore:
+    """Open the store; who comes after another makes none where it is gone."""
+    try:
+        return open_store(reopen(recipe), create=is_first)
+    except NotFound as error:
+        raise StoreUnavailable(
+            f"{error.message} It was there before. Was it moved, or its disk unmounted? Bring it "
+            "back and save again.",
+            **error.facts,
+        ) from error
 
 
 def main(argv: list[str]) -> None:

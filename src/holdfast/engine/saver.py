@@ -181,9 +181,10 @@ class Saver:
             copy_rest = self._copier.copy(flat, layout, arena, compare=compare, later=later)
             taking.check_at_once()
             if copy_rest is not None and self._gate is not None:
-                copying = Copying()
+                copying, tasks = Copying(), copy_rest()
+                # Not before it goes on: who waits for a copy that never begins waits for ever.
                 self._gate.close_for(copying)
-                taking.complete_later(self.client, copy_rest(), copying)
+                taking.complete_later(self.client, tasks, copying)
             else:
                 taking.complete(self.client.generation, time.monotonic() - started_s)
         except BaseException as error:

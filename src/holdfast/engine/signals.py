@@ -40,7 +40,9 @@ class SignalWatch:
 
     def take(self) -> tuple[int, ...]:
         """Return the signals that have come, and forget them."""
-        came, self._came = tuple(self._came), []
+        came = tuple(self._came)
+        # The list stays: what comes between the two lines is in it, too.
+        del self._came[: len(came)]
         if self.leaving(came) is not None:
             self.answered = came
         return came

@@ -251,3 +251,27 @@ def test_a_state_without_optimizers_is_copied_at_once(tmp_path: Path) -> None:
         ckpt.save(0)
         array += 1
     assert not holdfast.load(tmp_path, "r@0")["w"].any()
+
+
+def test_a_copy_that_cannot_begin_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, begin = Training(), snapshot.Copier._start
+
+    def no_thread(copier: Any, pieces: Any, news: Any) -> Any:
+        if pieces:
+            raise RuntimeError("can't start new thread")
+        return begin(copier, pieces, news)
+
+    with Checkpointer(tmp_path, training.state, run="r", zero_stall=True) as ckpt:
+        training.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot.Copier, "_start", no_thread)
+            with pytest.raises(RuntimeError, match="new thread"):
+                ckpt.save(0)
+        stepping = threading.Thread(target=training.step, daemon=True)
+        stepping.start()
+        stepping.join(30)
+        assert not stepping.is_alive()
+        ckpt.save(1).wait()
+    assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1]
