@@ -25,9 +25,9 @@ class Numbers(torch.utils.data.Dataset[Any]):
         return torch.tensor([index, index * index])
 
 
-def loader(workers: int) -> Any:
+def loader(workers: int, generator: Any = None) -> Any:
     return stateful.StatefulDataLoader(
-        Numbers(), batch_size=BATCH, shuffle=True, num_workers=workers
+        Numbers(), batch_size=BATCH, shuffle=True, num_workers=workers, generator=generator
     )
 
 
@@ -57,6 +57,30 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, workers: int) -> None:
             assert ckpt.restore(f"whole@{step}") is not None
             train(ckpt, data, rest, 17)
         assert rest == whole[step + 1 :]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_with_a_generator_of_its_own_the_models_draws_are_exact_too(
+    tmp_path: Path, workers: int
+) -> None:
+    def draws(run: str, ref: str | None) -> list[float]:
+        torch.manual_seed(3)
+        data, found = loader(workers, torch.Generator().manual_seed(1)), []
+        with Checkpointer(tmp_path, {"loader": data}, run=run, save=every(steps=3)) as ckpt:
+            if ref is not None:
+                assert ckpt.restore(ref) is not None
+            step = ckpt.next_step
+            while step < 23:
+                for batch in data:
+                    found.append(float(torch.rand(1)) + float(batch.sum()))  # dropout, say
+                    ckpt.step(step)
+                    step += 1
+        return found
+
+    whole = draws("whole", None)
+    # In the middle of an epoch, at the end of its last batch, and in the next.
+    for step in (3, 9, 12, 18):
+        assert draws(f"from {step}", f"whole@{step}") == whole[step + 1 :]
 
 
 def test_its_state_is_plain(tmp_path: Path) -> None:

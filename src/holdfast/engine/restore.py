@@ -37,7 +37,7 @@ from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
 from holdfast.state.bind import Binder, Thunk, unfit
 from holdfast.state.collector import collector_paused
-from holdfast.state.nodes import Node, decode_tree, prune
+from holdfast.state.nodes import Node, decode_tree, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
@@ -111,8 +111,8 @@ def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted)
 def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     ref = f"{record.run}@{record.step}"
     part = commits.read_only_part(store, record)
-    frameworks.activate_for({row.framework for row in part.arrays})
     root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    frameworks.activate_for({row.framework for row in part.arrays} | packages_of_codecs(root))
     target = wanted.target
     chosen = selector(
         wanted.only,

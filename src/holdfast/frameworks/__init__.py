@@ -6,18 +6,15 @@ import importlib
 import importlib.util
 import sys
 
-# The later ones may build on the earlier.
-_SUPPORTED = (
-    *("torch", "jax", "flax", "grain", "tensorflow", "keras"),
-    *("sklearn", "xgboost", "lightgbm"),
-)
+from holdfast.state.packages import PACKAGES
+
 # What the arrays of a checkpoint say that they belong to, where that is not the package's name.
-_PACKAGES = {"jax-weak": "jax"}
+_ALIASES = {"jax-weak": "jax"}
 
 
 def activate() -> None:
     """Register the leaf kinds of every supported framework that is loaded; costs nothing twice."""
-    for name in _SUPPORTED:
+    for name in PACKAGES:
         if name in sys.modules:
             importlib.import_module(f"holdfast.frameworks.{name}_support")
 
@@ -26,6 +23,6 @@ def activate_for(frameworks: set[str]) -> None:
     """Register the leaf kinds of those frameworks, importing the ones that are installed."""
     activate()
     for framework in frameworks:
-        name = _PACKAGES.get(framework, framework)
-        if name in _SUPPORTED and importlib.util.find_spec(name) is not None:
+        name = _ALIASES.get(framework, framework)
+        if name in PACKAGES and importlib.util.find_spec(name) is not None:
             importlib.import_module(f"holdfast.frameworks.{name}_support")

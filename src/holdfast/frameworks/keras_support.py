@@ -6,6 +6,7 @@ of one backend can be restored to another.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -149,17 +150,33 @@ def _put_own(value: Any, tree: dict[Any, Any]) -> Any:
 
 def _callback_values(callback: Any) -> dict[Any, Any]:
     plain = (bool, int, float, str, type(None))
+    settings = _settings_of(type(callback))
     return {
         name: value
         for name, value in vars(callback).items()
-        if isinstance(value, (*plain, np.ndarray, np.generic))
-        or (isinstance(value, list) and all(isinstance(v, (*plain, np.ndarray)) for v in value))
+        if name not in settings
+        and (
+            isinstance(value, (*plain, np.ndarray, np.generic))
+            or (isinstance(value, list) and all(isinstance(v, (*plain, np.ndarray)) for v in value))
+        )
     }
 
 
 def _put_callback(callback: Any, tree: dict[Any, Any]) -> Any:
-    vars(callback).update(tree)
+    settings = _settings_of(type(callback))
+    vars(callback).update({name: v for name, v in tree.items() if name not in settings})
     return callback
+
+
+def _settings_of(cls: type) -> frozenset[str]:
+    """Return what constructors of Keras' own callbacks are given: patience, min_delta, …
+
+    The script says it. Of ``min_delta`` Keras changes the sign when an epoch has ended, in each
+    process anew: a restored one would be changed twice.
+    """
+    own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "keras"]
+    made = [vars(base)["__init__"] for base in own if "__init__" in vars(base)]
+    return frozenset(name for init in made for name in inspect.signature(init).parameters)
 
 
 # --- the generator that layers and functions without one of their own draw from ---

@@ -17,9 +17,15 @@ from holdfast.errors import UnsupportedLeaf
 from holdfast.state.values import known_class, type_name
 
 ESTIMATOR, GIVEN = "@estimator", "given"
-OBJECT, ARRAY, SLICE = "@object", "@objects", "@slice"
+OBJECT, ARRAY, SLICE, DTYPE, SCALAR = "@object", "@objects", "@slice", "@dtype", "@scalar"
+PAIRS = "@pairs"
+_KEYS = (bool, int, float, str, type(None))
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _GENERATORS = (np.random.RandomState, np.random.Generator)
+# Classes that encoders are given as dtype=, besides those of NumPy's scalars.
+_SCALARS = {cls.__name__: cls for cls in (bool, int, float, str, bytes, object)}
+# A class made by C code does not have this flag of CPython's.
+_MADE_BY_PYTHON = 1 << 9
 
 Take = Callable[[Any], dict[Any, Any]]
 Put = Callable[[Any, dict[Any, Any]], Any]
@@ -38,14 +44,23 @@ def encode(value: Any, take: Take) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         return _object_array(value, take)
     if type(value) in (dict, defaultdict):
+        if any(type(key) not in _KEYS for key in value):
+            # Labels, which are NumPy's numbers mostly.
+            return {PAIRS: [[key, encode(child, take)] for key, child in value.items()]}
         return {key: encode(child, take) for key, child in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         children = [encode(child, take) for child in value]
         return tuple(children) if isinstance(value, tuple) else children
     if isinstance(value, slice):
         return {SLICE: [value.start, value.stop, value.step]}
+    if isinstance(value, np.dtype) and value.fields is None:
+        return {DTYPE: value.str}
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return {SCALAR: np.dtype(value).str}
+    if isinstance(value, type) and _SCALARS.get(value.__name__) is value:
+        return {SCALAR: value.__name__}
     if _is_helper(value):
-        if not hasattr(value, "__dict__"):
+        if not _is_told_by_attributes(type(value)):
             raise UnsupportedLeaf(_refusal(value), type_name=type_name(type(value)))
         inner = {name: encode(child, take) for name, child in vars(value).items()}
         return {OBJECT: type_name(type(value)), "vars": inner}
@@ -69,6 +84,12 @@ def decode(value: Any, put: Put) -> Any:
             return made
         if SLICE in value:
             return slice(*value[SLICE])
+        if PAIRS in value:
+            return {key: decode(child, put) for key, child in value[PAIRS]}
+        if DTYPE in value:
+            return np.dtype(value[DTYPE])
+        if SCALAR in value:
+            return _SCALARS.get(value[SCALAR]) or np.dtype(value[SCALAR]).type
         if ARRAY in value:
             array = np.empty(len(value[ARRAY]), object)
             array[:] = [decode(child, put) for child in value[ARRAY]]
@@ -124,6 +145,14 @@ def _is_helper(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "sklearn"
 
 
+def _is_told_by_attributes(cls: type) -> bool:
+    """Say whether objects of a class have all that they know in their attributes.
+
+    What a class of C code keeps in its own structure, as trees of neighbours do, is in none.
+    """
+    return all(base.__flags__ & _MADE_BY_PYTHON for base in cls.__mro__[:-1])
+
+
 def _object_array(value: np.ndarray[Any, Any], take: Take) -> dict[str, Any]:
     return {ARRAY: [encode(v, take) for v in value.ravel().tolist()], "shape": value.shape}
 
@@ -142,5 +171,10 @@ def _refusal(value: Any) -> str:
         return (
             f"it holds a {what}: scikit-learn has no form of decision trees but pickle, which "
             "holdfast does not use. Gradient boosting of XGBoost and LightGBM can be saved"
+        )
+    if type(value).__name__.startswith(("KDTree", "BallTree")):
+        return (
+            f"it holds a {what}: scikit-learn has no form of it but pickle, which holdfast does "
+            "not use. With algorithm='brute' there is none; or fit it again"
         )
     return f"it holds a {what}, which scikit-learn can only pickle, and holdfast does not"

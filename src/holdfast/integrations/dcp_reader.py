@@ -184,7 +184,14 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
     # --- finding the checkpoint ---
 
     def _read_index(self, ref: str) -> Index:
-        found = load(self._store, ref, only=INDEX_KEY)
+        try:
+            found = load(self._store, ref, only=INDEX_KEY)
+        except UsageError as error:
+            raise UsageError(
+                f"{ref} was not saved by HoldfastWriter: dcp.load cannot load it. Nothing was "
+                f"changed. Load it with holdfast.load(location, {ref!r}, into=…).",
+                ref=ref,
+            ) from error
         return decode(found[INDEX_KEY], ref)
 
     def _ref_of_part(self, part: PartRef) -> str:

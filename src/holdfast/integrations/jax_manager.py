@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from holdfast.history.info import CheckpointInfo
 from holdfast.oneshot import load
 from holdfast.policy import KeepPolicy, keep
 from holdfast.repository import Store
+from holdfast.state.numbers import check_step
 
 _ITEM = "item"
 
@@ -26,7 +26,7 @@ class CheckpointManager:
     to the next step at once.
 
     Args:
-        directory: Folder of the store, or a ``Store``.
+        directory: Folder of the store, the URL of a bucket, or a ``Store``.
         run: Name of the run.
         max_to_keep: How many of the newest checkpoints stay; None: all.
         keep_period: One of so many steps stays besides.
@@ -53,7 +53,7 @@ class CheckpointManager:
     ) -> None:
         if save_interval_steps < 1:
             raise UsageError(f"save_interval_steps={save_interval_steps} is less than 1.")
-        self._store = directory if isinstance(directory, Store) else Store(Path(directory))
+        self._store = Store(directory)
         self._run = run
         self._interval = save_interval_steps
         self._best = (best_metric, best_mode) if best_metric is not None else None
@@ -90,9 +90,13 @@ class CheckpointManager:
         Returns:
             Whether it was time.
         """
+        step = check_step(step)
+        found = _item(item, args)
+        if found is None:
+            raise UsageError(f"There is nothing to save at step {step}: give item or args=.")
         if not force and step % self._interval:
             return False
-        self._state[_ITEM] = _item(item, args)
+        self._state[_ITEM] = found
         self.last_save = self._opened().save(step, metrics=metrics)
         return True
 

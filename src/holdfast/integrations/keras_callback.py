@@ -147,6 +147,8 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _close(self, *error: Any) -> None:
         checkpointer, self.checkpointer = self.checkpointer, None
         if checkpointer is not None:
+            # Another fit of this model, without this callback, begins with its own first epoch.
+            self.model._initial_epoch = None
             checkpointer.__exit__(*error)
 
     # --- epochs and batches ---

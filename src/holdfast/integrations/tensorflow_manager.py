@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +25,7 @@ class CheckpointManager:
 
     Args:
         checkpoint: A ``tf.train.Checkpoint``.
-        directory: Folder of the store, or a ``Store``.
+        directory: Folder of the store, the URL of a bucket, or a ``Store``.
         max_to_keep: How many of the newest checkpoints stay; None: all.
         keep_checkpoint_every_n_hours: One of so many hours stays besides.
         checkpoint_name: Name of the run.
@@ -69,7 +68,7 @@ class CheckpointManager:
         self._checkpoint = checkpoint
         self._run = checkpoint_name
         self._directory = str(directory)
-        self._store = directory if isinstance(directory, Store) else Store(Path(directory))
+        self._store = Store(directory)
         self._step_counter, self._interval = step_counter, checkpoint_interval
         self._init_fn = init_fn
         # TensorFlow makes its counter of saves when it saves first; restored it must be before.

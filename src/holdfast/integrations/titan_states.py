@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from holdfast import frameworks
+from holdfast.errors import UsageError
 from holdfast.state import rng
 
 
@@ -43,6 +44,11 @@ class Optimizers:
     def __init__(
         self, parts: Sequence[torch.nn.Module], optimizers: Sequence[torch.optim.Optimizer]
     ) -> None:
+        if len(parts) != len(optimizers):
+            raise UsageError(
+                f"There are {len(parts)} model parts and {len(optimizers)} optimizers; each part "
+                "has one."
+            )
         self._pairs = list(zip(parts, optimizers, strict=True))
         # By names, not numbers: so it fits any number of ranks and parts.
         self._options = StateDictOptions(flatten_optimizer_state_dict=True)

@@ -45,6 +45,17 @@ class Node:
                 yield node
 
 
+def packages_of_codecs(root: Node) -> set[str]:
+    """Return what the names of codecs in a tree begin with, mostly a package."""
+    found, stack = set(), [root]
+    while stack:
+        node = stack.pop()
+        if node.kind == NodeKind.CUSTOM:
+            found.add(node.type_name.partition(":")[0])
+        stack.extend(node.children)
+    return found
+
+
 def decode_tree(tree: TreeColumns, n_arrays: int, *, what: str) -> Node:
     """Return the root node of a tree.
 

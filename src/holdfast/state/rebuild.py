@@ -10,10 +10,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.errors import UnknownType
+from holdfast.errors import MissingDependency, UnknownType
 from holdfast.format.tree import NodeKind
 from holdfast.state import codecs, values
 from holdfast.state.nodes import Node
+from holdfast.state.packages import PACKAGES
 
 
 def container(node: Node, children: Sequence[tuple[Node, Any]]) -> Any:
@@ -71,6 +72,15 @@ def _decoded(node: Node, tree: Any) -> Any:
 
 def _codec(node: Node) -> codecs.Codec:
     codec = codecs.codec_named(node.type_name)
+    package = node.type_name.partition(":")[0]
+    if codec is None and package in PACKAGES:
+        raise MissingDependency(
+            f"{node.path!r} was saved as an object of {package}, which is not installed or not "
+            f"supported here: pip install 'holdfast[{package}]'. Or leave it out with "
+            f"skip={node.path!r}.",
+            path=node.path,
+            package=package,
+        )
     if codec is None:
         raise UnknownType(
             f"{node.path!r} was saved by the codec {node.type_name!r}, which is not registered "

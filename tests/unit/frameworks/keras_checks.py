@@ -191,6 +191,8 @@ def fit_goes_on_in_the_middle_of_an_epoch(folder: Path) -> None:
         assert stormy[2] == steady[2]
     again = fit(folder, "steady")  # there is nothing left to do
     assert again[0] == steady[0]
+    # Another fit of that model is one of its own.
+    assert len(again[4].fit(X, Y, epochs=1, verbose=0).history["loss"]) == 1
 
 
 def the_best_is_kept_across_restarts(folder: Path) -> None:
@@ -242,6 +244,33 @@ def other_data_is_refused(folder: Path) -> None:
     raises("seed: saved 1, wanted 2", lambda: go(2))
 
 
+def what_a_callback_was_given_is_the_scripts(folder: Path) -> None:
+    def stop(patience: int) -> Any:
+        return keras.callbacks.EarlyStopping(
+            "loss", mode="min", min_delta=0.1, patience=patience, restore_best_weights=True
+        )
+
+    def epochs(callback: Any, losses: list[float]) -> None:
+        for epoch, loss in enumerate(losses):
+            callback.on_epoch_end(epoch, {"loss": loss})
+
+    model, stopped = net(), []
+    for run, cut in (("whole", 9), ("cut", 2)):
+        first = stop(3)
+        first.set_model(model)
+        first.on_train_begin()
+        epochs(first, [1.0, 0.95, 0.92, 0.93][:cut])
+        holdfast.save(folder, {"stop": first}, run=run, step=0)
+        stopped.append(first)
+    again = stop(5)
+    again.set_model(model)
+    again.on_train_begin()
+    holdfast.load(folder, "cut@0", into={"stop": again})
+    epochs(again, [0.92, 0.93])
+    assert (again.wait, again.best) == (stopped[0].wait, stopped[0].best) == (3, 1.0)
+    assert again.min_delta == stopped[0].min_delta and again.patience == 5
+
+
 def another_backend_can_take_it(folder: Path) -> None:
     shared = folder.parent / "shared"
     model = net()
@@ -265,6 +294,7 @@ CHECKS = [
     the_best_is_kept_across_restarts,
     without_its_data_an_epoch_begins_anew,
     other_data_is_refused,
+    what_a_callback_was_given_is_the_scripts,
     another_backend_can_take_it,
 ]
 

@@ -45,6 +45,15 @@ def test_it_saves_and_restores_by_step(tmp_path: Path) -> None:
     assert CheckpointManager(tmp_path).all_steps() == [21, 22]
 
 
+def test_nothing_is_no_checkpoint(tmp_path: Path) -> None:
+    with CheckpointManager(tmp_path) as manager:
+        with pytest.raises(UsageError, match="nothing to save at step 3"):
+            manager.save(3)
+        with pytest.raises(UsageError, match="A step is an int"):
+            manager.save("3", tree(3))  # type: ignore[arg-type]
+        assert manager.all_steps() == []
+
+
 def test_the_best_stays(tmp_path: Path) -> None:
     losses = [3.0, 1.0, 2.0, 4.0]
     with CheckpointManager(tmp_path, max_to_keep=1, best_metric="loss") as manager:

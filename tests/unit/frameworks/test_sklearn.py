@@ -17,9 +17,11 @@ from sklearn import (  # noqa: E402
     decomposition,
     ensemble,
     feature_selection,
+    impute,
     linear_model,
     multioutput,
     naive_bayes,
+    neighbors,
     neural_network,
     pipeline,
     preprocessing,
@@ -136,7 +138,17 @@ def test_a_generator_among_the_parameters_goes_on(tmp_path: Path) -> None:
 def test_pipelines_and_columns_that_were_fitted(tmp_path: Path) -> None:
     def made() -> Any:
         columns = compose.ColumnTransformer(
-            [("a", preprocessing.StandardScaler(), [0, 1]), ("b", "passthrough", [2])]
+            [
+                ("a", preprocessing.StandardScaler(), [0, 1]),
+                ("b", "passthrough", [2]),
+                ("c", preprocessing.OneHotEncoder(handle_unknown="ignore"), [3]),
+                ("d", impute.SimpleImputer(), [4]),
+                (
+                    "e",
+                    preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"),
+                    [5],
+                ),
+            ]
         )
         return pipeline.make_pipeline(columns, linear_model.LogisticRegression())
 
@@ -155,6 +167,18 @@ def test_pipelines_and_columns_that_were_fitted(tmp_path: Path) -> None:
 def test_trees_are_refused_with_a_way_out(tmp_path: Path, made: Any) -> None:
     with pytest.raises(UnsupportedLeaf, match=r"'learner'.*Tree.*XGBoost and LightGBM"):
         holdfast.save(tmp_path, {"learner": made().fit(X, Y)}, run="r", step=0)
+
+
+@pytest.mark.parametrize("kind", ["kd_tree", "ball_tree"])
+def test_what_c_code_keeps_to_itself_is_refused(tmp_path: Path, kind: str) -> None:
+    learner = neighbors.KNeighborsClassifier(algorithm=kind).fit(X, Y)
+    with pytest.raises(UnsupportedLeaf, match=r"'learner'.*Tree.*algorithm='brute'"):
+        holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    learner.set_params(algorithm="brute").fit(X, Y)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = neighbors.KNeighborsClassifier(algorithm="brute")
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert answers(fresh) == answers(learner)
 
 
 def test_another_class_is_told_before_anything_changes(tmp_path: Path) -> None:
@@ -214,3 +238,13 @@ def test_a_lightgbm_booster_goes_on(tmp_path: Path) -> None:
     assert found.predict(X).tobytes() == booster.predict(X).tobytes()
     ends = [lightgbm.train(params, data(), 5, init_model=b) for b in (booster, found)]
     assert ends[0].predict(X).tobytes() == ends[1].predict(X).tobytes()
+
+
+def test_a_lightgbm_estimator_with_labels(tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    learner = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, LABELS)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1)
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert list(fresh.predict(X)) == list(learner.predict(X))
+    assert fresh.predict_proba(X).tobytes() == learner.predict_proba(X).tobytes()

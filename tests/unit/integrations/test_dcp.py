@@ -159,6 +159,12 @@ def test_a_step_is_needed(tmp_path: Path) -> None:
     assert HoldfastWriter.validate_checkpoint_id("out/step-7/")
 
 
+def test_a_checkpoint_that_dcp_did_not_save_is_told(tmp_path: Path) -> None:
+    holdfast.save(tmp_path, {"w": torch.ones(2)}, run="r", step=1)
+    with pytest.raises(CheckpointException, match=r"r@1 was not saved by HoldfastWriter"):
+        dcp.load({"w": torch.zeros(2)}, storage_reader=HoldfastReader(tmp_path, run="r"))
+
+
 def test_retention(tmp_path: Path) -> None:
     writer = HoldfastWriter(tmp_path, run="r", keep=keep.last(2))
     for step in (1, 2, 3):

@@ -105,3 +105,8 @@ def test_some_of_it(tmp_path: Path) -> None:
         Run(tmp_path, 1, exclude_from_loading=["typo"])
     with pytest.raises(UsageError):
         Run(tmp_path, 1, interval=0)
+    run = Run(tmp_path, 0)
+    with pytest.raises(UsageError, match="2 model parts and 1 optimizers"):
+        CheckpointManager(
+            tmp_path, run="s", model_parts=[run.first, run.second], optimizers=run.optimizers[:1]
+        )
