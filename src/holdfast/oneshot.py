@@ -70,7 +70,8 @@ def save(
         config: What it was made with: a mapping, dataclass or namespace of plain values.
         dataset: A fingerprint of the data, as text.
         compress: ``none`` stores arrays as they are, ``planes`` in fewer bytes where that saves
-            5 % or more, ``auto`` likewise, while saving is no slower for it.
+            5 % or more, ``auto`` likewise, while saving is no slower for it, ``delta`` as
+            differences from an earlier checkpoint of the run where that saves 10 % more.
 
     Returns:
         What was saved.

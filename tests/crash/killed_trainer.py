@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=1)
     parser.add_argument("--keep", type=int, default=2, help="0 keeps all")
     parser.add_argument("--on-error", default="raise")
+    parser.add_argument("--compress", default="none")
     parser.add_argument("--after", type=Path, help="train only when this file is there")
     return parser.parse_args()
 
@@ -36,7 +37,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.INFO)
-    state = TrainingState(args.size)
+    state = TrainingState(args.size, gentle=args.compress == "delta")
     state.put(0)
     with Checkpointer(
         args.store,
@@ -46,6 +47,7 @@ def main() -> None:
         keep=keep.last(args.keep) if args.keep else None,
         in_flight=args.in_flight,
         on_error=args.on_error,
+        compress=args.compress,
     ) as ckpt:
         pid = tell_persister(ckpt, 0)
         restore(ckpt, state)

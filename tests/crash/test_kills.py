@@ -31,13 +31,14 @@ RUN = "run"
 class Campaign:
     """One store, and the same training script started and killed again and again."""
 
-    def __init__(self, folder: Path, size: str, seed: int) -> None:
+    def __init__(self, folder: Path, size: str, seed: int, compress: str) -> None:
         folder.mkdir()
         self.folder = folder
         self.store = folder / "store"
         self.kills: Counter[str] = Counter()
         self.newest_durable = -1
         self._size = size
+        self._compress = compress
         self._random = random.Random(seed)
         self._in_flight = 1
         self.script: Script | None = None
@@ -66,6 +67,8 @@ class Campaign:
             self._size,
             "--in-flight",
             self._in_flight,
+            "--compress",
+            self._compress,
             *more,
             folder=self.folder,
         )
@@ -119,13 +122,15 @@ class Campaign:
 
 
 WHO = ("trainer", "persister", "both")
+# How large the state is, and how it is stored.
+KINDS = (("small", "none"), ("small", "delta"), ("large", "none"))
 
 
 def test_no_kill_loses_what_was_durable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three stores at a time: the trouble that one makes is the unlucky timing of the others."""
     campaigns = [
-        Campaign(tmp_path / f"{number}", size, seed=number)
-        for number, size in enumerate(("small", "small", "large"))
+        Campaign(tmp_path / f"{number}", size, number, compress)
+        for number, (size, compress) in enumerate(KINDS)
     ]
     deadline = time.monotonic() + budget_s(75.0)
     # On a machine that is busy it takes longer to kill as often.
@@ -147,6 +152,8 @@ def test_no_kill_loses_what_was_durable(tmp_path: Path, capsys: pytest.CaptureFi
     with ThreadPoolExecutor(len(campaigns)) as pool:
         for _ in pool.map(carry_out, campaigns):
             pass
+    (last,) = holdfast.Store(campaigns[1].store).log(RUN)[-1:]
+    assert last.stored_bytes < last.state_bytes / 2
     kills = sum((campaign.kills for campaign in campaigns), Counter())
     with capsys.disabled():
         print(f" {dict(kills)}, {[c.newest_durable for c in campaigns]} steps", end=" ")

@@ -18,9 +18,15 @@ _FACTOR = 2654435761
 
 
 class TrainingState:
-    """The arrays and values of a run, put in place to any step."""
+    """The arrays and values of a run, put in place to any step.
 
-    def __init__(self, size: str) -> None:
+    Args:
+        size: One of ``SIZES``.
+        gentle: The numbers change in their lowest bits only.
+    """
+
+    def __init__(self, size: str, *, gentle: bool = False) -> None:
+        self._factor = 1 if gentle else _FACTOR
         source = np.random.Generator(np.random.PCG64(7))
         self._bases = [
             source.integers(0, 2**32, nbytes // 4, dtype=np.uint32) for nbytes in SIZES[size]
@@ -65,7 +71,7 @@ class TrainingState:
     def _parts(self, step: int) -> list[tuple[int, int, Any]]:
         model = self.tree["model"]
         return [
-            (0, step * _FACTOR % 2**32, model["fast"]),
-            (1, step // 3 * _FACTOR % 2**32, model["slow"]),
+            (0, step * self._factor % 2**32, model["fast"]),
+            (1, step // 3 * self._factor % 2**32, model["slow"]),
             (2, 0, model["frozen"]),
         ]

@@ -47,7 +47,7 @@ from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format
 from holdfast.format import dtypes, envelope
 from holdfast.format import part as part_format
-from holdfast.format.codecs import PLANES
+from holdfast.format.codecs import DELTA, PLANES
 from holdfast.format.names import RunKeys, check_run, check_tag, last_component, run_of_component
 from holdfast.history.refs import split_ref
 from holdfast.policy.text import format_keep, parse_keep
@@ -168,6 +168,8 @@ def check_planes(data: bytes) -> None:
         return
     assert sum(piece.nbytes for piece in pieces) == length
     assert b"".join(map(bytes, decode(PLANES, stored, length, None))) == bytes(into)
+    flipped = b"".join(map(bytes, decode(DELTA, stored, length, None, into)))
+    assert flipped == bytes(length)
 
 
 def _planes() -> Iterator[bytes]:

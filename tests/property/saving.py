@@ -18,7 +18,7 @@ from holdfast.state.flatten import flatten
 
 def opened(store: Any, run: str) -> RunWriter:
     """A writer of a run, with one thread, so that what happens comes in a certain order."""
-    writer = RunWriter(store, run, threads=1, compress="planes")
+    writer = RunWriter(store, run, threads=1, compress="delta")
     writer.open(os.getpid())
     return writer
 

@@ -1,4 +1,4 @@
-"""The encoded store: chunks in planes, put together by hand from the words of docs/spec/v1.md.
+"""The encoded store: planes and deltas put together by hand from the words of docs/spec/v1.md.
 
 Squeezed planes are frames of one repeated byte, spelled out bit by bit, so that no version of a
 compressor changes these bytes.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from making import Arrays, Files, Packs, Tree, commit, encoded, head, marker, statement
+from making import Arrays, Files, Packs, Tree, commit, encoded, head, link, marker, statement
 
 from holdfast.format.tree import NodeKind as K
 
-RUN, ROOT, ID = "packed", "runs/packed/", "1357" * 8
+RUN, ROOT, ID, LATER = "packed", "runs/packed/", "1357" * 8, "2468" * 8
 BLOCK = 131_072
 
 
@@ -51,12 +51,24 @@ def in_planes(chunk: bytes, width: int, turned: int) -> bytes:
     return bytes([width, turned, 0, 0]) + table + body + chunk[count * width :]
 
 
-def add_codecs(message: Any, chunks: Sequence[bytes], stored: dict[bytes, bytes]) -> None:
-    """Make a part one of format 2 in which some chunks are stored otherwise."""
-    message.format = 2
+def add_codecs(
+    message: Any,
+    chunks: Sequence[bytes],
+    stored: Mapping[bytes, bytes],
+    bases: Mapping[bytes, bytes] | None = None,
+) -> None:
+    """Make a part one of format 2 in which some chunks are stored otherwise, or as differences."""
+    message.format, bases = 2, bases or {}
     for chunk in chunks:
-        message.chunks.codec.append(1 if chunk in stored else 0)
+        message.chunks.codec.append(2 if chunk in bases else 1 if chunk in stored else 0)
         message.chunks.stored.append(len(stored.get(chunk, chunk)))
+        if chunk in bases:
+            message.chunks.base.append(chunks.index(bases[chunk]))
+
+
+def differing(chunk: bytes, other: bytes) -> bytes:
+    """Return the exclusive or of two chunks."""
+    return bytes(a ^ b for a, b in zip(chunk, other, strict=True))
 
 
 def of_format_2(found: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +123,63 @@ def files() -> Files:
         "stored_bytes": packs.new_bytes + len(part),
     }
     record = of_format_2(statement(key, part, run=RUN, step=3, seq=1, id=ID, **sizes))
+    first = commit(record)
     return {
         "holdfast.json": marker(),
-        f"{ROOT}commits/000000000001": commit(record),
+        f"{ROOT}commits/000000000001": first,
         key: part,
         **packs.objects,
+        **_later(packs, stored, floats, counters, first),
     }
+
+
+def _later(
+    older: Packs, stored: dict[bytes, bytes], floats: bytes, counters: bytes, first: bytes
+) -> Files:
+    """The next checkpoint: differences from a chunk of the first, and from one of its own."""
+    rng = random.Random(8)
+    moved = differing(floats, b"".join(bytes([rng.randrange(128), 0, 0, 0]) for _ in range(1500)))
+    noise = rng.randbytes(6001)
+    # The bits that differ are in one plane of two; the rest is a byte that has none.
+    like_noise = differing(
+        noise, b"".join(bytes([rng.randrange(256), 3]) for _ in range(3000)) + b"!"
+    )
+    stored = stored | {
+        moved: in_planes(differing(moved, floats), 4, 1),
+        like_noise: in_planes(differing(like_noise, noise), 2, 0) + b"?",
+    }
+    assert all(len(stored[chunk]) < len(chunk) for chunk in (moved, like_noise))
+    made = {
+        "float32": ("torch:float32", (1500,), moved),
+        "noise": ("numpy:uint8", (6001,), noise),
+        "like it": ("numpy:uint8", (6001,), like_noise),
+        "int64": ("numpy:int64", (300,), counters),
+    }
+    tree, arrays = Tree(), Arrays()
+    tree.container(K.DICT, len(made))
+    for name, (kind, shape, data) in made.items():
+        tree.key(name)
+        tree.leaf(K.ARRAY)
+        arrays.rows.append((kind, shape, len(arrays.chunks), 0))
+        arrays.chunks.append(data)
+        arrays.nbytes += len(data)
+    tree.finish()
+    # What no array is in has its row behind the others.
+    chunks = [*arrays.chunks, floats]
+    packs = Packs(ROOT, LATER, older, stored=lambda chunk: stored.get(chunk, chunk))
+    packs.add(chunks, per_pack=4)
+    message = tree.message
+    head(message, run=RUN, step=4, id=LATER)
+    arrays.fill(message.arrays)
+    packs.fill(message, chunks)
+    add_codecs(message, chunks, stored, {moved: floats, like_noise: noise})
+    key, part = f"{ROOT}parts/{LATER}-00000", encoded(message)
+    sizes = {
+        "n_leaves": tree.leaves,
+        "state_bytes": arrays.nbytes,
+        "stored_bytes": packs.new_bytes + len(part),
+        "parent": ID,
+        "previous": link(first),
+    }
+    record = of_format_2(statement(key, part, run=RUN, step=4, seq=2, id=LATER, **sizes))
+    return {f"{ROOT}commits/000000000002": commit(record), key: part, **packs.objects}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from encoding import add_codecs, in_planes, of_format_2, repeated
+from encoding import add_codecs, differing, in_planes, of_format_2, repeated
 from making import (
     COMMIT_TYPE,
     SEEDS,
@@ -679,10 +679,94 @@ def _codecs() -> list[Case]:
         ),
         "other": ("another chunk", in_planes(struct.pack("<f", 1.25) * 300, 4, 1)),
     }
-    return made + [
+    made += [
         Case(f"K-codec-{name}", "K", CHUNK_DAMAGED, why, _in_codec(floats, stored))
         for name, (why, stored) in bodies.items()
     ]
+    return made + _deltas(floats)
+
+
+def _deltas(floats: bytes) -> list[Case]:
+    """What a table can say wrongly of differences, and what they are differences from."""
+    moved = differing(floats, b"\1\0\0\0" * 300)
+    good = in_planes(differing(moved, floats), 4, 1)
+
+    def bases(*rows: int) -> Callable[[Any], object]:
+        def edit(message: Any) -> None:
+            del message.chunks.base[:]
+            message.chunks.base.extend(rows)
+
+        return edit
+
+    def both(message: Any) -> None:
+        message.chunks.codec[1] = 2
+        message.chunks.stored[1] = 1100
+        bases(1, 0)(message)
+
+    def old(message: Any) -> None:
+        message.format = 1
+        del message.chunks.codec[:], message.chunks.stored[:]
+
+    def other_length(message: Any) -> None:
+        message.chunks.length[1] = message.chunks.stored[1] = 1196
+
+    of_table: list[tuple[str, str, Callable[[Any], object]]] = [
+        ("no-base", "a difference from nothing", bases()),
+        ("bases-more", "more bases than differences", bases(1, 1)),
+        ("base-elsewhere", "a base that is not there", bases(2)),
+        ("base-itself", "a difference from itself", bases(0)),
+        ("base-delta", "a difference from a difference", both),
+        ("base-longer", "a base of another length", other_length),
+        ("base-old", "a base in a part of format 1", old),
+    ]
+    made = [
+        Case(f"K-delta-{name}", "K", DAMAGED, why, _as_delta(moved, floats, good, edit))
+        for name, why, edit in of_table
+    ]
+    body = {
+        "other-base": (
+            "a difference from another chunk",
+            _as_delta(moved, differing(floats, b"\2" * 1200), good),
+        ),
+        "cut-short": ("a difference that is cut short", _as_delta(moved, floats, good[:-1])),
+        "base-damaged": ("a base that is damaged", _as_delta(moved, floats, good, spoilt=True)),
+    }
+    return made + [
+        Case(f"K-delta-{name}", "K", CHUNK_DAMAGED, why, files)
+        for name, (why, files) in body.items()
+    ]
+
+
+def _as_delta(
+    chunk: bytes,
+    base: bytes,
+    stored: bytes,
+    edit: Callable[[Any], object] = lambda message: None,
+    *,
+    spoilt: bool = False,
+) -> Files:
+    """Return the sound store with an array of floats ``w`` only, stored as a difference."""
+    tree, arrays = Tree(), Arrays()
+    tree.container(K.DICT, 1)
+    tree.key("w")
+    tree.leaf(K.ARRAY)
+    arrays.add("numpy:float32", (len(chunk) // 4,), chunk)
+    tree.finish()
+    packs = Packs(ROOT, ID, stored=lambda c: stored if c == chunk else c)
+    packs.add([chunk, base], per_pack=4)
+    head(tree.message, run=RUN, step=STEP, id=ID)
+    arrays.fill(tree.message.arrays)
+    packs.fill(tree.message, [chunk, base])
+    add_codecs(tree.message, [chunk, base], {chunk: stored}, {chunk: base})
+    edit(tree.message)
+    data = encoded(tree.message)
+    record = _statement(data)
+    objects = dict(packs.objects)
+    if spoilt:
+        objects[PACK] = _flipped(objects[PACK], 4096 + 21, 7)
+    if tree.message.format == 2:
+        record = of_format_2(record)
+    return {PART: data, COMMIT: commit(record), **objects}
 
 
 def _of_codecs(edit: Callable[[Any], object]) -> Files:

@@ -463,16 +463,23 @@ class Part:
         digests, checks = one(table, 1, b""), one(table, 2, b"")
         lengths, packs, offsets = (numbers(table.get(n, [])) for n in (3, 4, 5))
         n = len(lengths)
-        codecs, sizes = (numbers(table.get(n, [])) for n in (6, 7))
+        codecs, sizes, bases = (numbers(table.get(n, [])) for n in (6, 7, 8))
         if self.format == 1:
-            refuse_unless(not codecs and not sizes, "codecs in a part of format 1")
+            refuse_unless(not codecs + sizes + bases, "codecs in a part of format 1")
             codecs, sizes = [0] * n, lengths
         refuse_unless(len(packs) == len(offsets) == n, "columns of chunks differ")
         refuse_unless(len(codecs) == len(sizes) == n, "columns of chunks differ")
-        too_new_unless(all(codec in (0, 1) for codec in codecs), "a codec")
+        too_new_unless(all(codec in (0, 1, 2) for codec in codecs), "a codec")
         refuse_unless(len(digests) == 32 * n and len(checks) == 16 * n, "digests are missing")
-        out = []
-        for i, (length, pack, offset) in enumerate(zip(lengths, packs, offsets, strict=True)):
+        refuse_unless(len(bases) == codecs.count(2), "as many bases as deltas")
+        base_of = dict(zip((i for i in range(n) if codecs[i] == 2), bases, strict=True))
+        for i, base in base_of.items():
+            refuse_unless(base < n and codecs[base] != 2, "a base that is not there, or a delta")
+            refuse_unless(lengths[base] == lengths[i], "a base of another length")
+        out = [b""] * n
+        # Deltas last: what they are differences from must be there.
+        for i in sorted(range(n), key=lambda i: codecs[i] == 2):
+            length, pack, offset = lengths[i], packs[i], offsets[i]
             stored = sizes[i]
             if codecs[i]:
                 refuse_unless(0 < stored < length <= 2**28, "nothing is gained by a codec")
@@ -487,11 +494,13 @@ class Part:
             data = self.store.chunk(key, offset, stored, name)
             if codecs[i]:
                 data = out_of_planes(data, length)
+            if i in base_of:
+                data = bytes(a ^ b for a, b in zip(data, out[base_of[i]], strict=True))
             refuse_unless(self.store.digest(data) == name, "a damaged chunk")
             refuse_unless(
                 xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
             )
-            out.append(data)
+            out[i] = data
         return out
 
     def array_rows(self, table: dict[int, list[Any]]) -> Iterator[tuple[str, list[int], int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -30,7 +30,7 @@ class ChunkRead:
     """A chunk to be read, and where its bytes go.
 
     ``in_place`` says that one of the targets is memory that stands; ``leaf`` names a leaf in it
-    for error messages.
+    for error messages. ``base`` reads the chunk that a delta is a difference from.
     """
 
     row: ChunkRow
@@ -38,6 +38,7 @@ class ChunkRead:
     targets: Sequence[Target]
     in_place: bool
     leaf: str
+    base: ChunkRead | None = None
 
     @property
     def goes_to_one_place(self) -> bool:
@@ -47,6 +48,8 @@ class ChunkRead:
 
 # Chunks of one pack that lie side by side: one read brings them all.
 Batch = Sequence[ChunkRead]
+# Gives the bytes of the chunk that a delta is a difference from; see chunks.bases.
+GiveBase = Callable[[ChunkRead], memoryview]
 
 
 def batches(reads: Sequence[ChunkRead], trailer_bytes: int) -> list[Batch]:
@@ -84,6 +87,19 @@ def by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:
     return list(packs.values())
 
 
+def read_of(
+    part: Part,
+    row: ChunkRow,
+    targets: Sequence[Target] = (),
+    leaf: str = "",
+    *,
+    in_place: bool = False,
+) -> ChunkRead:
+    """Return the read of a chunk of a part, and of the one that it is a difference from."""
+    base = read_of(part, part.chunks[row.base], leaf=leaf) if row.base is not None else None
+    return ChunkRead(row, part.packs[row.pack].key, targets, in_place, leaf, base)
+
+
 def reads_of(
     part: Part, spans: Mapping[int, Sequence[tuple[int, memoryview, bool, str]]]
 ) -> list[ChunkRead]:
@@ -92,12 +108,12 @@ def reads_of(
     for index, pieces in spans.items():
         row = part.chunks[index]
         reads.append(
-            ChunkRead(
+            read_of(
+                part,
                 row,
-                part.packs[row.pack].key,
                 [Target(begin, into) for begin, into, _, _ in pieces],
-                any(stands for _, _, stands, _ in pieces),
                 pieces[0][3],
+                in_place=any(stands for _, _, stands, _ in pieces),
             )
         )
     return reads
@@ -128,6 +144,7 @@ class Stretch:
         form: How they are stored.
         plain: For what comes out of their codecs, ``plain_bytes`` of the batch; without it, what
             ``chunk`` yields of such chunks is good until the next is asked for.
+        give_base: Gives what deltas are differences from; without it none can be read.
     """
 
     def __init__(
@@ -137,7 +154,9 @@ class Stretch:
         memory: memoryview,
         form: ChunkForm,
         plain: memoryview | None = None,
+        give_base: GiveBase | None = None,
     ) -> None:
+        self._give_base = give_base
         self.begin, length = extent(batch, form.trailer_bytes)
         self._form = form
         self.is_cut_short = self.begin + length > reader.size
@@ -170,6 +189,7 @@ class Stretch:
         Raises:
             Unsealable: The chunk is not what was sealed.
             Undecodable: The chunk is not what its codec makes.
+            ChunkMissing, StoreUnavailable: What it is a difference from cannot be read.
         """
         if not read.row.codec:
             yield from self.stored(read)
@@ -177,7 +197,10 @@ class Stretch:
         for _ in self.stored(read):
             pass
         into = self.data(read) if self._plain is not None else None
-        yield from decode(read.row.codec, self.stored_data(read), read.row.length, into)
+        base: memoryview | None = None
+        if read.base is not None and self._give_base is not None:
+            base = self._give_base(read.base)
+        yield from decode(read.row.codec, self.stored_data(read), read.row.length, into, base)
 
     def stored_data(self, read: ChunkRead) -> memoryview:
         """Return where the stored bytes of a chunk are once ``stored`` has given them all."""

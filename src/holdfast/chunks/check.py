@@ -8,7 +8,8 @@ from contextlib import closing
 
 import xxhash
 
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent
+from holdfast.chunks.bases import Bases
+from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, read_of
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.errors import HoldfastError
@@ -20,14 +21,20 @@ from holdfast.store.scratch import Scratch
 
 THREADS = 4
 
-# A pack's key, where in it a chunk begins, the chunk's digest.
-Place = tuple[str, int, bytes]
+# A pack's key, where in it a chunk begins, the chunk's digest, that of its base if it is a delta.
+Place = tuple[str, int, bytes, bytes]
 Verdict = Callable[[ChunkRead, str | None], None]
 
 
 def place_of(part: Part, row: ChunkRow) -> Place:
     """Return what tells a chunk of a part from every other, of other parts too."""
-    return part.packs[row.pack].key, row.offset, row.digest
+    return place_of_read(read_of(part, row))
+
+
+def place_of_read(read: ChunkRead) -> Place:
+    """Return what ``place_of`` gives of the chunk that is read."""
+    base = read.base.row.digest if read.base is not None else b""
+    return read.pack_key, read.row.offset, read.row.digest, base
 
 
 def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) -> None:
@@ -39,12 +46,12 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
         tell: Called for each chunk with None where it is good, else with what is wrong; from
             several threads.
     """
-    scratch, form = Scratch(CHUNK_BYTES), form_of(store)
+    scratch, form, bases = Scratch(CHUNK_BYTES), form_of(store), Bases(store)
 
     def work(batch: Batch) -> None:
         try:
             with closing(store.open(batch[0].pack_key)) as reader:
-                _check_batch(reader, batch, form, scratch, tell)
+                _check_batch(reader, batch, form, scratch, bases, tell)
         except HoldfastError as error:
             if len(batch) == 1:
                 tell(batch[0], str(error))
@@ -63,11 +70,12 @@ def _check_batch(
     batch: Batch,
     form: ChunkForm,
     scratch: Scratch,
+    bases: Bases,
     tell: Verdict,
 ) -> None:
     begin, length = extent(batch, form.trailer_bytes)
     memory = scratch.memory("stored", align(length, CHUNK_ALIGNMENT))
-    stretch = Stretch(reader, batch, memory, form)
+    stretch = Stretch(reader, batch, memory, form, give_base=bases)
     if stretch.is_cut_short:
         reader.read(memory[:length], begin)  # Its error says where the pack ends.
     for read in batch:

@@ -3,27 +3,30 @@
 ``planes`` stores in planes whatever gets smaller by it. ``auto`` does so only while that does not
 make saving slower than the disk would be without it (``chunks.pace``). While it does not know, it
 encodes every second pack, and so finds out; while it does not pay, it tries one pack in a save now
-and then, since machines become less busy.
+and then, since machines become less busy. ``delta`` stores differences from earlier chunks where
+these are smaller still (``chunks.deltas``), and in planes what is left.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from holdfast.chunks.codecs import choice, planes
 from holdfast.chunks.codecs.choice import Planes
+from holdfast.chunks.deltas import Deltas, Origin
 from holdfast.chunks.pace import Meter, Rates
+from holdfast.chunks.stored import Stored
 from holdfast.errors import UsageError
-from holdfast.format.codecs import MAX_PLAIN_BYTES, PLANES, RAW
+from holdfast.format.codecs import DELTA, MAX_PLAIN_BYTES, PLANES, RAW
 from holdfast.plan.elements import Elements
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.buffers import Buffers
 
-Compress = Literal["none", "auto", "planes"]
+Compress = Literal["none", "auto", "planes", "delta"]
 
 # One for each thread that writes packs.
 _KEPT_BUFFERS: Final = 4
@@ -46,22 +49,30 @@ def check_compress(compress: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What is stored of a chunk: bytes padded to the alignment, how many count, and their codec."""
+    """What is stored of a chunk: bytes padded to the alignment, how many count, and their codec.
+
+    ``base`` is what a delta is a difference from.
+    """
 
     view: memoryview
     nbytes: int
     codec: int
+    base: Stored | None = None
 
 
 class Encoder:
     """Encodes the chunks of the saves of one run; used by several threads, one save at a time.
 
     Args:
-        compress: ``planes`` or ``auto``.
+        compress: ``planes``, ``auto`` or ``delta``.
         rates: What is known of this machine and store.
+        deltas: Makes differences; of ``delta`` only.
     """
 
-    def __init__(self, compress: Compress, rates: Rates | None = None) -> None:
+    def __init__(
+        self, compress: Compress, rates: Rates | None = None, deltas: Deltas | None = None
+    ) -> None:
+        self._deltas = deltas
         self._is_auto = compress == "auto"
         self.rates = rates or Rates()
         self.writing, self._encoding = Meter(), Meter()
@@ -73,13 +84,21 @@ class Encoder:
         self._saves = -1
         self._every: int | None = None
 
-    def begin(self, elements: Sequence[Elements], lengths: Sequence[int]) -> None:
+    def begin(
+        self,
+        elements: Sequence[Elements],
+        lengths: Sequence[int],
+        origins: Mapping[int, Origin] | None = None,
+    ) -> None:
         """Make ready for a save; call before any chunk of it.
 
         Args:
             elements: What each chunk consists of.
             lengths: The bytes of each chunk.
+            origins: What chunks may be differences from, by index.
         """
+        if self._deltas is not None:
+            self._deltas.begin(origins or {})
         self._saves += 1
         if self._saves % _LOOK_AGAIN == 0 or (elements, lengths) != (self._elements, self._lengths):
             self._plans.clear()
@@ -142,14 +161,16 @@ class Encoder:
         if not _LEAST_BYTES < length <= MAX_PLAIN_BYTES:
             return self._raw(chunk, view)
         data = view[:length]
+        if self._deltas is not None:
+            delta = self._deltas.encode(chunk, data, self._elements[chunk], room)
+            if delta is not None:
+                return Encoded(_padded(room, delta[0]), delta[0], DELTA, delta[1])
         plan = self._plan(chunk, data)
         nbytes = choice.encode(data, plan, room) if plan is not None else None
         # Stored in whole pages, it must take fewer of them.
         if nbytes is None or align(nbytes, CHUNK_ALIGNMENT) >= align(length, CHUNK_ALIGNMENT):
             return self._raw(chunk, view)
-        end = align(nbytes, CHUNK_ALIGNMENT)
-        room[nbytes:end] = bytes(end - nbytes)
-        return Encoded(room[:end], nbytes, PLANES)
+        return Encoded(_padded(room, nbytes), nbytes, PLANES)
 
     def _plan(self, chunk: int, data: memoryview) -> Planes | None:
         with self._lock:
@@ -159,3 +180,10 @@ class Encoder:
         with self._lock:
             self._plans[chunk] = plan
         return plan
+
+
+def _padded(room: memoryview, nbytes: int) -> memoryview:
+    """Return the bytes of room that count, with zeros up to the alignment."""
+    end = align(nbytes, CHUNK_ALIGNMENT)
+    room[nbytes:end] = bytes(end - nbytes)
+    return room[:end]

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from holdfast.chunks.batch import ChunkRead, Stretch, extent, plain_bytes
+from holdfast.chunks.bases import Bases
+from holdfast.chunks.batch import ChunkRead, GiveBase, Stretch, extent, plain_bytes
 from holdfast.chunks.form import form_of
 from holdfast.errors import HoldfastError
 from holdfast.format.digests import check
-from holdfast.format.part import ChunkRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
 
-def fetch_chunk(store: ObjectStore, pack_key: str, row: ChunkRow) -> memoryview | None:
+def fetch_chunk(store: ObjectStore, read: ChunkRead) -> memoryview | None:
     """Return the bytes of a chunk, its checksum compared; None where it is damaged or gone."""
-    found = fetch_both(store, pack_key, row)
+    found = fetch_both(store, read)
     return found[0] if found is not None else None
 
 
-def fetch_both(
-    store: ObjectStore, pack_key: str, row: ChunkRow
-) -> tuple[memoryview, memoryview] | None:
+def fetch_both(store: ObjectStore, read: ChunkRead) -> tuple[memoryview, memoryview] | None:
     """Return the bytes of a chunk, its checksum compared, and the bytes it is stored as, unsealed.
 
     Both are the same where it has no codec. None where it is damaged or gone.
     """
+    return _fetch(store, read, Bases(store))
+
+
+def is_whole_with(store: ObjectStore, read: ChunkRead, base: memoryview) -> bool:
+    """Say whether a delta is good, given the bytes of what it is a difference from."""
+    found = _fetch(store, read, lambda _: base)
+    if found is None:
+        return False
+    hasher = form_of(store).hasher()
+    hasher.update(found[0])
+    return hasher.digest() == read.row.digest
+
+
+def _fetch(
+    store: ObjectStore, read: ChunkRead, give_base: GiveBase
+) -> tuple[memoryview, memoryview] | None:
     form = form_of(store)
-    read = ChunkRead(row, pack_key, (), False, "")
     nbytes = extent([read], form.trailer_bytes)[1]
     memory = memoryview(private_memory(align(nbytes, CHUNK_ALIGNMENT)))
     plain = memoryview(bytearray(plain_bytes([read])))
     try:
-        with closing(store.open(pack_key)) as reader:
-            stretch = Stretch(reader, [read], memory, form, plain)
+        with closing(store.open(read.pack_key)) as reader:
+            stretch = Stretch(reader, [read], memory, form, plain, give_base)
             if stretch.is_cut_short or not stretch.brings(read):
                 return None
     except HoldfastError:
         return None
     data = stretch.data(read)
-    return (data, stretch.stored_data(read)) if check(data) == row.check else None
+    return (data, stretch.stored_data(read)) if check(data) == read.row.check else None

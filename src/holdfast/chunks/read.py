@@ -26,6 +26,7 @@ from functools import partial
 
 import xxhash
 
+from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import (
     Batch,
     ChunkRead,
@@ -108,6 +109,7 @@ class _Session:
     ) -> None:
         self._store = store
         self._form = form_of(store)
+        self._bases = Bases(store)
         self._ref = ref
         self._full = full
         self._progress = progress
@@ -352,7 +354,8 @@ class _Session:
 
         Those of chunks in a codec come to be in plain, if there is such memory, or nowhere.
         """
-        stretch = Stretch(self._reader(batch[0].pack_key), batch, memory, self._form, plain)
+        reader = self._reader(batch[0].pack_key)
+        stretch = Stretch(reader, batch, memory, self._form, plain, self._bases)
         if stretch.is_cut_short:
             self._refuse(batch[-1], "the pack is cut short")
         for read in batch:

@@ -6,30 +6,52 @@ the bytes, that it says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
+from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.codecs import planes
+from holdfast.chunks.codecs.delta import flip
 from holdfast.chunks.codecs.entropy import Squeeze
-from holdfast.format.codecs import PLANES
+from holdfast.format.codecs import DELTA, PLANES
 from holdfast.format.part import ChunkRow
 
 
 def as_stored(
-    row: ChunkRow, there: ChunkRow, data: memoryview, stored: memoryview
+    wanted: ChunkRead,
+    there: ChunkRead,
+    data: memoryview,
+    stored: memoryview,
+    give_base: Callable[[ChunkRead], memoryview | None],
 ) -> memoryview | None:
     """Return a chunk as a row of a manifest says that it is stored, or None where that fails.
 
     Args:
-        row: What is needed.
-        there: The row of the copy.
+        wanted: What is needed.
+        there: The copy.
         data: The bytes of the chunk.
         stored: What it is stored as there.
+        give_base: Gives the bytes of the chunk that a delta is a difference from, or None.
     """
+    row = wanted.row
     if not row.codec:
         return data
-    if there.codec == row.codec and there.encoded_length <= row.encoded_length:
+    is_alike = there.row.codec == row.codec and _base_check(there) == _base_check(wanted)
+    if is_alike and there.row.encoded_length <= row.encoded_length:
         return stored
-    return _in_planes(row, data) if row.codec == PLANES else None
+    if row.codec == PLANES:
+        return _in_planes(row, data)
+    base = give_base(wanted.base) if row.codec == DELTA and wanted.base is not None else None
+    if base is None:
+        return None
+    difference = memoryview(bytearray(data))
+    flip(difference, base)
+    return _in_planes(row, difference)
+
+
+def _base_check(read: ChunkRead) -> bytes:
+    # Not its digest: encrypted stores give digests of their own to the same bytes.
+    return read.base.row.check if read.base is not None else b""
 
 
 def _in_planes(row: ChunkRow, data: memoryview) -> memoryview | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, plain_bytes
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.form import ChunkForm, form_of
@@ -36,14 +37,14 @@ def visit_chunks(
     Raises:
         ChunkDamaged, ChunkMissing, StoreUnavailable: Some chunk is not good.
     """
-    scratch, form = Scratch(CHUNK_BYTES), form_of(store)
+    scratch, form, bases = Scratch(CHUNK_BYTES), form_of(store), Bases(store)
 
     def work(batch: Batch) -> None:
         nbytes = align(extent(batch, form.trailer_bytes)[1], CHUNK_ALIGNMENT)
         memory = scratch.memory("stored", nbytes)
         plain = scratch.memory("plain", plain_bytes(batch))
         with closing(store.open(batch[0].pack_key)) as reader:
-            stretch = Stretch(reader, batch, memory, form, plain)
+            stretch = Stretch(reader, batch, memory, form, plain, bases)
             if stretch.is_cut_short:
                 raise _damaged(batch[-1], ref)
             for read in batch:

@@ -16,6 +16,7 @@ import xxhash
 from holdfast.chunks.encoder import Encoded, Encoder
 from holdfast.chunks.finite import STEP_BYTES
 from holdfast.chunks.form import form_of
+from holdfast.chunks.stored import Stored, tables
 from holdfast.errors import HoldfastError, IncompleteWrite
 from holdfast.format.codecs import RAW
 from holdfast.format.digests import check
@@ -26,56 +27,10 @@ from holdfast.store.contract import ObjectStore, Staged
 
 WRITERS = 4
 Look = Callable[[int, int, memoryview], None]
+# The last fields of Stored.
+_Place = tuple[str, int, int, int, int, Stored | None]
 # Staged files are open files; this many at most.
 PUBLISH_EVERY = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a chunk lies: its digests and length, and its place in a pack of a certain length.
-
-    ``codec`` and ``encoded_length`` are as in ``ChunkRow``.
-    """
-
-    digest: bytes
-    check: bytes
-    length: int
-    pack_key: str
-    pack_length: int
-    offset: int
-    codec: int = RAW
-    encoded_length: int = 0
-
-    @property
-    def stored_length(self) -> int:
-        """Bytes that it takes in its pack, without a seal."""
-        return self.encoded_length if self.codec else self.length
-
-    def row(self, pack: int) -> ChunkRow:
-        """Return its row in a manifest whose row ``pack`` is its pack."""
-        return ChunkRow(
-            self.digest,
-            self.check,
-            self.length,
-            pack,
-            self.offset,
-            self.codec,
-            self.encoded_length,
-        )
-
-
-def stored_at(row: ChunkRow, pack: PackRow) -> Stored:
-    """Return where the chunk of a manifest's row lies."""
-    return Stored(
-        row.digest,
-        row.check,
-        row.length,
-        pack.key,
-        pack.length,
-        row.offset,
-        row.codec,
-        row.encoded_length,
-    )
 
 
 class ChunkSource(Protocol):
@@ -117,15 +72,7 @@ class Written:
 
     def tables(self) -> tuple[list[ChunkRow], list[PackRow]]:
         """Return the chunk and pack tables of a manifest."""
-        packs: dict[str, int] = {}
-        rows: list[PackRow] = []
-        chunks = []
-        for place in self.places:
-            if place.pack_key not in packs:
-                packs[place.pack_key] = len(rows)
-                rows.append(PackRow(place.pack_key, place.pack_length))
-            chunks.append(place.row(packs[place.pack_key]))
-        return chunks, rows
+        return tables(self.places)
 
 
 def write_chunks(
@@ -204,7 +151,7 @@ class _Job:
         self._unchanged = unchanged
         self._places: dict[int, Stored] = {}
         # Where in which pack the chunks are that this save has written.
-        self._written: dict[int, tuple[str, int, int, int, int]] = {}
+        self._written: dict[int, _Place] = {}
         self._twins: dict[int, int] = {}
         self._first: dict[bytes, int] = {}
         self._digests: dict[int, tuple[bytes, bytes]] = {}
@@ -259,9 +206,9 @@ class _Job:
             self._submit(full, writers)
 
     def _all_places(self) -> list[Stored]:
-        for chunk, (key, pack_bytes, offset, codec, encoded) in self._written.items():
-            digests, length = self._digests[chunk], self._lengths[chunk]
-            self._places[chunk] = Stored(*digests, length, key, pack_bytes, offset, codec, encoded)
+        for chunk, place in self._written.items():
+            name, quick = self._digests[chunk]
+            self._places[chunk] = Stored(name, quick, self._lengths[chunk], *place)
         for twin, first in self._twins.items():
             self._places[twin] = self._places[first]
         if len(self._places) != len(self._lengths):
@@ -355,7 +302,8 @@ class _Job:
         offsets = accumulate(sizes, initial=0)
         for chunk, item, begin in zip(chunks, encoded, offsets, strict=False):
             encoded_length = item.nbytes if item.codec else 0
-            self._written[chunk] = key, staged.size, begin, item.codec, encoded_length
+            place = key, staged.size, begin, item.codec, encoded_length, item.base
+            self._written[chunk] = place
         return staged
 
     def _working(self, nbytes: int) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from holdfast.chunks.batch import ChunkRead
+from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.visit import visit_chunks
 from holdfast.convert.checksums import checksum, combine
 from holdfast.convert.contract import FilePlan
@@ -77,7 +77,7 @@ class ArrayWriter:
         for chunk, found in spans.items():
             row = part.chunks[chunk]
             leaf = names.get(self._wants[found[0].want][1].row, "an array")
-            read = ChunkRead(row, part.packs[row.pack].key, (), False, leaf)
+            read = read_of(part, row, leaf=leaf)
             reads.append(read)
             of_read[id(read)] = found
 

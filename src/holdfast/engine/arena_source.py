@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from holdfast.chunks.write import Stored
+from holdfast.chunks.stored import Stored
 from holdfast.engine.arena import Arena
 from holdfast.errors import SaveFailed
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align

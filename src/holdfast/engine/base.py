@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from holdfast.chunks.write import Stored, stored_at
+from holdfast.chunks.stored import Stored, stored_at
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.records import commits
@@ -18,7 +18,8 @@ class Base:
     """The checkpoint that a save may refer to: its commit's number, parts, and chunks by digest.
 
     One that another process wrote (not ``is_ours``) may have been damaged since: a chunk of it is
-    read and checked before a new checkpoint comes to depend on it.
+    read and checked before a new checkpoint comes to depend on it. ``places`` are its chunks in
+    order, where it has one part.
     """
 
     seq: int
@@ -27,16 +28,18 @@ class Base:
     chunks: Mapping[bytes, Stored]
     is_ours: bool
     written_bytes: int
+    places: Sequence[Stored] = ()
 
 
 def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
     """Return what a save may refer to of a checkpoint that is there; None if it is not whole."""
     try:
         known: dict[bytes, Stored] = {}
+        places: list[Stored] = []
         for ref in record.parts:
             part = commits.read_part(store, record, ref)
-            for row in part.chunks:
-                known[row.digest] = stored_at(row, part.packs[row.pack])
+            places = [stored_at(part, row) for row in part.chunks]
+            known |= with_bases(places)
         sizes = {place.pack_key: place.pack_length for place in known.values()}
         if any(not _has_size(store, key, size) for key, size in sizes.items()):
             return None
@@ -49,7 +52,14 @@ def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
         known,
         is_ours=False,
         written_bytes=record.stored_bytes,
+        places=places if len(record.parts) == 1 else (),
     )
+
+
+def with_bases(places: Sequence[Stored]) -> dict[bytes, Stored]:
+    """Return chunks, and those that they are differences from, by digest."""
+    bases = {place.base.digest: place.base for place in places if place.base is not None}
+    return bases | {place.digest: place for place in places}
 
 
 def still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:

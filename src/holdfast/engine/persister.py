@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.chunks.write import Stored
+from holdfast.chunks.stored import Stored
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena

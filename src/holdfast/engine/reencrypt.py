@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
-from holdfast.chunks.check import Place, place_of
+from holdfast.chunks.batch import ChunkRead, read_of
+from holdfast.chunks.check import Place, place_of_read
 from holdfast.chunks.fetch import fetch_both
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import ChunkMissing, DataError, HoldfastError, RunBusy
 from holdfast.format.names import RunKeys
-from holdfast.format.part import ChunkRow
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.records import commits, key_changes
@@ -110,19 +110,19 @@ class _Reencryption:
             self.done_bytes += info.size
             self.progress(self.done_bytes, self.total_bytes)
 
-    def _rewrite_one(self, run: str, key: str, rows: dict[str, list[ChunkRow]] | None) -> bool:
+    def _rewrite_one(self, run: str, key: str, rows: dict[str, list[ChunkRead]] | None) -> bool:
         if not passes_as_it_is(key):
             with alone(self.store, run):
                 return self.store.reseal(key)
         return rows is not None and self._rewrite_pack(key, rows.get(key, []))
 
-    def _rewrite_pack(self, key: str, rows: Sequence[ChunkRow]) -> bool:
+    def _rewrite_pack(self, key: str, rows: Sequence[ChunkRead]) -> bool:
         if not self._is_old(key, rows):
             return False
         content = memoryview(bytearray(self._size(key)))
         form = self.store.chunk_form
-        for row in rows:
-            found = fetch_both(self.store, key, row)
+        for read in rows:
+            row, found = read.row, fetch_both(self.store, read)
             if found is None:
                 raise DataError(f"A chunk in {key} is damaged: 'holdfast repair' first.", key=key)
             nbytes = row.stored_length
@@ -135,12 +135,12 @@ class _Reencryption:
         self.store.put(key, content)
         return True
 
-    def _is_old(self, key: str, rows: Sequence[ChunkRow]) -> bool:
+    def _is_old(self, key: str, rows: Sequence[ChunkRead]) -> bool:
         seals, found = self.store.seals, set()
         trailer = memoryview(bytearray(self.store.chunk_form.trailer_bytes))
         with closing(self.store.open(key)) as reader:
-            for row in rows:
-                reader.read(trailer, row.offset + row.stored_length)
+            for read in rows:
+                reader.read(trailer, read.row.offset + read.row.stored_length)
                 found.add(seals.generation_of_chunk(bytes(trailer)))
         return bool(found - {seals.keyring.newest})
 
@@ -148,12 +148,12 @@ class _Reencryption:
         with closing(self.store.open(key)) as reader:
             return reader.size
 
-    def _chunks(self, run: str) -> dict[str, list[ChunkRow]] | None:
+    def _chunks(self, run: str) -> dict[str, list[ChunkRead]] | None:
         """Return the chunks that the manifests of a run name, by pack; None if one is damaged.
 
         A pack may hold chunks that only the damaged one names: it must stay what it is.
         """
-        rows: dict[str, list[ChunkRow]] = {}
+        rows: dict[str, list[ChunkRead]] = {}
         seen: set[Place] = set()
         try:
             for found in commits.all_commits(self.store, run):
@@ -162,10 +162,11 @@ class _Reencryption:
                 for ref in found.parts:
                     part = commits.read_part(self.store, found, ref)
                     for row in part.chunks:
-                        place = place_of(part, row)
+                        read = read_of(part, row)
+                        place = place_of_read(read)
                         if place not in seen:
                             seen.add(place)
-                            rows.setdefault(place[0], []).append(row)
+                            rows.setdefault(place[0], []).append(read)
         except HoldfastError as error:
             self.problems.append(error.message)
             return None

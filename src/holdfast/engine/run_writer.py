@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
+from holdfast.chunks.deltas import Ages, Deltas, Origin, origins
 from holdfast.chunks.encoder import Compress, Encoder
 from holdfast.chunks.fetch import fetch_chunk
 from holdfast.chunks.finite import FiniteLook, Known
-from holdfast.chunks.write import ChunkSource, Stored, Written, write_chunks
-from holdfast.engine.base import Base, load_base, still_stored
+from holdfast.chunks.stored import Stored
+from holdfast.chunks.write import ChunkSource, Written, write_chunks
+from holdfast.engine.base import Base, load_base, still_stored, with_bases
 from holdfast.engine.job import SaveJob
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, RunBusy
@@ -68,7 +70,9 @@ class RunWriter:
     ) -> None:
         self.store = store
         self.run = run
-        self._encoder = Encoder(compress) if compress != "none" else None
+        self._deltas = Deltas(store) if compress == "delta" else None
+        self._encoder = Encoder(compress, deltas=self._deltas) if compress != "none" else None
+        self._ages = Ages()
         self.authenticity = authenticity
         self._keys = RunKeys(run)
         self._lock = WriterLock(store, run)
@@ -100,6 +104,9 @@ class RunWriter:
         self._next_seq = numbers[-1] + 1 if numbers else 1
         sweep_debris(self.store, self.run)
         self._give_missing_names()
+        if self._deltas is not None:
+            for good in commits.good_commits(self.store, self.run):
+                self._ages.note(good.id, good.seq)
         for seq in reversed(numbers):
             found = self._believed(seq)
             if found is None:
@@ -179,7 +186,7 @@ class RunWriter:
                 unchanged=lambda: still_stored(unchanged(), base),
                 is_intact=None if base is None or base.is_ours else self._is_intact,
                 look=look.look if look is not None else None,
-                encoder=self._ready_encoder(job),
+                encoder=self._ready_encoder(job, base),
                 threads=self._threads,
             )
             if self._encoder is not None:
@@ -201,10 +208,12 @@ class RunWriter:
             record.seq,
             record.id,
             tuple(part.key for part in record.parts),
-            {place.digest: place for place in written.places},
+            with_bases(written.places),
             is_ours=True,
             written_bytes=record.stored_bytes,
+            places=written.places,
         )
+        self._ages.note(record.id, record.seq)
         return Saved(record, data, list(written.places), self._tag(job, record))
 
     def _look_of(self, job: SaveJob) -> FiniteLook | None:
@@ -235,10 +244,13 @@ class RunWriter:
             base = self._base = None
         return base
 
-    def _ready_encoder(self, job: SaveJob) -> Encoder | None:
+    def _ready_encoder(self, job: SaveJob, base: Base | None) -> Encoder | None:
         if self._encoder is not None:
             rows, lengths = part_format.arrays_of_plan(job.plan), job.layout.lengths
-            self._encoder.begin(elements_of_chunks(rows, lengths), lengths)
+            found: dict[int, Origin] = {}
+            if self._deltas is not None and base is not None:
+                found = origins(base.places, lengths, base.chunks, self._ages)
+            self._encoder.begin(elements_of_chunks(rows, lengths), lengths, found)
         return self._encoder
 
     def _commit(
@@ -382,7 +394,7 @@ class RunWriter:
             len(bad),
             key,
         )
-        good = {name: place for name, place in base.chunks.items() if name not in bad}
+        good = {n: at for n, at in base.chunks.items() if not bad & _named_by(at)}
         return replace(base, chunks=good)
 
     def _without_remains(self, base: Base | None) -> Base | None:
@@ -394,7 +406,7 @@ class RunWriter:
         kept = {
             name: place
             for name, place in base.chunks.items()
-            if place.length > tiny and name not in move
+            if place.length > tiny and not move & _named_by(place)
         }
         return replace(base, chunks=kept)
 
@@ -414,4 +426,9 @@ class RunWriter:
         return chunks_to_move(old, base.written_bytes)
 
     def _is_intact(self, place: Stored) -> bool:
-        return fetch_chunk(self.store, place.pack_key, place.row(0)) is not None
+        return fetch_chunk(self.store, place.read()) is not None
+
+
+def _named_by(place: Stored) -> set[bytes]:
+    """Return the digests of a chunk, and of what it is a difference from."""
+    return {place.digest} | ({place.base.digest} if place.base is not None else set())

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from holdfast.chunks.batch import ChunkRead, Target
+from holdfast.chunks.batch import Target, read_of
 from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
 from holdfast.engine import job as jobs
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource
 from holdfast.format import part as part_format
+from holdfast.format.codecs import DELTA
 from holdfast.format.commit import CommitRecord
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
+from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.contract import ObjectStore
@@ -30,7 +32,8 @@ def copy_checkpoint(
     """Copy a checkpoint into the run of the same name in another store; or in its own, as newest.
 
     Chunks that the newest checkpoint there has are referred to, not written again. If any chunk is
-    stored in fewer bytes than it has, those that are written are, too.
+    stored in fewer bytes than it has, those that are written are, too; if any is a difference from
+    another, they are differences from what the newest checkpoint there has, where that pays.
 
     The copy is a checkpoint of its own: it is signed by who signs there, not as the original is.
 
@@ -40,6 +43,9 @@ def copy_checkpoint(
     """
     part = commits.read_only_part(source, record)
     lengths = [chunk.length for chunk in part.chunks]
+    # Chunks that deltas are differences from lie behind those that hold the state.
+    used = plan_reads(part.arrays, lengths, range(len(part.arrays)))
+    lengths = lengths[: max(used, default=-1) + 1]
     offsets, total = [], 0
     for length in lengths:
         offsets.append(total)
@@ -48,8 +54,7 @@ def copy_checkpoint(
 
     def fill(index: int, view: memoryview) -> None:
         row = part.chunks[index]
-        into = view[: row.length]
-        read = ChunkRead(row, part.packs[row.pack].key, [Target(0, into)], False, "a chunk")
+        read = read_of(part, row, [Target(0, view[: row.length])], "a chunk")
         read_chunks(source, [read], ref=ref, full=True)
 
     checkpoint_id = jobs.new_id()
@@ -71,7 +76,8 @@ def copy_checkpoint(
         epoch=record.epoch,
         check_finite=record.not_finite is not None,
     )
-    compress: Compress = "planes" if any(chunk.codec for chunk in part.chunks) else "none"
+    codecs = {chunk.codec for chunk in part.chunks}
+    compress: Compress = "delta" if DELTA in codecs else "planes" if any(codecs) else "none"
     writer = RunWriter(target, record.run, authenticity=authenticity, compress=compress)
     writer.open(os.getpid())
     try:

@@ -6,7 +6,8 @@ from typing import Final
 
 RAW: Final = 0
 PLANES: Final = 1
-CODECS: Final = frozenset({RAW, PLANES})
+DELTA: Final = 2
+CODECS: Final = frozenset({RAW, PLANES, DELTA})
 
 # What a chunk that is stored in fewer bytes may grow to: a manifest shall not ask for any memory.
 MAX_PLAIN_BYTES: Final = 256 << 20

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import dtypes
-from holdfast.format.codecs import CODECS, MAX_PLAIN_BYTES, RAW
+from holdfast.format.codecs import CODECS, DELTA, MAX_PLAIN_BYTES, RAW
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
 from holdfast.format.names import is_pack_key
 from holdfast.format.schema import PartMessage
@@ -55,6 +55,7 @@ class ChunkRow:
     """One chunk: its digests, plain length in bytes, and the place where it is stored.
 
     ``encoded_length`` are the bytes in which a codec stores it; 0 where it is stored as it is.
+    ``base`` is the row of the chunk that a delta is a difference from; None for all others.
     """
 
     digest: bytes
@@ -64,6 +65,7 @@ class ChunkRow:
     offset: int
     codec: int = RAW
     encoded_length: int = 0
+    base: int | None = None
 
     @property
     def stored_length(self) -> int:
@@ -153,6 +155,7 @@ def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
     if format_of(rows) == FORMAT_WITH_CODECS:
         table.codec.extend([r.codec for r in rows])
         table.stored.extend([r.stored_length for r in rows])
+        table.base.extend([r.base for r in rows if r.base is not None])
 
 
 def decode(data: bytes, *, what: str) -> Part:
@@ -243,8 +246,11 @@ def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:
     digests, checks, count = table.digest, table.check, len(table.length)
     if len(digests) != count * DIGEST_BYTES or len(checks) != count * CHECK_BYTES:
         raise ValueError("the digests are not as many as the chunks")
-    if not has_codecs and (table.codec or table.stored):
+    if not has_codecs and (table.codec or table.stored or table.base):
         raise ValueError("it has codecs, which its format does not")
+    if len(table.base) != sum(codec == DELTA for codec in table.codec):
+        raise ValueError("the bases are not as many as the deltas")
+    bases = iter(table.base)
     return [
         ChunkRow(
             digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES],
@@ -254,6 +260,7 @@ def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:
             offset,
             codec,
             stored if codec else _same(stored, length),
+            next(bases) if codec == DELTA else None,
         )
         for i, (length, pack, offset, codec, stored) in enumerate(
             zip(
@@ -283,6 +290,8 @@ def _check_bounds(part: Part) -> None:
             raise ValueError("a chunk in a codec takes no less than it would without")
         if not chunk.length or chunk.offset % ALIGNMENT or end > part.packs[chunk.pack].length:
             raise ValueError("a chunk does not lie within its pack")
+        if chunk.base is not None:
+            _check_base(chunk, part.chunks[chunk.base])
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
     for row in part.arrays:
         nbytes = row.nbytes
@@ -298,6 +307,14 @@ def _check_bounds(part: Part) -> None:
             raise ValueError("an array does not lie within the chunks")
         if row.offset and row.offset + nbytes > length:
             raise ValueError("an array that spans chunks does not start at one")
+
+
+def _check_base(chunk: ChunkRow, base: ChunkRow) -> None:
+    # So that a chunk never needs more than one other to be read.
+    if base.base is not None:
+        raise ValueError("a delta is a difference from another delta")
+    if base.length != chunk.length:
+        raise ValueError("a delta is a difference from a chunk of another length")
 
 
 def planned_arrays(plan: bytes) -> list[ArrayRow]:

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from holdfast.chunks.batch import ChunkRead
-from holdfast.chunks.check import Place, check_chunks, place_of
+from holdfast.chunks.batch import ChunkRead, read_of
+from holdfast.chunks.check import Place, check_chunks, place_of, place_of_read
 from holdfast.errors import HoldfastError, InvalidName, StoreTooNew, Untrusted
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
-from holdfast.format.part import ChunkRow, Part
+from holdfast.format.part import Part
 from holdfast.history.chain import chain_problems, head_problem, linked, objection
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
@@ -166,15 +166,14 @@ class _Verification:
         self, found: Sequence[tuple[str, CommitRecord | DamagedCommit]]
     ) -> list[CheckpointCheck]:
         opened = [(run, c, self._open(c)) for run, c in found]
-        todo: dict[Place, ChunkRow] = {}
+        todo: dict[Place, ChunkRead] = {}
         for _, _, part in opened:
             if isinstance(part, Part):
                 for row in part.chunks:
                     if place_of(part, row) not in self._verdicts:
-                        todo[place_of(part, row)] = row
-        self._total += sum(row.length for row in todo.values())
-        reads = [ChunkRead(row, key[0], (), False, "") for key, row in todo.items()]
-        check_chunks(self._store, reads, self._note)
+                        todo[place_of(part, row)] = read_of(part, row)
+        self._total += sum(read.row.length for read in todo.values())
+        check_chunks(self._store, list(todo.values()), self._note)
         verdicts = [(c, self._verdict(run, c, part)) for run, c, part in opened]
         return [check for c, check in verdicts if check.ok or self._is_there(c)]
 
@@ -198,7 +197,7 @@ class _Verification:
 
     def _note(self, read: ChunkRead, problem: str | None) -> None:
         with self._lock:
-            self._verdicts[read.pack_key, read.row.offset, read.row.digest] = problem
+            self._verdicts[place_of_read(read)] = problem
             self.done_bytes += read.row.length
             self._progress(self.done_bytes, self._total)
 
@@ -229,7 +228,8 @@ class _Verification:
 
 
 def _leaf_of(part: Part, chunk: int) -> str:
-    """Return the path of a leaf that has bytes in a chunk."""
+    """Return the path of a leaf that has bytes in a chunk, or in one that is a delta of it."""
+    chunk = _least_with(part, chunk)
     root = decode_tree(part.tree, len(part.arrays), what="the manifest")
     best = ""
     for node in root.leaves():
@@ -243,3 +243,8 @@ def _leaf_of(part: Part, chunk: int) -> str:
             if begin <= chunk <= end:
                 return node.path
     return best
+
+
+def _least_with(part: Part, chunk: int) -> int:
+    """Return the first chunk that is a difference from this one, or this one where none is."""
+    return next((i for i, row in enumerate(part.chunks) if row.base == chunk), chunk)

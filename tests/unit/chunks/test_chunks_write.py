@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.chunks import write as writing
-from holdfast.chunks.write import Abandoned, Stored, Written, write_chunks
+from holdfast.chunks.stored import Stored
+from holdfast.chunks.write import Abandoned, Written, write_chunks
 from holdfast.errors import IncompleteWrite, NoSpace, StoreUnavailable
 from holdfast.format.digests import check, digest
 from holdfast.plan import packs

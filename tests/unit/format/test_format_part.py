@@ -110,7 +110,27 @@ def test_a_codec_of_the_future_is_not_called_damaged() -> None:
     found = with_codecs([1, 99], [6, 4])
     with pytest.raises(StoreTooNew) as caught:
         decode(found)
-    assert (caught.value.found, caught.value.supported) == (99, 1)
+    assert (caught.value.found, caught.value.supported) == (99, 2)
+
+
+def test_deltas_name_their_bases() -> None:
+    sizes = replace(PART.chunks[0], codec=2, encoded_length=9, base=4)
+    again = replace(PART.chunks[3], codec=2, encoded_length=9, base=1)
+    base = chunk(128, 1)
+    short = replace(PART.chunks[1], length=16)
+    part = replace(
+        PART,
+        arrays=[ArrayRow("torch", "uint8", (100,), 0, 16)],
+        chunks=[sizes, short, PART.chunks[2], again, base],
+    )
+    assert decode(message(part)) == part
+    for row, wrong in ((0, 5), (0, 0), (0, 3), (0, 1), (3, 4)):
+        bases = {0: 4, 3: 1} | {row: wrong}
+        found = message(part)
+        del found.chunks.base[:]
+        found.chunks.base.extend(bases.values())
+        with pytest.raises(ManifestDamaged):
+            decode(found)
 
 
 def with_codecs(codecs: list[int], stored: list[int]) -> Any:
