@@ -44,6 +44,7 @@ history: setup  ## lists and refs on a store of ten thousand checkpoints, timed
 ratios: setup  ## how small the state of a real run gets, beside ZipNN, zstd and Blosc2
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check blosc2 && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps zipnn
 	$(BIN)/python tests/bench/ratios.py --write docs/guides/storage.md
+	$(BIN)/python tests/bench/deltas.py --write docs/guides/storage.md
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 30

@@ -12,7 +12,8 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data import topics
@@ -72,16 +73,40 @@ class Gpt(nn.Module):
         return found
 
 
-def train(steps: int, width: int, layers: int) -> tuple[dict[str, np.ndarray[Any, Any]], float]:
-    """Return the arrays of a trained state by what they are, and the loss at the end."""
+@dataclass
+class Run:
+    """A run after some steps: what it trains, the weights one step ago, the loss."""
+
+    model: Gpt
+    optimizer: torch.optim.Optimizer
+    before: list[torch.Tensor]
+    loss: float
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays of the state by what they are."""
+        weights = list(self.model.parameters())
+        moments = [self.optimizer.state[p] for p in weights]
+        kinds = {
+            "weights": [p.detach() for p in weights],
+            "Adam, first moment": [m["exp_avg"] for m in moments],
+            "Adam, second moment": [m["exp_avg_sq"] for m in moments],
+        }
+        found = {}
+        for name, tensors in kinds.items():
+            whole = torch.cat([t.flatten() for t in tensors])
+            found[f"{name}, fp32"] = whole.numpy().copy()
+            found[f"{name}, bf16"] = whole.to(torch.bfloat16).view(torch.int16).numpy().copy()
+        return found
+
+
+def training(steps: int, width: int, layers: int) -> Iterator[Run]:
+    """Train, and yield after each step."""
     torch.manual_seed(0)
     text = "".join(topics.topics.values())
     symbols = {c: i for i, c in enumerate(sorted(set(text)))}
     data = torch.tensor([symbols[c] for c in text])
     model = Gpt(len(symbols), width, layers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4)
-    before: list[torch.Tensor] = []
-    value = math.nan
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = (
@@ -96,24 +121,20 @@ def train(steps: int, width: int, layers: int) -> tuple[dict[str, np.ndarray[Any
         loss.backward()
         before = [p.detach().clone() for p in model.parameters()]
         optimizer.step()
-        value = float(loss.detach())
+        run = Run(model, optimizer, before, float(loss.detach()))
         if step % 20 == 0:
-            print(f"step {step}: loss {value:.2f}", flush=True)
-    moments = [optimizer.state[p] for p in model.parameters()]
-    kinds = {
-        "weights": [p.detach() for p in model.parameters()],
-        "Adam, first moment": [m["exp_avg"] for m in moments],
-        "Adam, second moment": [m["exp_avg_sq"] for m in moments],
-    }
-    found = {}
-    for name, tensors in kinds.items():
-        whole = torch.cat([t.flatten() for t in tensors])
-        found[f"{name}, fp32"] = whole.numpy().copy()
-        found[f"{name}, bf16"] = whole.to(torch.bfloat16).view(torch.int16).numpy().copy()
-    now, then = (torch.cat([t.flatten() for t in w]) for w in (kinds["weights"], before))
-    same = (now.to(torch.bfloat16) == then.to(torch.bfloat16)).float().mean()
-    print(f"loss {value:.2f} after {steps} steps; bf16 weights a step does not change: {same:.3f}")
-    return found, value
+            print(f"step {step}: loss {run.loss:.2f}", flush=True)
+        yield run
+
+
+def train(steps: int, width: int, layers: int) -> tuple[dict[str, np.ndarray[Any, Any]], float]:
+    """Return the arrays of a trained state by what they are, and the loss at the end."""
+    (run,) = deque(training(steps, width, layers), maxlen=1)
+    parameters = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+    before = torch.cat([t.flatten() for t in run.before])
+    same = (parameters.to(torch.bfloat16) == before.to(torch.bfloat16)).float().mean()
+    print(f"loss {run.loss:.2f} after {steps}; bf16 weights a step does not change: {same:.3f}")
+    return run.arrays(), run.loss
 
 
 # --- the codecs ---
@@ -282,10 +303,14 @@ def main() -> None:
         plain = {kind: {n: vars(f) for n, f in row.items()} for kind, row in found.items()}
         options.json.write_text(json.dumps(plain, indent=1))
     if options.write:
-        page = options.write.read_text()
-        head, _, rest = page.partition(BEGIN)
-        _, _, tail = rest.partition(END)
-        options.write.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+        put_between(options.write, BEGIN, END, text)
+
+
+def put_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Put a text anew into a page, between two marks."""
+    head, _, rest = page.read_text().partition(begin)
+    _, _, tail = rest.partition(end)
+    page.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
 
 
 if __name__ == "__main__":
