@@ -57,7 +57,7 @@ def encode(value: Any, take: Take) -> Any:
         return {DTYPE: value.str}
     if isinstance(value, type) and issubclass(value, np.generic):
         return {SCALAR: np.dtype(value).str}
-    if isinstance(value, type) and _SCALARS.get(value.__name__) is value:
+    if isinstance(value, type) and value in _SCALARS.values():
         return {SCALAR: value.__name__}
     if _is_helper(value):
         if not _is_told_by_attributes(type(value)):
