@@ -77,6 +77,8 @@ def test_diff_of_equals_and_of_nothing(here, trained, tmp_path):
     assert same.status == 0 and "equal, bit for bit" in same.out and "0 B of" in same.out
     assert here("diff", "gpt@0", "gpt@7", store=trained).status == 2
     assert here("diff", "gpt@0", "gpt@0", "--other", tmp_path, store=trained).status == 2
+    part = here("diff", "gpt@0", "gpt@100", "--only", "model/emb", store=trained).out
+    assert "What was chosen of the two states is equal" in part
     limited = here("diff", "gpt@0", "gpt@100", "--limit", "2", store=trained).out
     assert "… and 4 tensors more" in limited
 
