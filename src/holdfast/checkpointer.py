@@ -29,7 +29,7 @@ from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.watching import Watcher
-from holdfast.errors import NotFound, SnapshotTorn
+from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
@@ -230,9 +230,12 @@ class Checkpointer:
         gone back to as its parent. ``skip=["optimizer/**", "@rng"]`` goes back with the rest alone.
 
         Raises:
+            UsageError: It names none.
             NotFound: There is no such checkpoint.
             DataError, Mismatch: It is damaged or does not fit; nothing was changed.
         """
+        if ref is None:
+            raise UsageError("rollback() goes back to a checkpoint that is named, 'latest' say.")
         with self._turn:
             restored = self._restore("rolled-back", ref, None, True, only, skip)
         if restored is None:

@@ -37,6 +37,17 @@ def test_what_is_told_of_a_save(store_path: Path) -> None:
     assert (without_rng.state_bytes, without_rng.n_leaves) == (8000, 2)
 
 
+def test_a_clock_from_before_the_epoch_costs_no_checkpoint(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("time.time_ns", lambda: -5 * 10**9)
+        info = holdfast.save(store_path, STATE, run="r", step=0)
+    assert info.created == datetime(1970, 1, 1, tzinfo=UTC)
+    assert holdfast.load(store_path, "r@latest")["n"] == 5
+    assert holdfast.Store(store_path).verify().ok
+
+
 def test_saves_of_a_run_follow_one_another(store_path: Path) -> None:
     infos = [holdfast.save(store_path, STATE, run="r", step=step) for step in (1, 2, 2)]
     assert [i.seq for i in infos] == [1, 2, 3]

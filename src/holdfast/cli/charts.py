@@ -53,7 +53,7 @@ def chart(panel: Panel, saved: Sequence[int], width: int, marks: Marks) -> list[
         return [[Styled(panel.title, "bold")], [Styled("no finite value", "dim")]]
     low, high = _limits([value for _, value in points])
     first, last = _limits([step for step, _ in points])
-    labels = [metric_text(high), metric_text((low + high) / 2), metric_text(low)]
+    labels = [metric_text(high), metric_text(low / 2 + high / 2), metric_text(low)]
     margin = max(map(len, labels)) + 1
     columns = max(_LEAST_COLUMNS, width - margin)
     rows = _canvas(panel, (first, last), (low, high), columns, marks)
@@ -102,6 +102,18 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return low - half, high + half
 
 
+def _share(value: float, limits: tuple[float, float]) -> float:
+    """Return where a value lies between limits, from 0 to 1.
+
+    >>> _share(2, (1, 5)), _share(0.0, (-1e308, 1e308))
+    (0.25, 0.5)
+    """
+    low, high = limits
+    if math.isinf(high - low):
+        return (value / 2 - low / 2) / (high / 2 - low / 2)
+    return (value - low) / (high - low)
+
+
 def _canvas(
     panel: Panel,
     steps: tuple[float, float],
@@ -115,8 +127,8 @@ def _canvas(
     canvas = Canvas(columns, _HEIGHT, 0, 0, columns * 2, _HEIGHT * 4)
 
     def place(point: tuple[int, float]) -> tuple[float, float]:
-        x = (point[0] - steps[0]) / (steps[1] - steps[0]) * (columns * 2 - 1)
-        return x, (point[1] - values[0]) / (values[1] - values[0]) * (_HEIGHT * 4 - 1)
+        x = _share(point[0], steps) * (columns * 2 - 1)
+        return x, _share(point[1], values) * (_HEIGHT * 4 - 1)
 
     for number, curve in enumerate(panel.curves.values()):
         placed = [place(point) for point in thinned(_finite(curve), columns * 2)]

@@ -73,13 +73,13 @@ def diff(
     if as_json:
         output.result_json(_as_json(report, depth))
     else:
-        _show(report, depth, limit)
+        _show(report, depth, limit, is_part=bool(only or skip))
         if image is not None:
             output.say(f"Drawn into {image}.")
     return 0
 
 
-def _show(report: DiffReport, depth: int, limit: int) -> None:
+def _show(report: DiffReport, depth: int, limit: int, *, is_part: bool) -> None:
     output.say(Styled(f"{report.before.ref} → {report.after.ref}", "bold"))
     _show_facts("metrics", report.metrics, limit)
     _show_groups(report, depth, limit)
@@ -91,15 +91,16 @@ def _show(report: DiffReport, depth: int, limit: int) -> None:
     _show_changes("values", report.values, limit)
     _show_facts("configuration", [f for f in report.configuration if not f.is_same], limit)
     _show_facts("environment", [f for f in report.environment if not f.is_same], limit)
-    _show_summary(report)
+    _show_summary(report, is_part=is_part)
 
 
-def _show_summary(report: DiffReport) -> None:
+def _show_summary(report: DiffReport, *, is_part: bool) -> None:
     output.say()
     if report.generators:
         output.say(f"Random number generators stand elsewhere: {', '.join(report.generators)}.")
     if report.is_same_state:
-        output.say("The two states are equal, bit for bit.")
+        what = "What was chosen of the two states is" if is_part else "The two states are"
+        output.say(f"{what} equal, bit for bit.")
     changed = sum(tensor.is_changed for tensor in report.tensors)
     output.say(
         f"{changed:,} of {plural(len(report.tensors), 'tensor')} changed; "

@@ -267,7 +267,8 @@ class RunWriter:
                 step=job.step,
                 id=job.id,
                 seq=self._next_seq,
-                created_ns=time.time_ns(),
+                # A clock from before the epoch must not cost the checkpoint.
+                created_ns=max(time.time_ns(), 0),
                 parts=tuple(parts),
                 metrics=job.metrics,
                 reason=job.reason,

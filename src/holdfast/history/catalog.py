@@ -20,7 +20,15 @@ from typing import TypeVar
 from holdfast.errors import ChunkMissing, DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
-from holdfast.history.catalog_file import CatalogFile, Untrusted, discard, opened, path_of, remove
+from holdfast.history.catalog_file import (
+    CatalogFile,
+    Untrusted,
+    discard,
+    is_damage,
+    opened,
+    path_of,
+    remove,
+)
 from holdfast.history.catalog_rows import Row, digest_of, infos_of_rows, packed, row_of
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.summary import Extreme, RunSummary, summary_of
@@ -97,12 +105,10 @@ def _trusting(store: ObjectStore, ask: Callable[[CatalogFile | None], _T], creat
                 break
             try:
                 return ask(file)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            except (sqlite3.DatabaseError, *_UNREADABLE) as error:
+                if not is_damage(error):
                     _log.info("The catalog of %r is passed over: %s", store.location, error)
                     break
-                why = f"is damaged ({error})"
-            except (sqlite3.DatabaseError, *_UNREADABLE) as error:
                 why = f"is damaged ({error!r})"
         discard(store, why)
         create = True

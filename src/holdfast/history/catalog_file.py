@@ -6,9 +6,11 @@ Nothing is ever lost with it. It is not synced: what a power cut makes of it is 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -50,6 +52,16 @@ def path_of(store: ObjectStore) -> str | None:
     """
     is_plain = isinstance(store, LocalStore) and not getattr(store, "is_sealed", False)
     return os.path.join(store.location, NAME) if is_plain else None
+
+
+def is_damage(error: Exception) -> bool:
+    """Say whether an error tells of what the file holds; else it cannot be used just now."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return True
+    # Of text that is none Python tells itself, without a code; SQLite's most general one is for
+    # tables and columns that are not as they should be.
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF == sqlite3.SQLITE_ERROR
 
 
 class CatalogFile:
@@ -187,22 +199,27 @@ def _open(store: ObjectStore, path: str) -> CatalogFile | None:
         return _open_writable(path, store_id, store.modes)
     except Untrusted as error:
         discard(store, str(error))
-    except sqlite3.OperationalError:
+    except OSError:
         return _open_readable(path, store_id)
     except (sqlite3.DatabaseError, ValueError) as error:
+        if not is_damage(error):
+            return _open_readable(path, store_id)
         discard(store, f"is damaged ({error})")
     try:
         return _open_writable(path, store_id, store.modes)
-    except (Untrusted, sqlite3.Error, ValueError):
+    except (Untrusted, OSError, sqlite3.Error, ValueError):
         return None
 
 
 def _open_writable(path: str, store_id: str, modes: Modes) -> CatalogFile:
     # By us and not by SQLite, which would give it other modes, and would follow a link.
+    fd = modes.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.close(modes.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW))
-    except OSError as error:
-        raise sqlite3.OperationalError(str(error)) from error
+        # SQLite would wait for ever for what a pipe is to give.
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "is no file", path)
+    finally:
+        os.close(fd)
     connection = _connect(path, "rw")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -218,7 +235,7 @@ def _open_writable(path: str, store_id: str, modes: Modes) -> CatalogFile:
 
 def _open_readable(path: str, store_id: str) -> CatalogFile | None:
     """Open a catalog where nothing can be written: without locks, as every row proves itself."""
-    if os.path.islink(path):
+    if os.path.islink(path) or not os.path.isfile(path):
         return None
     try:
         connection = _connect(path, "ro&immutable=1")

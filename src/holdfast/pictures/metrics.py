@@ -13,6 +13,8 @@ from holdfast.policy.curve import Curve, thinned
 _PANEL_HEIGHT_IN = 3.0
 # More than a screen has pixels.
 _PLACES = 4000
+# Farther out matplotlib finds no ticks.
+_FARTHEST = 1e300
 
 
 def draw_run(shown: RunPicture, path: str) -> None:
@@ -28,7 +30,8 @@ def draw_run(shown: RunPicture, path: str) -> None:
 
 def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     saved = set(shown.checkpoint_steps)
-    for (name, curve), colour in zip(panel.curves.items(), COLOURS, strict=False):
+    for (name, full), colour in zip(panel.curves.items(), COLOURS, strict=False):
+        curve = Curve(full.steps, [_near(value) for value in full.values])
         line = _thin(curve)
         axes.plot(line.steps, line.values, color=colour, linewidth=1.4, label=name)
         at = [i for i, step in enumerate(curve.steps) if step in saved]
@@ -41,7 +44,9 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
         )
     axes.plot([], [], "o", color="0.4", markersize=4, label="checkpoint")
     if panel.best is not None:
-        axes.plot(*panel.best, "*", color="black", markersize=11, label=f"best, @{panel.best[0]}")
+        step, value = panel.best
+        label = f"best, @{step}"
+        axes.plot(step, _near(value), "*", color="black", markersize=11, label=label)
     for finding in panel.findings:
         style = "--" if finding.kind == "overfitting" else ":"
         word = "over-fitting" if finding.kind == "overfitting" else "divergence"
@@ -65,6 +70,11 @@ def _thin(curve: Curve) -> Curve:
         piece = list(group)
         kept += thinned(piece, max(_PLACES * len(piece) // len(pairs), 1)) if finite else piece[:1]
     return Curve([step for step, _ in kept], [value for _, value in kept])
+
+
+def _near(value: float) -> float:
+    """Return a value, or one like it that can be drawn."""
+    return math.copysign(_FARTHEST, value) if _FARTHEST < abs(value) < math.inf else value
 
 
 def _last_step(panel: Panel) -> int:

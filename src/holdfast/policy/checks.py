@@ -10,6 +10,9 @@ from holdfast.errors import UsageError
 
 Mode = Literal["min", "max"]
 
+# Of anything narrower nobody could count how often it goes into a date or into an epoch.
+_LEAST = 1e-9
+
 
 def positive_int(name: str, value: object) -> int:
     """Return value as an int above zero, else raise UsageError."""
@@ -23,11 +26,13 @@ def positive_int(name: str, value: object) -> int:
 
 
 def positive_number(name: str, value: object) -> float:
-    """Return value as a finite number above zero, else raise UsageError."""
+    """Return value as a finite number above zero, and not next to it, else raise UsageError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"{name} must be a number above zero, not {value!r}.", name=name)
     if not (value > 0 and math.isfinite(value)):
         raise UsageError(f"{name} must be above zero and finite, not {value!r}.", name=name)
+    if value < _LEAST:
+        raise UsageError(f"{name} must be {_LEAST:g} or more, not {value!r}.", name=name)
     return value
 
 

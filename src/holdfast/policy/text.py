@@ -47,6 +47,8 @@ def parse_keep(text: str) -> KeepPolicy:
         policy = _parsed_young(text.strip()) or _parsed(kind, rest)
     except UsageError as error:
         raise _unreadable(text, f" {error.message}") from error
+    except ValueError as error:  # Python's own limit, of some thousand digits.
+        raise _unreadable(f"{text[:30]}…", " A number in it is too long.") from error
     if policy is None:
         raise _unreadable(text, "")
     return policy

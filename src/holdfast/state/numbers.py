@@ -94,6 +94,9 @@ def _number(name: object, value: Any) -> float:
     try:
         if callable(item):
             value = detach().item() if callable(detach) else item()
+        if isinstance(value, str | bytes | bytearray):
+            # float() would read some of them.
+            raise TypeError("text")
         return math.nan if value is None else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"The metric {name!r} is {value!r}, which is no number.") from error

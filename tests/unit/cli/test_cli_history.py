@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_diff_of_equals_and_of_nothing(here, trained, tmp_path):
     assert same.status == 0 and "equal, bit for bit" in same.out and "0 B of" in same.out
     assert here("diff", "gpt@0", "gpt@7", store=trained).status == 2
     assert here("diff", "gpt@0", "gpt@0", "--other", tmp_path, store=trained).status == 2
+    part = here("diff", "gpt@0", "gpt@100", "--only", "model/emb", store=trained).out
+    assert "What was chosen of the two states is equal" in part
     limited = here("diff", "gpt@0", "gpt@100", "--limit", "2", store=trained).out
     assert "… and 4 tensors more" in limited
 
@@ -138,6 +141,18 @@ def test_plot_has_every_logged_step(here, tmp_path):
     assert shown["checkpoint_steps"] == [100, 200]
     ran = here("plot", "r", store=tmp_path / "s")
     assert "best loss: 0.004 at step 249" in ran.out
+
+
+@pytest.mark.parametrize(
+    "values", [(1e308, -1e308, 0.0), (1e308,), (5e-324, 0.0), (math.inf, -1e308, 1e308, math.nan)]
+)
+def test_plot_goes_as_far_as_floats_go(here, tmp_path, values):
+    for step, value in enumerate(values):
+        metrics = {"loss": value, "val_loss": value}
+        package.save(tmp_path / "s", {"w": 0}, run="r", step=step, metrics=metrics)
+    assert "best val_loss" in here("plot", "r", store=tmp_path / "s").out
+    drawn = here("plot", "r", "--out", tmp_path / "x.png", store=tmp_path / "s")
+    assert drawn.status == 0 and (tmp_path / "x.png").stat().st_size > 1000
 
 
 def test_diff_compares_configurations(here, tmp_path):

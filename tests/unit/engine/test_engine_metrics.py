@@ -141,7 +141,12 @@ def test_a_persister_that_is_killed_loses_no_row(store_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "metrics",
-    [{"loss": "low"}, {"loss": np.zeros(2)}, {3: 1.0}, {"": 1.0}, [1.0], {"loss": {}}],
+    [
+        *({"loss": value} for value in ("low", "1.5", "nan", b"1", np.str_("2"), np.zeros(2), {})),
+        {3: 1.0},
+        {"": 1.0},
+        [1.0],
+    ],
     ids=str,
 )
 def test_what_is_no_number_is_refused_at_once(store_path: Path, metrics: Any) -> None:

@@ -231,6 +231,8 @@ def test_a_rollback_to_nothing_changes_nothing(store_path: Path) -> None:
         state["w"] += 1
         with pytest.raises(NotFound):
             ckpt.rollback(3)
+        with pytest.raises(UsageError, match="named"):
+            ckpt.rollback(None)  # type: ignore[arg-type]
         assert ckpt.next_step == 0 and bool((state["w"] == 1).all())
 
 

@@ -213,6 +213,39 @@ def test_a_row_that_makes_sense_and_is_wrong_is_not_believed(
     assert "is damaged" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        # Half made, or with tables that are not as they should be.
+        "DROP TABLE store",
+        "DROP TABLE commits; DROP TABLE shared; DROP TABLE runs; DROP TABLE store",
+        "PRAGMA user_version = 0",
+        "DROP TABLE store; CREATE TABLE store (name TEXT)",
+        "DROP TABLE commits; CREATE TABLE commits (run TEXT, seq INTEGER)",
+        # Text that is none, as one wrong byte in the head of a row makes of what was no text.
+        "UPDATE store SET id = CAST(x'ff80' AS TEXT)",
+        "UPDATE runs SET body = CAST(x'ff80' AS TEXT)",
+        "UPDATE commits SET body = CAST(x'ff80' AS TEXT) WHERE seq = 2",
+        "UPDATE shared SET body = CAST(x'ff80' AS TEXT)",
+        "UPDATE commits SET seal = NULL",
+    ],
+)
+def test_one_that_is_half_made_or_holds_no_text_is_made_anew(
+    path: Path, change: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = holdfast.Store(path).summary("r")
+    connection = sqlite3.connect(file_of(path))
+    connection.executescript(change)
+    connection.close()
+    assert_agrees(path)
+    assert holdfast.Store(path).summary("r") == before
+    assert holdfast.load(path, "r@best:loss")["a"][0] == 3
+    assert "made anew from the commit records" in caplog.text
+    with reads_of(monkeypatch) as keys:
+        holdfast.Store(path).log("r")
+    assert commits_among(keys) == []
+
+
 @pytest.mark.parametrize("length", [0, 1, 100, 4096, 5000, 12_000])
 def test_one_that_is_cut_short_changes_no_answer(path: Path, length: int) -> None:
     data = file_of(path).read_bytes()
@@ -259,6 +292,14 @@ def test_a_copied_store_takes_its_catalog_along_and_goes_its_own_way(
 def test_a_folder_in_its_place_is_passed_over(path: Path) -> None:
     file_of(path).unlink()
     file_of(path).mkdir()
+    assert_agrees(path)
+    save(path, 4)
+    assert_agrees(path)
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(path: Path) -> None:
+    file_of(path).unlink()
+    os.mkfifo(file_of(path))
     assert_agrees(path)
     save(path, 4)
     assert_agrees(path)

@@ -221,7 +221,10 @@ def test_text_forms(text, policy):
      "within", "within:", "within:0h", "within:3", "within:2epochs", "within:1.5steps",
      "thinning:2", "budget", "budget:", "budget:0", "budget:big", "budget:-1GB",
      "budget:1GB:within:1d",
-     "last:2:within:", "last:x:within:1d", ":within:1d", "last:1:within:2epochs"],
+     "last:2:within:", "last:x:within:1d", ":within:1d", "last:1:within:2epochs",
+     # Numbers that are too long to be read, or too small to be counted with.
+     *(f"{kind}:{'9' * 5000}" for kind in ("last", "best:loss", "budget")),
+     "every:1e-320h", "every:1e-310days", "every:1e-320epochs", "within:1e-320h"],
 )  # fmt: skip
 def test_other_text_is_refused_with_the_forms(text):
     with pytest.raises(UsageError, match="every:Nsteps, every:Nhours"):
