@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import options, output
 from holdfast.cli.numbers import bytes_text, plural
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.convert.tensorboard import MetricsReport
 
 EXAMPLE = (
     "holdfast --store ckpts export gpt2@best:loss model.safetensors --format safetensors --root "
@@ -18,7 +22,9 @@ EXAMPLE = (
 
 def export(
     context: typer.Context,
-    ref: Annotated[str, typer.Argument(metavar="REF", help="The checkpoint.")],
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="The checkpoint; for tensorboard the run.")
+    ],
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="The file or folder to make.", show_default=False)
     ],
@@ -43,14 +49,30 @@ def export(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What the format can do besides."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace a file, or a folder of this format.")
+    ] = False,
     as_json: options.Json = False,
 ) -> int:
     """Write a checkpoint in another tool's format, and read it back."""
     from holdfast.cli.progress import ByteBar
     from holdfast.convert import export as write
+    from holdfast.convert import tensorboard
 
     store = options.open_store(context)
+    if format == tensorboard.NAME:
+        if root is not None or option:
+            raise UsageError("--root and --option say nothing to tensorboard, which gets metrics.")
+        told = tensorboard.export_metrics(
+            store,
+            ref,
+            path,
+            only=only or None,
+            skip=skip or None,
+            rename=rename or (),
+            overwrite=overwrite,
+        )
+        return _tell_metrics(told, as_json)
     with ByteBar("exporting") as bar:
         report = write(
             store,
@@ -90,4 +112,26 @@ def export(
             f"{shown}"
         )
     output.say_first(report.notes)
+    return 0
+
+
+def _tell_metrics(report: MetricsReport, as_json: bool) -> int:
+    if as_json:
+        output.result_json(
+            {
+                "run": report.run,
+                "path": report.path,
+                "format": "tensorboard",
+                "files": report.files,
+                "bytes": report.nbytes,
+                "metrics": report.names,
+                "values": report.n_values,
+                "marks": report.n_marks,
+            }
+        )
+        return 0
+    output.say(
+        f"{report.run} is in {report.path}: {plural(report.n_values, 'value')} of "
+        f"{plural(len(report.names), 'metric')}, {plural(report.n_marks, 'mark')}, read back."
+    )
     return 0

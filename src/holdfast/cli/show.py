@@ -12,6 +12,7 @@ from holdfast.cli import checkpoints, options, output
 from holdfast.cli.numbers import age_text, bytes_text, plural
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.errors import Untrusted
+from holdfast.state import environment
 
 if TYPE_CHECKING:
     from holdfast.format.lineage import Origin
@@ -67,6 +68,7 @@ def show(
         _show_leaves(wanted, limit, pattern)
     _show_facts("configuration", info.config or {})
     _show_facts("environment", info.environment)
+    _show_facts("differs here", _different_here(info))
     output.say()
     output.facts([("integrity", _NOT_CHECKED)])
     return status
@@ -169,6 +171,11 @@ def _show_facts(title: str, facts: Mapping[str, object]) -> None:
         output.facts(known)
 
 
+def _different_here(info: CheckpointInfo) -> dict[str, object]:
+    found = (d.text.partition(": ") for d in environment.differences_here(info.environment))
+    return {what: told for what, _, told in found}
+
+
 def _flat(facts: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, str]]:
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -182,6 +189,7 @@ def _flat(facts: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, 
 def _as_json(info: CheckpointInfo, leaves: Sequence[LeafInfo] | None) -> dict[str, object]:
     shown = checkpoints.as_json(info)
     shown["environment"] = info.environment
+    shown["differs_here"] = _different_here(info)
     shown["bytes_checked"] = False
     if leaves is not None:
         shown["leaves"] = leaves

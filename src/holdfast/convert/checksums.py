@@ -10,6 +10,7 @@ from holdfast.errors import MissingDependency
 
 # Polynomials in the reflected form, as both checksums are computed.
 _POLYNOMIALS = {"crc32": 0xEDB88320, "crc32c": 0x82F63B78}
+_MASK = 0xA282EAD8
 
 
 def checksum(kind: str) -> Callable[[memoryview], int]:
@@ -24,11 +25,20 @@ def checksum(kind: str) -> Callable[[memoryview], int]:
         import crc32c
     except ImportError as error:
         raise MissingDependency(
-            "Checkpoints of TensorFlow and Orbax need the package crc32c, which is not installed. "
+            "Files of TensorFlow, TensorBoard and Orbax need the package crc32c, which is not "
+            "installed. "
             "Install it with: pip install 'holdfast[tensorflow-format]'",
             package="crc32c",
         ) from error
     return lambda data: int(crc32c.crc32c(data))
+
+
+def masked(crc: int) -> int:
+    """Return a CRC32C as the files of LevelDB and TensorFlow have it.
+
+    One over bytes that hold one would be no check.
+    """
+    return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
 
 
 def combine(kind: str, first: int, second: int, second_bytes: int) -> int:

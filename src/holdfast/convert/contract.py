@@ -72,10 +72,19 @@ class FilePlan:
 
 
 class Format(Protocol):
-    """A kind of files, by its name for users; ``holds_values``: plain values too."""
+    """A kind of files, by its name for users.
+
+    Attributes:
+        name: What ``--format`` calls it.
+        holds_values: Whether it has a place for plain values, too.
+        options: Names of what it takes for writing besides.
+        members: Patterns for the names in a folder of it; none where it is one file.
+    """
 
     name: str
     holds_values: bool
+    options: Sequence[str]
+    members: Sequence[str]
 
     def recognises(self, path: Path) -> bool:
         """Say, from a look at the beginning of it, whether path is of this format."""

@@ -37,6 +37,8 @@ class DistributedCheckpoint:
 
     name = "dcp"
     holds_values = True
+    options: Sequence[str] = ()
+    members: Sequence[str] = ("*.distcp", ".metadata")
     keeps_tree = True
 
     def recognises(self, path: Path) -> bool:

@@ -19,6 +19,7 @@ from holdfast.convert.reading_back import read_back
 from holdfast.convert.registry import format_named
 from holdfast.convert.selection import Selection, select
 from holdfast.convert.streaming import ArrayWriter, WrittenSpan
+from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
 from holdfast.records.marker import Location
@@ -82,28 +83,50 @@ def export(
         only: Glob patterns on leaf paths; only leaves that match are exported.
         skip: Glob patterns on leaf paths; leaves that match are not exported.
         rename: Rules ``PATTERN=REPLACEMENT`` for names, with regular expressions.
-        overwrite: Replace what is at path.
+        overwrite: Replace a file that is at path, or a folder of the same format.
         options: What the format can do besides; see its documentation.
         progress: Called with the bytes done and the bytes to do.
 
     Raises:
         CannotConvert: The format has no place for something that is selected.
+        UsageError: The format has no such option, or nothing is selected.
         AlreadyExists: There is something at path.
         DataError: The checkpoint is damaged; nothing is left at path.
         Untrusted: The store's trust policy does not believe it.
     """
     rules = [parse_rename(text) for text in rename]
     wanted = format_named(format)
+    _require_known(wanted, options or {})
     at = Store(location).place
     store, trust = at.open(), at.authenticity.trust
 
     def run(record: CommitRecord) -> ExportReport:
-        selection = select(store, record, root=root, only=only, skip=skip, rename=rules)
+        selection = select(
+            store,
+            record,
+            root=root,
+            only=only,
+            skip=skip,
+            rename=rules,
+            texts=_holds_texts(wanted),
+        )
         if not isinstance(wanted, KeepsTree):
             selection.require_distinct()
+        left_out = _left_out(wanted, selection)
+        if not selection.arrays and len(left_out) == len(selection.values) + len(
+            selection.left_out
+        ):
+            raise CannotConvert(
+                f"{wanted.name} has no place for anything that is selected of {selection.ref}: "
+                f"{', '.join(left_out[:5])}. Nothing was written.",
+                ref=selection.ref,
+            )
         plans = wanted.plan(selection, options or {})
         is_folder = any(plan.name for plan in plans)
-        with appearing(Path(path), is_folder=is_folder, overwrite=overwrite) as place:
+        where, members = Path(path), wanted.members
+        with appearing(
+            where, is_folder=is_folder, overwrite=overwrite, members=members if is_folder else ()
+        ) as place:
             # A checksum can be made to fit: where it matters who wrote, digests are compared.
             _write(store, selection, plans, place, progress, full=trust is not None)
         return ExportReport(
@@ -113,17 +136,33 @@ def export(
             tuple(plan.name for plan in plans),
             sum(plan.nbytes for plan in plans),
             len(selection.arrays),
-            _left_out(wanted, selection),
+            left_out,
             tuple(note for plan in plans for note in plan.notes),
         )
 
     return read_ref(store, ref, run, trust)
 
 
+def _require_known(format: Format, options: Mapping[str, object]) -> None:
+    for name in options:
+        if name not in format.options:
+            known = f"it has {', '.join(format.options)}" if format.options else "it has none"
+            raise UsageError(
+                f"{format.name} has no option {name!r}; {known}. Nothing was written.", option=name
+            )
+
+
+def _holds_texts(format: Format) -> bool:
+    return format.holds("") if isinstance(format, HoldsSome) else format.holds_values
+
+
 def _left_out(format: Format, selection: Selection) -> tuple[str, ...]:
+    values = selection.values
     if isinstance(format, HoldsSome):
-        return tuple(v.name for v in selection.values if not format.holds(v.value))
-    return () if format.holds_values else tuple(value.name for value in selection.values)
+        left = [v.name for v in values if not format.holds(v.value)]
+    else:
+        left = [] if format.holds_values else [v.name for v in values]
+    return (*left, *selection.left_out)
 
 
 def _write(

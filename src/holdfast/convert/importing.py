@@ -80,6 +80,14 @@ def import_checkpoint(
         tree = _renamed(tree, rules)
     if root:
         tree = {root: tree}
+    for name in tree:
+        if name.startswith("@"):
+            raise CannotConvert(
+                f"{name!r} cannot stand at the root of a checkpoint, where such names are "
+                "holdfast's own. Nothing was saved. Put everything under a name with --root, or "
+                "change it with --rename.",
+                name=name,
+            )
     info = save(
         location,
         tree if progress is None else counted(tree, progress, only, skip),

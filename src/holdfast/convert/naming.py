@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import UsageError
+from holdfast.errors import CannotConvert, UsageError
 
 _WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 # Ready rules by their names. ``@unwrap`` takes away what wrappers of PyTorch put into names: DDP's
@@ -54,3 +54,28 @@ def renamed(name: str, rules: Sequence[Rename]) -> str:
     for rule in rules:
         name = rule.pattern.sub(rule.replacement, name)
     return name
+
+
+def is_utf8(name: str) -> bool:
+    """Say whether a name can be written as UTF-8; one with half a surrogate pair cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf8(names: Iterable[str], what: str) -> None:
+    """Raise CannotConvert where a name cannot be written as UTF-8.
+
+    Args:
+        names: The names.
+        what: The format, for the message.
+    """
+    for name in names:
+        if not is_utf8(name):
+            raise CannotConvert(
+                f"{name!r} is no name for {what}: it has no form in UTF-8. Nothing was written. "
+                "Change it with --rename.",
+                name=name,
+            )

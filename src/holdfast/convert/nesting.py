@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from holdfast.convert.naming import renamed
-from holdfast.convert.selection import Selection, value_of
+from holdfast.convert.selection import LONG_TEXTS, Selection, value_of
 from holdfast.errors import CannotConvert
 from holdfast.format.tree import NodeKind
 from holdfast.state.nodes import Node, prune
@@ -62,6 +62,8 @@ class _Nesting:
 
     def value(self, node: Node) -> object:
         if node.kind in (NodeKind.ARRAY, NodeKind.ALIAS):
+            if self._selection.part.arrays[node.row].framework in LONG_TEXTS:
+                return self._selection.text_of(node.row)
             return ArrayAt(node.row, node.path)
         if node.kind in _WRAPPERS:
             return self.value(node.children[0])

@@ -17,7 +17,7 @@ from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.npz_dtypes import BITS_FIELD, true_dtypes
 from holdfast.convert.pickled_files import begins_with, members_of, read_pickled
 from holdfast.convert.selection import NamedArray, Selection
-from holdfast.convert.zip_plan import MAX_NAME_BYTES, Member, extra_field, plan_zip
+from holdfast.convert.zip_plan import MAX_NAME_BYTES, Array, Member, Segment, extra_field, plan_zip
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.foreign import Unknown
 from holdfast.foreign.array_files import NPY_MAGIC
@@ -36,6 +36,8 @@ class Npz:
 
     name = "npz"
     holds_values = False
+    options: Sequence[str] = ("low_precision",)
+    members: Sequence[str] = ()
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file():
@@ -62,8 +64,8 @@ class Npz:
             if field:
                 notes.append(f"{array.name}: {array.array.dtype} became the bits of it, {dtype}")
             head = npy_header(dtype, array.array.shape)
-            name, nbytes = array.name + _SUFFIX, array.array.nbytes
-            members.append(Member(name, head, array.row, nbytes, field))
+            segments: list[Segment] = [head, Array(array.row, array.array.nbytes)]
+            members.append(Member(array.name + _SUFFIX, segments, field))
         plan = plan_zip(members)
         return [FilePlan("", plan.nbytes, (), plan.arrays, "crc32", plan.pieces, notes)]
 

@@ -6,15 +6,18 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from holdfast.errors import AlreadyExists, NoSpace, StoreUnavailable
 
 
 @contextmanager
-def appearing(path: Path, *, is_folder: bool, overwrite: bool) -> Iterator[Path]:
+def appearing(
+    path: Path, *, is_folder: bool, overwrite: bool, members: Sequence[str] = ()
+) -> Iterator[Path]:
     """Lend a path beside the wanted one; what is made there takes its place at the end.
 
     Nothing is left where the block raises.
@@ -22,10 +25,12 @@ def appearing(path: Path, *, is_folder: bool, overwrite: bool) -> Iterator[Path]
     Args:
         path: What shall appear.
         is_folder: Whether it is a folder.
-        overwrite: Replace a file or folder that is there.
+        overwrite: Replace a file, or a folder of the same kind, that is there.
+        members: Patterns for the names in a folder of the kind that is made.
 
     Raises:
-        AlreadyExists: There is something, and ``overwrite`` is not wanted.
+        AlreadyExists: There is something, and ``overwrite`` is not wanted; or it is a folder with
+            other things in it, which are nobody's to remove.
         NoSpace, StoreUnavailable: It cannot be written.
     """
     if os.path.lexists(path) and not overwrite:
@@ -34,7 +39,13 @@ def appearing(path: Path, *, is_folder: bool, overwrite: bool) -> Iterator[Path]
             "replace it with --overwrite.",
             path=str(path),
         )
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex[:12]}-{path.name}"
+    if path.is_dir() and not path.is_symlink() and (other := _other_in(path, members)):
+        raise AlreadyExists(
+            f"{str(path)!r} is a folder with other things in it ({other!r}), which --overwrite "
+            "does not remove. Nothing was written. Choose another path, or remove it yourself.",
+            path=str(path),
+        )
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
     try:
         with _translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +55,12 @@ def appearing(path: Path, *, is_folder: bool, overwrite: bool) -> Iterator[Path]
             _replace(path, temporary)
     finally:
         _forget(temporary)
+
+
+def _other_in(folder: Path, members: Sequence[str]) -> str | None:
+    """Return the name of something in a folder that an export would not have put there."""
+    names = sorted(os.listdir(folder))
+    return next((name for name in names if not any(fnmatchcase(name, p) for p in members)), None)
 
 
 def _replace(path: Path, temporary: Path) -> None:

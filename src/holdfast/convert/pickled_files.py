@@ -83,6 +83,8 @@ class Pickled:
 
     name = "pickle"
     holds_values = True
+    options: Sequence[str] = ()
+    members: Sequence[str] = ()
 
     def recognises(self, path: Path) -> bool:
         if begins_with(path, 1) == _PICKLE_MAGIC:

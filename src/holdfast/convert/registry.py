@@ -45,6 +45,8 @@ def format_named(name: str) -> Format:
     for known in _FORMATS:
         if known.name == name:
             return known
+    if name == "tensorboard":
+        raise UsageError("tensorboard gets the metrics of a run: convert.export_metrics().")
     raise UsageError(f"There is no format {name!r}; there are {', '.join(format_names())}.")
 
 

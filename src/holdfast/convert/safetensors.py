@@ -13,6 +13,7 @@ from typing import Any, final
 
 from holdfast.convert.contract import FilePlan, Imported, Placement
 from holdfast.convert.lazy import ForeignFile, LazyArray
+from holdfast.convert.naming import require_utf8
 from holdfast.convert.selection import NamedArray, Selection
 from holdfast.errors import CannotConvert, ForeignDamaged, UsageError
 from holdfast.format import dtypes
@@ -38,10 +39,15 @@ _NAMES = {
     "float64": "F64",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
     "float8_e8m0fnu": "F8_E8M0",
     "complex64": "C64",
 }
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+# Elements of less than a byte, which no checkpoint of ours has.
+_SMALL = ("F4", "F6_E2M3", "F6_E3M2")
+_METADATA = "__metadata__"
 
 
 @final
@@ -54,6 +60,8 @@ class Safetensors:
 
     name = "safetensors"
     holds_values = False
+    options: Sequence[str] = ("shard_bytes", "framework")
+    members: Sequence[str] = ("*.safetensors", "*.safetensors.index.json")
 
     def recognises(self, path: Path) -> bool:
         if path.is_dir():
@@ -84,6 +92,13 @@ class Safetensors:
                     f"know. Nothing was written. To leave it out: --skip {array.name!r}.",
                     name=array.name,
                 )
+            if array.name == _METADATA:
+                raise CannotConvert(
+                    f"{array.name!r} is where safetensors has its own notes. Nothing was written. "
+                    "Give the array another name with --rename.",
+                    name=array.name,
+                )
+        require_utf8(selection.names(), "safetensors")
         framework = str(options.get("framework", "pt"))
         shard_bytes = options.get("shard_bytes")
         if shard_bytes is None:
@@ -99,7 +114,7 @@ class Safetensors:
 def _plan_file(name: str, arrays: Sequence[NamedArray], framework: str) -> FilePlan:
     # Large elements first, as the library itself orders them, so that all are aligned.
     ordered = sorted(arrays, key=lambda a: (-dtypes.itemsize(a.array.dtype), a.name))
-    header: dict[str, Any] = {"__metadata__": {"format": framework}}
+    header: dict[str, Any] = {_METADATA: {"format": framework}}
     offset = 0
     for array in ordered:
         end = offset + array.array.nbytes
@@ -151,7 +166,7 @@ def _read_file(path: Path) -> Imported:
     file = ForeignFile(path)
     header = _header(file)
     begin = 8 + int.from_bytes(file.read(0, 8), "little")
-    facts = header.pop("__metadata__", {})
+    facts = header.pop(_METADATA, {})
     tree: dict[str, Any] = {}
     spans = []
     for name, entry in header.items():
@@ -182,6 +197,12 @@ def _header(file: ForeignFile) -> dict[str, Any]:
 
 
 def _array(file: ForeignFile, name: str, entry: Any, begin: int) -> tuple[LazyArray, int, int]:
+    if isinstance(entry, dict) and entry.get("dtype") in _SMALL:
+        raise CannotConvert(
+            f"{name!r} of {file.path!r} has elements of {entry['dtype']}, which no checkpoint here "
+            "can hold. Nothing was saved.",
+            name=name,
+        )
     try:
         dtype = _DTYPES[entry["dtype"]]
         shape = tuple(entry["shape"])

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.chunks.batch import ChunkRead
+from holdfast.chunks.visit import visit_chunks
 from holdfast.convert.naming import Rename, renamed
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import ArrayRow, Part
 from holdfast.format.tree import NodeKind
+from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.roles import entries_of_tree
 from holdfast.store.contract import ObjectStore
+
+# Texts too long for the manifest are arrays of these frameworks.
+LONG_TEXTS = ("bytes", "str")
+
+
+def _no_text(row: int) -> str | bytes:
+    raise AssertionError("a selection that was not read from a store has no long texts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class Selection:
         values: Plain values, in tree order.
         chosen: Says of the path of a leaf whether it is selected.
         rename: The rules that names went through.
+        left_out: Names of long texts, where they were not wanted.
+        text_of: Reads a long text, by its row.
     """
 
     ref: str
@@ -55,6 +67,12 @@ class Selection:
     values: Sequence[NamedValue]
     chosen: Callable[[str], bool]
     rename: Sequence[Rename] = ()
+    left_out: Sequence[str] = ()
+    text_of: Callable[[int], str | bytes] = _no_text
+
+    def names(self) -> list[str]:
+        """Return the names of all leaves."""
+        return [*(array.name for array in self.arrays), *(value.name for value in self.values)]
 
     def require_distinct(self) -> None:
         """Raise CannotConvert where two leaves have one name."""
@@ -69,6 +87,7 @@ def select(
     only: Patterns = None,
     skip: Patterns = None,
     rename: Sequence[Rename] = (),
+    texts: bool = True,
 ) -> Selection:
     """Return the leaves of a checkpoint that are to be exported.
 
@@ -80,6 +99,7 @@ def select(
         only: Glob patterns on leaf paths.
         skip: Glob patterns on leaf paths.
         rename: Rules that names go through.
+        texts: Whether texts and byte strings that are stored as arrays, being long, are wanted.
 
     Raises:
         UsageError: Nothing is selected, or there is no such root.
@@ -92,21 +112,34 @@ def select(
     chosen = selector(only, skip, lambda: entries_of_tree(tree)) or (lambda path: True)
     arrays: list[NamedArray] = []
     values: list[NamedValue] = []
+    unwanted: dict[str, str] = {}
     for node, name in _named(below, ""):
         if not chosen(node.path):
             continue
         name = renamed(name or str(below.key or "value"), rename)
-        if node.row >= 0:
+        if not texts and node.row >= 0 and part.arrays[node.row].framework in LONG_TEXTS:
+            unwanted[node.path] = name
+        elif node.row >= 0:
             arrays.append(NamedArray(name, node.row, part.arrays[node.row]))
         else:
             values.append(NamedValue(name, value_of(node)))
-    if not arrays and not values:
+    if not arrays and not values and not unwanted:
         raise UsageError(
             f"root={root!r}, only={only!r}, skip={skip!r} leave nothing of {ref} to export. "
             f"'holdfast show {ref}' lists the paths.",
             ref=ref,
         )
-    return Selection(ref, part, below, arrays, values, chosen, rename)
+    return Selection(
+        ref,
+        part,
+        below,
+        arrays,
+        values,
+        lambda path: path not in unwanted and chosen(path),
+        rename,
+        tuple(unwanted.values()),
+        lambda row: _text(store, part, row, ref),
+    )
 
 
 def value_of(node: Node) -> object:
@@ -115,6 +148,25 @@ def value_of(node: Node) -> object:
         # Its class need not be there, to be left out or told.
         return node.value.decode("utf-8", "surrogatepass")
     return plain_value(node)
+
+
+def _text(store: ObjectStore, part: Part, row: int, ref: str) -> str | bytes:
+    array = part.arrays[row]
+    into = bytearray(array.nbytes)
+    spans = plan_reads(part.arrays, [chunk.length for chunk in part.chunks], [row])
+    reads = {}
+    for chunk, found in spans.items():
+        at = part.chunks[chunk]
+        read = ChunkRead(at, part.packs[at.pack].key, (), False, "a text")
+        reads[id(read)] = read, found
+
+    def take(read: ChunkRead, data: memoryview) -> None:
+        for span in reads[id(read)][1]:
+            into[span.at : span.at + span.nbytes] = data[span.begin : span.begin + span.nbytes]
+
+    visit_chunks(store, [read for read, _ in reads.values()], take, ref=ref, full=True)
+    data = bytes(into)
+    return data.decode("utf-8", "surrogatepass") if array.framework == "str" else data
 
 
 def _descend(tree: Node, root: str | None, ref: str) -> Node:

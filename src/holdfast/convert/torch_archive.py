@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from holdfast.convert.nesting import ArrayAt
 from holdfast.convert.pickling import Asked, Called, Name, pickled
-from holdfast.convert.zip_plan import Member, ZipPlan, plan_zip
+from holdfast.convert.zip_plan import Array, Member, ZipPlan, plan_zip
 from holdfast.errors import CannotConvert
 from holdfast.foreign.layout import dense_strides
 from holdfast.format import dtypes
@@ -67,15 +67,15 @@ def plan_archive(value: object, rows: Sequence[ArrayRow], base: int = 0) -> ZipP
 
     pickle = pickled(value, tensor)
     members = [
-        Member(f"{_PREFIX}/data.pkl", pickle),
-        Member(f"{_PREFIX}/.format_version", b"1"),
-        Member(f"{_PREFIX}/.storage_alignment", b"64"),
-        Member(f"{_PREFIX}/byteorder", b"little"),
+        Member(f"{_PREFIX}/data.pkl", [pickle]),
+        Member(f"{_PREFIX}/.format_version", [b"1"]),
+        Member(f"{_PREFIX}/.storage_alignment", [b"64"]),
+        Member(f"{_PREFIX}/byteorder", [b"little"]),
         *(
-            Member(f"{_PREFIX}/data/{key}", b"", row, rows[row].nbytes)
+            Member(f"{_PREFIX}/data/{key}", [Array(row, rows[row].nbytes)])
             for row, key in storages.items()
         ),
-        Member(f"{_PREFIX}/version", b"3\n"),
+        Member(f"{_PREFIX}/version", [b"3\n"]),
     ]
     return plan_zip(members, base)
 

@@ -25,6 +25,8 @@ class Torch:
 
     name = "torch"
     holds_values = True
+    options: Sequence[str] = ()
+    members: Sequence[str] = ()
     keeps_tree = True
 
     def recognises(self, path: Path) -> bool:

@@ -36,27 +36,39 @@ MAX_NAME_BYTES = 0xF000
 
 
 @dataclass(frozen=True, slots=True)
+class Array:
+    """Bytes of an array of the checkpoint, by its row."""
+
+    row: int
+    nbytes: int
+
+
+Segment = bytes | Array
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """A member: bytes that are known, and behind them those of an array, if there is one.
+    """A member: what its bytes are, one segment behind the other.
 
     Attributes:
         name: Its name.
-        head: Bytes at its beginning.
-        row: Row of the array in the checkpoint; -1 for none.
-        array_bytes: Bytes of the array.
+        segments: Bytes that are known, and arrays.
         field: An extra field of its entry in the directory, with its header.
     """
 
     name: str
-    head: bytes
-    row: int = -1
-    array_bytes: int = 0
+    segments: Sequence[Segment]
     field: bytes = b""
 
     @property
     def nbytes(self) -> int:
         """Bytes of the member."""
-        return len(self.head) + self.array_bytes
+        return sum(map(length_of, self.segments))
+
+
+def length_of(segment: Segment) -> int:
+    """Return how many bytes a segment has."""
+    return len(segment) if isinstance(segment, bytes) else segment.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +102,16 @@ class ZipPlan:
         left = iter(sums)
         entries = []
         for place in self._places:
-            value = zlib.crc32(place.member.head)
-            if place.member.array_bytes:
-                value = combine("crc32", value, next(left), place.member.array_bytes)
-            header = _local_header(place, value)
-            yield self.base + place.header, header + place.member.head
+            value, at = 0, place.begin
+            for segment in place.member.segments:
+                nbytes = length_of(segment)
+                if nbytes:
+                    one = zlib.crc32(segment) if isinstance(segment, bytes) else next(left)
+                    value = combine("crc32", value, one, nbytes) if at > place.begin else one
+                if nbytes and isinstance(segment, bytes):
+                    yield self.base + at, segment
+                at += nbytes
+            yield self.base + place.header, _local_header(place, value)
             entries.append(_entry(place, value))
         entries.append(_end(len(entries), self._directory, sum(map(len, entries))))
         yield self.base + self._directory, b"".join(entries)
@@ -117,9 +134,11 @@ def plan_zip(members: Sequence[Member], base: int = 0) -> ZipPlan:
         padding += alignment if 0 < padding < 4 else 0
         place = _Place(member, name, at, at + fixed + padding, padding)
         places.append(place)
-        if member.array_bytes:
-            arrays.append(Placement(member.row, base + place.begin + len(member.head)))
-        at = place.begin + member.nbytes
+        at = place.begin
+        for segment in member.segments:
+            if isinstance(segment, Array) and segment.nbytes:
+                arrays.append(Placement(segment.row, base + at))
+            at += length_of(segment)
     directory_bytes = sum(len(_entry(place, 0)) for place in places)
     nbytes = at + directory_bytes + len(_end(len(places), at, directory_bytes))
     return ZipPlan(base, nbytes, arrays, places, at)

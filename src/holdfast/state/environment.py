@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from holdfast.version import __version__
 
@@ -18,6 +19,9 @@ _PACKAGES = (
     *("numpy", "torch", "jax", "flax", "optax", "equinox", "tensorflow", "keras"),
     *("transformers", "lightning", "sklearn", "xgboost", "lightgbm"),
 )
+_MACHINE = ("python", "platform", "byteorder", "holdfast", "host")
+# What is imported by another name than it is installed by.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _SECRET = re.compile(r"(secret|token|passw|passphrase|api[-_]?key|credential)", re.IGNORECASE)
 _devices: dict[str, Callable[[], object]] = {}
 
@@ -105,7 +109,7 @@ class Difference:
 def differences(saved: Mapping[str, object], now: Mapping[str, object]) -> list[Difference]:
     """Return in words what differs between two environments and may matter to a run."""
     out = []
-    for key in ("python", "platform", "byteorder", "holdfast", "host"):
+    for key in _MACHINE:
         if key in saved and saved[key] != now.get(key):
             text = f"{key}: saved with {saved[key]}, here {now.get(key)}"
             out.append(Difference(text, key not in ("holdfast", "host")))
@@ -126,6 +130,29 @@ def differences(saved: Mapping[str, object], now: Mapping[str, object]) -> list[
         text = f"command: saved by {saved['command']}, here {now.get('command')}"
         out.append(Difference(text, False))
     return out
+
+
+def differences_here(saved: Mapping[str, object]) -> list[Difference]:
+    """Return what differs between a saved environment and this machine, where nothing trains.
+
+    Versions are those that are installed; devices, code and command line are not compared.
+    """
+    was = {name: saved[name] for name in _MACHINE if name in saved}
+    packages = {name: _installed(name) for name in _mapping(saved.get("packages"))}
+    known = {name: version for name, version in packages.items() if version is not None}
+    was["packages"] = {n: v for n, v in _mapping(saved.get("packages")).items() if n in known}
+    return differences(was, {**_fixed(), "packages": known})
+
+
+def _installed(package: str) -> str | None:
+    """Return the version of a package without importing it; None where it has another name."""
+    # Not light to import, and only needed here.
+    from importlib import metadata
+
+    try:
+        return metadata.version(_DISTRIBUTIONS.get(package, package))
+    except metadata.PackageNotFoundError:
+        return None if find_spec(package) else "not installed"
 
 
 def _mapping(value: object) -> Mapping[str, object]:

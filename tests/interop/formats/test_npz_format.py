@@ -221,13 +221,13 @@ def archive(path: Path, members: list[Member]) -> Path:
 
 HEAD = npy_header(np.dtype("u2"), (2,)) + bytes(4)
 BAD: list[list[Member]] = [
-    [Member("a.npy", b"no array")],
-    [Member("a.npy", HEAD[:-1])],
-    [Member("a.npy", HEAD), Member("a.npy", HEAD)],
-    [Member("a.npy", HEAD, field=extra_field(BITS_FIELD, b"float8_e5m2"))],
-    [Member("a.npy", HEAD, field=extra_field(BITS_FIELD, b"float16"))],
-    [Member("a.npy", HEAD, field=extra_field(BITS_FIELD, b"np:|V2"))],
-    [Member("a.npy", HEAD, field=extra_field(BITS_FIELD, b"\xff\x00"))],
+    [Member("a.npy", [b"no array"])],
+    [Member("a.npy", [HEAD[:-1]])],
+    [Member("a.npy", [HEAD]), Member("a.npy", [HEAD])],
+    [Member("a.npy", [HEAD], field=extra_field(BITS_FIELD, b"float8_e5m2"))],
+    [Member("a.npy", [HEAD], field=extra_field(BITS_FIELD, b"float16"))],
+    [Member("a.npy", [HEAD], field=extra_field(BITS_FIELD, b"np:|V2"))],
+    [Member("a.npy", [HEAD], field=extra_field(BITS_FIELD, b"\xff\x00"))],
 ]
 
 

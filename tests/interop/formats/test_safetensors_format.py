@@ -210,3 +210,10 @@ def test_what_is_no_file_of_the_kind_is_told(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello, this is no checkpoint")
     with pytest.raises(CannotConvert, match="no format that is known"):
         import_checkpoint(tmp_path / "s", tmp_path / "text", run="r")
+
+
+def test_elements_of_less_than_a_byte_are_no_damage(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(4, dtype=torch.float4_e2m1fn_x2)}, tmp_path / "x.safetensors")
+    with pytest.raises(CannotConvert, match="elements of F4"):
+        import_checkpoint(tmp_path / "s", tmp_path / "x.safetensors", run="r")
+    assert not (tmp_path / "s").exists()

@@ -121,6 +121,21 @@ def test_a_checkpoint_of_objects_goes_through(store: Path, tmp_path: Path) -> No
     assert checkpoint.m.texts[1].numpy().tolist() == [[b"a", b"bc"], [b"", b"\0"]]
 
 
+def test_keys_with_slashes_go_back_to_their_objects(store: Path, tmp_path: Path) -> None:
+    class Model(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = {"p/q": tf.Variable(3.0), "x.y": tf.Variable(2.0)}
+
+    checkpoint = tf.train.Checkpoint(model=Model())
+    import_checkpoint(store, checkpoint.save(str(tmp_path / "theirs/x")), run="slashes")
+    export(store, "slashes@0", tmp_path / "ours", format="tensorflow")
+    for part in checkpoint.model.parts.values():
+        part.assign(0.0)
+    checkpoint.restore(tf.train.latest_checkpoint(str(tmp_path / "ours"))).assert_consumed()
+    assert [float(part) for part in checkpoint.model.parts.values()] == [3.0, 2.0]
+
+
 def test_a_tree_of_ours_restores_objects(store: Path, tmp_path: Path) -> None:
     tree = {
         "m": {

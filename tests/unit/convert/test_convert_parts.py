@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import holdfast
-from holdfast.convert import export, format_names
+from holdfast.convert import export, format_names, import_checkpoint
 from holdfast.convert.checksums import checksum, combine
 from holdfast.convert.naming import parse_rename, renamed
 from holdfast.convert.output import appearing
@@ -93,7 +93,8 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path, is_folder: bool) -> None
 def test_what_is_there_is_only_replaced_if_asked_for(tmp_path: Path, is_folder: bool) -> None:
     path = tmp_path / "out"
     for text in ("old", "new"):
-        with appearing(path, is_folder=is_folder, overwrite=text == "new") as place:
+        again = text == "new"
+        with appearing(path, is_folder=is_folder, overwrite=again, members=["x*"]) as place:
             (place / "x" if is_folder else place).write_text(text)
         with (
             pytest.raises(AlreadyExists),
@@ -102,6 +103,28 @@ def test_what_is_there_is_only_replaced_if_asked_for(tmp_path: Path, is_folder: 
             raise AssertionError("not reached")
     assert (path / "x" if is_folder else path).read_text() == "new"
     assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path, is_folder: bool) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "x").write_text("of an export")
+    (path / "y").write_text("precious")
+    members = ["x"] if is_folder else []
+    with (
+        pytest.raises(AlreadyExists, match="other things"),
+        appearing(path, is_folder=is_folder, overwrite=True, members=members),
+    ):
+        raise AssertionError("not reached")
+    assert sorted(os.listdir(path)) == ["x", "y"] and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with appearing(path, is_folder=False, overwrite=False) as place:
+        place.write_bytes(b"x")
+    assert path.read_bytes() == b"x"
 
 
 # --- selections ---
@@ -205,3 +228,74 @@ def test_progress_ends_with_everything_done(store: Path, tmp_path: Path) -> None
     )
     done, total = told[-1]
     assert 0 < done <= total
+
+
+@pytest.mark.parametrize("format", [f for f in format_names() if f != "pickle"])
+def test_an_option_that_a_format_does_not_have_is_no_option(
+    store: Path, tmp_path: Path, format: str
+) -> None:
+    with pytest.raises(UsageError, match="no option 'shard_byte'"):
+        export(store, "r@1", tmp_path / "o", format=format, options={"shard_byte": 1})
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_export_replaces_neither_the_store_nor_a_folder_of_other_things(store: Path) -> None:
+    (store.parent / "mine").mkdir()
+    (store.parent / "mine/precious").write_text("x")
+    for path in (store, store.parent, store.parent / "mine"):
+        for format in ("torch", "dcp", "safetensors"):
+            with pytest.raises(AlreadyExists):
+                export(store, "r@1", path, format=format, root="model", overwrite=True)
+    assert holdfast.load(store, "r@1") and (store.parent / "mine/precious").exists()
+
+
+def test_long_texts_stay_texts_or_are_told(tmp_path: Path) -> None:
+    texts = {"log": "ü" * 5000, "blob": bytes(range(256)) * 20}
+    holdfast.save(tmp_path / "s", {"w": np.ones(2), **texts}, run="r", step=0, rng=False)
+    for format in ("torch", "dcp"):
+        export(tmp_path / "s", "r@0", tmp_path / format, format=format)
+        import_checkpoint(tmp_path / "s", tmp_path / format, run=format)
+        found = holdfast.load(tmp_path / "s", f"{format}@0")
+        assert {name: found[name] for name in texts} == texts
+    for format in ("safetensors", "npz", "orbax"):
+        report = export(tmp_path / "s", "r@0", tmp_path / format, format=format)
+        assert report.n_arrays == 1 and set(report.left_out) == set(texts)
+        import_checkpoint(tmp_path / "s", tmp_path / format, run=format)
+        assert list(holdfast.load(tmp_path / "s", f"{format}@0")) == ["w"]
+    for format in ("safetensors", "npz"):
+        with pytest.raises(CannotConvert, match="no place for anything"):
+            export(tmp_path / "s", "r@0", tmp_path / "no", format=format, skip="w")
+
+
+NO_NAMES = [
+    ("safetensors", {"__metadata__": 1}, "__metadata__"),
+    ("safetensors", {"a\udcff": 1}, "UTF-8"),
+    ("tensorflow", {"a\udcff": 1}, "UTF-8"),
+    ("orbax", {"a\udcff": 1}, "UTF-8"),
+    ("orbax", {"a": 1, "a/b": 1}, "goes on behind it"),
+    ("orbax", {"n" * 70_000: 1}, "60,000 bytes"),
+    ("orbax", {"w": 33}, "33 dimensions"),
+    ("hdf5", {"w": 33}, "33 dimensions"),
+]
+
+
+@pytest.mark.parametrize(("format", "arrays", "told"), NO_NAMES, ids=range(len(NO_NAMES)))
+def test_what_a_reader_would_not_find_is_not_written(
+    tmp_path: Path, format: str, arrays: dict[str, int], told: str
+) -> None:
+    tree = {name: np.ones((1,) * ndim) for name, ndim in arrays.items()}
+    holdfast.save(tmp_path / "s", tree, run="r", step=0, rng=False)
+    with pytest.raises(CannotConvert, match=told):
+        export(tmp_path / "s", "r@0", tmp_path / "o", format=format)
+    assert os.listdir(tmp_path) == ["s"]
+
+
+def test_names_that_are_our_own_need_a_root(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"@x": np.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(CannotConvert, match="--root"):
+        import_checkpoint(tmp_path / "s", tmp_path / "x.safetensors", run="r")
+    assert not (tmp_path / "s").exists()
+    import_checkpoint(tmp_path / "s", tmp_path / "x.safetensors", run="r", root="theirs")
+    assert list(holdfast.load(tmp_path / "s", "r@0")["theirs"]) == ["@x"]

@@ -26,6 +26,8 @@ class Hdf5:
 
     name = "hdf5"
     holds_values = True
+    options: Sequence[str] = ()
+    members: Sequence[str] = ()
 
     def holds(self, value: object) -> bool:
         return is_holdable(value)

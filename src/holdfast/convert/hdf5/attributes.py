@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.convert.hdf5.library import h5py_library
+from holdfast.convert.naming import is_utf8
 from holdfast.state.values import INT64_MAX, INT64_MIN
 
 # More bytes have no place in an attribute of one object header message.
@@ -31,7 +32,7 @@ def is_holdable(value: object) -> bool:
     if isinstance(value, int):
         return INT64_MIN <= value <= INT64_MAX
     if isinstance(value, str):
-        return "\0" not in value and _is_utf8(value) and len(value) < _MAX_BYTES
+        return "\0" not in value and is_utf8(value) and len(value) < _MAX_BYTES
     if isinstance(value, bytes):
         return len(value) < _MAX_BYTES
     return isinstance(value, np.number | np.bool_) and value.dtype.kind in "biufc"
@@ -100,11 +101,3 @@ def _text(value: bytes) -> str | bytes:
         return str(bytes(value), "utf-8")
     except UnicodeDecodeError:
         return bytes(value)
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

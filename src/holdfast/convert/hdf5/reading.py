@@ -19,6 +19,7 @@ from holdfast.convert.hdf5.attributes import NotPlain, from_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, named_type
 from holdfast.convert.hdf5.library import damage_told, h5py_library
 from holdfast.convert.lazy import ForeignFile, LazyArray
+from holdfast.convert.selection import LONG_TEXTS
 from holdfast.convert.slabs import Slab, read_by_slabs
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 from holdfast.state.nodes import MAX_DEPTH
@@ -26,7 +27,6 @@ from holdfast.state.nodes import MAX_DEPTH
 log = logging.getLogger("holdfast")
 
 KIND_ATTRIBUTE = "holdfast.kind"
-LONG_TEXTS = ("bytes", "str")
 # Texts become values of the tree, all of them at once.
 _MAX_TEXTS = 1_000_000
 

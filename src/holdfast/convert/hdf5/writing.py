@@ -20,12 +20,14 @@ from holdfast.convert.contract import FilePlan, Piece, Placement
 from holdfast.convert.hdf5.attributes import is_holdable, to_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, stored_as
 from holdfast.convert.hdf5.library import h5py_library
-from holdfast.convert.hdf5.reading import KIND_ATTRIBUTE, LONG_TEXTS
-from holdfast.convert.selection import NamedArray, NamedValue
+from holdfast.convert.hdf5.reading import KIND_ATTRIBUTE
+from holdfast.convert.naming import is_utf8
+from holdfast.convert.selection import LONG_TEXTS, NamedArray, NamedValue
 from holdfast.errors import CannotConvert
 
 # Larger arrays begin where the widest vector registers like them to.
 _ALIGNED_FROM, _ALIGNMENT = 4096, 64
+_MAX_NDIM = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,13 @@ def lay_out(
     values = [value for value in found.values if is_holdable(value.value)]
     leaves: list[NamedArray | NamedValue] = [*found.arrays, *values, *numbers]
     _require_names([leaf.name for leaf in leaves])
+    for array in found.arrays:
+        if len(how(array).shape) > _MAX_NDIM:
+            raise CannotConvert(
+                f"{array.name!r} has {len(array.array.shape)} dimensions; HDF5 knows up to "
+                f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
+                name=array.name,
+            )
     with tempfile.TemporaryDirectory(prefix="holdfast-hdf5-") as folder:
         path = os.path.join(folder, "layout.h5")
         with _new_file(path) as file:
@@ -174,7 +183,7 @@ def _require_names(names: Sequence[str]) -> None:
     above: set[str] = set()
     for name in names:
         parts = name.split("/")
-        if "\0" in name or any(part in ("", ".") for part in parts) or not _is_utf8(name):
+        if "\0" in name or any(part in ("", ".") for part in parts) or not is_utf8(name):
             raise _no_place(name, "it has a part between slashes that is empty, '.' or no text")
         if parts[0].startswith("holdfast.") or parts[-1].startswith("holdfast."):
             raise _no_place(name, "names that begin with 'holdfast.' are for marks")
@@ -182,14 +191,6 @@ def _require_names(names: Sequence[str]) -> None:
     for name in names:
         if name in above:
             raise _no_place(name, "another name goes on behind it, as behind a group")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _no_place(name: str, why: str) -> CannotConvert:

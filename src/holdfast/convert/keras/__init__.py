@@ -18,9 +18,9 @@ from holdfast.convert.containers import Contained, contained, in_order
 from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.hdf5.attributes import is_holdable
 from holdfast.convert.hdf5.library import h5py_library, has_signature
-from holdfast.convert.hdf5.reading import LONG_TEXTS, Hdf5Reader
+from holdfast.convert.hdf5.reading import Hdf5Reader
 from holdfast.convert.hdf5.writing import Stored, lay_out, stored
-from holdfast.convert.keras.archive import Array, Member, Segment, plan_archive, segments_of
+from holdfast.convert.keras.archive import plan_archive, segments_of
 from holdfast.convert.keras.names import (
     BRANCHES,
     VARS,
@@ -38,7 +38,8 @@ from holdfast.convert.keras.unpacking import (
     is_archive,
     read_archive,
 )
-from holdfast.convert.selection import NamedArray, NamedValue, Selection
+from holdfast.convert.selection import LONG_TEXTS, NamedArray, NamedValue, Selection
+from holdfast.convert.zip_plan import Array, Member, Segment
 from holdfast.errors import CannotConvert, UsageError
 
 _ROOTS = ("layers", VARS, "_layer_checkpoint_dependencies")
@@ -54,6 +55,8 @@ class Keras:
 
     name = "keras"
     holds_values = True
+    options: Sequence[str] = ("like",)
+    members: Sequence[str] = ()
 
     def holds(self, value: object) -> bool:
         return is_holdable(value)

@@ -32,6 +32,8 @@ class Orbax:
 
     name = "orbax"
     holds_values = True
+    options: Sequence[str] = ()
+    members: Sequence[str] = ("d", "manifest.ocdbt", "_METADATA", "_CHECKPOINT_METADATA")
 
     def holds(self, value: object) -> bool:
         return is_holdable(value)
@@ -39,7 +41,10 @@ class Orbax:
     def recognises(self, path: Path) -> bool:
         if not path.is_dir():
             return False
-        return _is_item(path) or (path / CHECKPOINT_FILE).is_file() or bool(_items(path))
+        if _is_item(path) or (path / CHECKPOINT_FILE).is_file() or _items(path):
+            return True
+        # A folder with steps is none, but it is told what to give in its place.
+        return any((child / CHECKPOINT_FILE).is_file() for child in path.iterdir())
 
     def read(self, path: Path) -> Imported:
         if _UNFINISHED in path.name:

@@ -13,6 +13,7 @@ import numpy as np
 
 from holdfast.convert.containers import contained
 from holdfast.convert.contract import FilePlan, Piece, Placement
+from holdfast.convert.naming import require_utf8
 from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.element_types import NAMES
 from holdfast.convert.orbax.metadata import Leaf
@@ -25,6 +26,8 @@ from holdfast.state.values import INT64_MAX, INT64_MIN
 CHECKPOINT_FILE = "_CHECKPOINT_METADATA"
 _HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
 _ALIGNMENT = 64
+# Bounds of TensorStore.
+_MAX_NDIM, _MAX_NAME_BYTES = 32, 60_000
 # Whoever reads a part of an array has to read whole chunks.
 _CHUNK_BYTES = 32 << 20
 _EMPTY = {"list": "List", "tuple": "Tuple", "dict": "Dict"}
@@ -48,16 +51,22 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
         CannotConvert: A dtype or a name has no place.
     """
     found = contained(selection)
+    require_utf8(selection.names(), "Orbax")
     leaves: list[Leaf] = []
     entries: Entries = []
     placements, at = [], 0
     for array in found.arrays:
         row = array.array
-        if row.dtype not in NAMES or row.framework in ("bytes", "str"):
-            kind = row.framework if row.framework in ("bytes", "str") else row.dtype
+        if row.dtype not in NAMES:
             raise CannotConvert(
-                f"{array.name!r} is of {kind}, for which Orbax has no array. Nothing was written. "
-                f"To leave it out: --skip {array.name!r}.",
+                f"{array.name!r} is of {row.dtype}, for which Orbax has no array. Nothing was "
+                f"written. To leave it out: --skip {array.name!r}.",
+                name=array.name,
+            )
+        if len(row.shape) > _MAX_NDIM:
+            raise CannotConvert(
+                f"{array.name!r} has {len(row.shape)} dimensions; Orbax's arrays have up to "
+                f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
                 name=array.name,
             )
         leaf = metadata.leaf_of(array.name, found.marks, metadata.ARRAY)
@@ -82,7 +91,7 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
         if name and name not in holders:
             # Nothing is in it.
             leaves.append(metadata.leaf_of(name, found.marks, _EMPTY.get(mark, "Dict")))
-    _require_distinct(leaves)
+    _require_names(leaves)
     return _plan_files(leaves, entries, placements, at)
 
 
@@ -129,14 +138,23 @@ def _chunk_key(name: str, chunk: tuple[int, ...], number: int) -> bytes:
     return f"{name}/{'.'.join(map(str, places))}".encode()
 
 
-def _require_distinct(leaves: Sequence[Leaf]) -> None:
+def _require_names(leaves: Sequence[Leaf]) -> None:
+    holders = {leaf.way[:n] for leaf in leaves for n in range(1, len(leaf.way))}
     seen: set[str] = set()
     for leaf in leaves:
-        if any(part in ("", ".", "..") for part in leaf.way) or leaf.name in seen:
+        why = None
+        if any(part in ("", ".", "..") for part in leaf.way):
+            why = "a part of it is empty or dots"
+        elif leaf.name in seen:
+            why = f"another leaf is called {leaf.name!r} as well"
+        elif leaf.way in holders:
+            why = "another name goes on behind it"
+        elif len(leaf.name.encode()) > _MAX_NAME_BYTES:
+            why = f"it has more than {_MAX_NAME_BYTES:,} bytes"
+        if why is not None:
             raise CannotConvert(
-                f"{'/'.join(leaf.way)!r} is no name for Orbax: a part of it is empty or dots, or "
-                f"another leaf is called {leaf.name!r} as well. Nothing was written. Change it "
-                "with --rename.",
+                f"{'/'.join(leaf.way)[:200]!r} is no name for Orbax: {why}. Nothing was written. "
+                "Change it with --rename.",
                 name=leaf.name,
             )
         seen.add(leaf.name)

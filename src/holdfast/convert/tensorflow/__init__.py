@@ -35,6 +35,8 @@ class TensorFlow:
 
     name = "tensorflow"
     holds_values = True
+    options: Sequence[str] = ("prefix", "names", "save_counter")
+    members: Sequence[str] = ("checkpoint", "*.index", "*.data-*-of-*")
 
     def holds(self, value: object) -> bool:
         return isinstance(value, bytes | str | np.generic)

@@ -1,7 +1,6 @@
 """The Protocol Buffers messages of TensorFlow's checkpoints, as far as they are needed.
 
-Built from descriptors written here, in a pool of their own: TensorFlow need not be there, and is
-not in the way if it is. Fields are those of ``tensor_bundle.proto``, ``tensor_shape.proto``,
+Fields are those of ``tensor_bundle.proto``, ``tensor_shape.proto``,
 ``tensor_slice.proto``, ``versions.proto`` and ``trackable_object_graph.proto`` of TensorFlow.
 """
 
@@ -9,21 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from holdfast.convert.protobuf_messages import Messages, message_classes
 
-_PACKAGE = "holdfast.tensorflow"
-_Field = descriptor_pb2.FieldDescriptorProto
-_TYPES = {
-    "int32": _Field.TYPE_INT32,
-    "int64": _Field.TYPE_INT64,
-    "bool": _Field.TYPE_BOOL,
-    "string": _Field.TYPE_STRING,
-    "bytes": _Field.TYPE_BYTES,
-    "fixed32": _Field.TYPE_FIXED32,
-}
-# Message: field: number, type; a star before the type is a repeated one. Enums are int32 here:
-# their bytes are the same, and a number that is new is no error.
-_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+_MESSAGES: Messages = {
     "Version": {"producer": (1, "int32"), "min_consumer": (2, "int32")},
     "BundleHeader": {
         "num_shards": (1, "int32"),
@@ -68,33 +55,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
 _PRESENCE = {("Extent", "length"), ("BundleEntry", "crc32c")}
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="holdfast/tensorflow.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
-            made = message.field.add(name=field, number=number)
-            repeated = kind.startswith("*")
-            made.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            kind = kind.removeprefix("*")
-            if kind in _TYPES:
-                made.type = _TYPES[kind]
-            else:
-                made.type, made.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
-            if (name, field) in _PRESENCE:
-                message.oneof_decl.add(name=f"_{field}")
-                made.oneof_index, made.proto3_optional = 0, True
-    return file
-
-
-def _class(name: str) -> Any:
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-
-
-_POOL = descriptor_pool.DescriptorPool()
-_POOL.Add(_file())
+_class = message_classes("tensorflow", _MESSAGES, _PRESENCE)
 
 BundleHeader: Any = _class("BundleHeader")
 BundleEntry: Any = _class("BundleEntry")

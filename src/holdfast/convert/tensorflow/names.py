@@ -18,15 +18,21 @@ _ESCAPED = re.compile(r"(?:[^.]|\.\.)*")
 
 
 def name_of(key: str) -> str:
-    """Return the name of what has a key; for what is no variable's value, the key itself.
+    """Return the name of what has a key.
+
+    Of what is no variable's value, and of what has a slash in a part of its way, that is the key.
 
     >>> name_of("model/v..1/.ATTRIBUTES/VARIABLE_VALUE"), name_of("dense/kernel")
     ('model/v.1', 'dense/kernel')
+    >>> name_of("model/a.Sb/.ATTRIBUTES/VARIABLE_VALUE")
+    'model/a.Sb/.ATTRIBUTES/VARIABLE_VALUE'
     """
     if not key.endswith(ATTRIBUTES + VALUE):
         return key
     parts = key.removesuffix(ATTRIBUTES + VALUE).split("/")
-    return "/".join(p.replace("..", ".") if _ESCAPED.fullmatch(p) else p for p in parts)
+    if not all(p == SLOTS or _ESCAPED.fullmatch(p) for p in parts):
+        return key
+    return "/".join(p.replace("..", ".") if p != SLOTS else p for p in parts)
 
 
 def key_of(name: str) -> str:

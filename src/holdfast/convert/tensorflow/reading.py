@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from holdfast.convert.checksums import checksum, combine
+from holdfast.convert.checksums import checksum, combine, masked
 from holdfast.convert.lazy import ForeignFile, LazyArray
 from holdfast.convert.slabs import Slab, read_by_slabs
 from holdfast.convert.tensorflow import strings
@@ -20,7 +20,7 @@ from holdfast.convert.tensorflow.element_types import DTYPES, OTHERS, STRING
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.names import GRAPH, name_of
 from holdfast.convert.tensorflow.slice_keys import slice_key
-from holdfast.convert.tensorflow.table import masked, read_table
+from holdfast.convert.tensorflow.table import read_table
 from holdfast.errors import CannotConvert, ForeignDamaged
 from holdfast.format import dtypes
 from holdfast.format.part import MAX_NDIM

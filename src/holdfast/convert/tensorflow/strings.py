@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.convert.checksums import checksum
-from holdfast.convert.tensorflow.table import masked, read_varint, varint
+from holdfast.convert.checksums import checksum, masked
+from holdfast.convert.tensorflow.table import read_varint, varint
 
 
 def head_of(lengths: list[int]) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from holdfast.convert.checksums import checksum
+from holdfast.convert.checksums import checksum, masked
 from holdfast.errors import ForeignDamaged
 
 MAGIC = 0xDB4775248B80FB57
@@ -18,13 +18,7 @@ FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _BLOCK_BYTES = 4 << 10
 _WHOLE_KEY_EVERY = 16
-_MASK = 0xA282EAD8
 _MAX_VARINT_BYTES = 10
-
-
-def masked(crc: int) -> int:
-    """Return a CRC32C as these files have it: one over bytes that hold one would be no check."""
-    return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
 
 
 def varint(number: int) -> bytes:

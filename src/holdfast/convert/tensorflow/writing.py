@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.convert.checksums import checksum, combine
+from holdfast.convert.checksums import checksum, combine, masked
 from holdfast.convert.containers import contained
 from holdfast.convert.contract import FilePlan, Piece, Placement
-from holdfast.convert.selection import NamedArray, NamedValue, Selection
+from holdfast.convert.naming import require_utf8
+from holdfast.convert.selection import LONG_TEXTS, NamedArray, NamedValue, Selection
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.element_types import NUMBERS, STRING
 from holdfast.convert.tensorflow.graph import graph_of, speaks_of
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.names import GRAPH, key_of
-from holdfast.convert.tensorflow.table import masked, write_table
+from holdfast.convert.tensorflow.table import write_table
 from holdfast.convert.tensorflow.text_lists import TextList, text_lists
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format import dtypes
@@ -28,7 +29,6 @@ _PRODUCER = 1
 _COUNTER = "save_counter"
 _FLAGS: Mapping[object, bool] = {True: True, False: False, "true": True, "false": False}
 _GRAPH_PIECE = re.compile(re.escape(GRAPH) + r"/\d+")
-_TEXTS = ("bytes", "str")
 _PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -76,6 +76,7 @@ def plan_bundle(selection: Selection, options: Mapping[str, object]) -> Sequence
     counter = _FLAGS.get(options.get("save_counter", True))
     if counter is None:
         raise UsageError(f"save_counter={options['save_counter']!r} is neither true nor false.")
+    require_utf8(selection.names(), "TensorFlow")
     tensors = _tensors(selection, is_plain=style == "plain")
     if style == "objects":
         tensors = _with_graph(selection, tensors, counter=counter)
@@ -112,7 +113,7 @@ def _tensors(selection: Selection, *, is_plain: bool) -> list[Tensor]:
 
 def _of_array(key: str, leaf: NamedArray) -> Tensor:
     row = leaf.array
-    if row.framework in _TEXTS:
+    if row.framework in LONG_TEXTS:
         head, summed = strings.head_of([row.nbytes])
         return Tensor(key, STRING, (), head, summed, leaf.row, row.nbytes)
     if row.dtype not in NUMBERS:
