@@ -61,19 +61,6 @@ class Saved:
     is_newest: bool = False
 
 
-def leaves_of(tree: object, places: Mapping[str, str] | None = None) -> dict[str, Leaf]:
-    """Return the leaves of a tree of containers, arrays and plain values.
-
-    Args:
-        tree: The tree. Arrays are NumPy's, PyTorch's, or handles with ``dtype`` and ``numpy()``.
-        places: Texts that differ from run to run, and what they become: folders.
-    """
-    found: dict[str, Leaf] = {}
-    for path, value in flat(tree):
-        found[path] = leaf_of(value, places or {})
-    return found
-
-
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of a tree with their paths."""
     pairs: Iterator[tuple[object, Any]] | None = None
