@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import foreign
-from holdfast.drill.leaves import Leaf, Saved, flat, is_array, leaf_of, to_numpy
+from holdfast.drill.leaves import Leaf, Saved, flat, is_array, leaf_of, placed, to_numpy
 from holdfast.drill.work_folder import RunFolder, Seen
 from holdfast.errors import HoldfastError
 from holdfast.format.names import MARKER_KEY
@@ -157,11 +157,14 @@ def _of_file(path: Path, key: str, places: Mapping[str, str], is_newest: bool) -
     if found is None:
         return Saved(key, {"bytes": _whole(path)}, is_newest=is_newest)
 
+    # Some tools name values by where they are: Lightning its best checkpoints.
+    names = {placed(name, places): name for name in found}
+
     def array(wanted: str) -> Any:
-        value = (_flat_at(path) or {}).get(wanted)
+        value = (_flat_at(path) or {}).get(names[wanted])
         return to_numpy(value) if is_array(value) else None
 
-    leaves = {name: leaf_of(value, places) for name, value in found.items()}
+    leaves = {name: leaf_of(found[told], places) for name, told in names.items()}
     return Saved(key, leaves, array, is_newest=is_newest)
 
 

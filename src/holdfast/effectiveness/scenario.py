@@ -189,7 +189,11 @@ def _with_costs(facts: Facts) -> Strategy:
 def _interval_s(facts: Facts, base: Strategy, mtbf_s: float) -> float:
     if "every_minutes" in facts:
         return _number(facts, "every_minutes") * _MINUTE_S
-    formulas = {"young": intervals.young_s, "daly": intervals.daly_s, "best": intervals.best_s}
+    formulas: dict[str, Callable[[float, float], float]] = {
+        "young": intervals.young_s,
+        "daly": intervals.daly_s,
+        "best": intervals.best_s,
+    }
     formula = facts.get("formula", "best")
     if formula == "none":
         return math.inf

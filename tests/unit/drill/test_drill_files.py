@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,16 @@ def test_a_checkpoint_is_unpacked_once_however_many_of_its_arrays_differ(tmp_pat
     assert difference.farthest == pytest.approx(np.sqrt(3.0))  # Of zeros: how far away.
     # Once to look at it, once to measure.
     assert len(unpacked) == 4
+
+
+def test_a_value_that_is_named_by_its_place_is_the_same_elsewhere(tmp_path):
+    found = []
+    for number in range(2):
+        folder = RunFolder(tmp_path / f"run-{number}", {})
+        folder.work.mkdir(parents=True)
+        best = {str(folder.work / "epoch=1.ckpt"): np.float32(0.5)}
+        (folder.work / "last.pkl").write_bytes(pickle.dumps({"best_k_models": best}))
+        saved = checkpoint_files.read_all(folder, checkpoint_files.find(folder), holdfast.Store)
+        found.append(Record((), {one.key: one for one in saved}))
+    assert list(found[0].saved["work/last.pkl"].leaves) == ["best_k_models/{run}/work/epoch=1.ckpt"]
+    assert compare(*found).is_none
