@@ -243,10 +243,15 @@ class StoreReader:
 
         actions.unpack_listed(self.place.open(), info, Path(folder), self._trust)
 
-    def report(self, run: str) -> Report:
+    def report(self, run: str, *, budget_bytes: int | None = None) -> Report:
         """Return what checkpointing has cost a run and saved it, from its recorded history.
 
+        Args:
+            run: Its name.
+            budget_bytes: What checkpoints may take; the report tells its share that is used.
+
         Raises:
+            UsageError: The budget is not above 0.
             NotFound: There is no such run.
             NoHistory: Nothing was recorded of it.
             JournalMixed: Its journal has events of another run.
@@ -255,7 +260,7 @@ class StoreReader:
 
         store = self.place.open()
         require_run(store, run)
-        return read_report(store, run)
+        return read_report(store, run, budget_bytes)
 
     def advise(
         self,

@@ -193,3 +193,58 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     assert "on with 1 instead of 2 processes" in world["what"]
     # Half as many samples a step: the end is near, and not the same.
     assert "of their norm away" in world["words"]
+
+
+STAMPED = """
+import os, sys, time
+import numpy as np
+folder = f"outputs/{time.time_ns()}" if sys.argv[1] == "stamped" else "outputs"
+os.makedirs(folder, exist_ok=True)
+for step in range(20):
+    time.sleep(0.02)
+    np.savez(f"{folder}/state.npz", w=np.arange(step))
+"""
+
+
+def test_checkpoints_with_another_name_each_time_prove_nothing(tmp_path):
+    (tmp_path / "train.py").write_text(STAMPED)
+    command = [sys.executable, "-m", "holdfast", "drill", "--dir", tmp_path, "--fault", "kill"]
+    done = subprocess.run(
+        [*map(str, command), "--", sys.executable, "train.py", "stamped"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout
+    assert "other names" in done.stderr and "{out}" in done.stderr
+
+
+def test_a_warning_alone_is_no_failure(tmp_path):
+    report = tmp_path / "drill.xml"
+    done = drill(
+        "--fault",
+        "damaged",
+        "--junit",
+        report,
+        script="plain_python.py",
+        mode=("{out}",),
+        at=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing wrong was trained on" in done.stdout
+    assert "It resumes exactly" not in done.stdout
+    assert ElementTree.parse(report).getroot()[0].attrib["failures"] == "0"
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_drill(tmp_path):
+    done = drill(
+        "--junit",
+        tmp_path / "none" / "drill.xml",
+        script="plain_python.py",
+        mode=("{out}",),
+        at=tmp_path,
+    )
+    assert done.returncode == 3
+    assert "Nothing was run" in done.stderr and "undisturbed" not in done.stderr

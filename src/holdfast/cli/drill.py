@@ -120,6 +120,8 @@ def drill(
         keep=keep,
         open_store=lambda location: options.keyed_store(context, location),
     )
+    if junit is not None:
+        _require_place(junit)
     with _ended_by_signals():
         report = run(asked, output.notice)
     if junit is not None:
@@ -128,7 +130,7 @@ def drill(
         output.result_json({"exact": report.is_exact, "causes": report.causes, **asdict(report)})
     else:
         _show(report)
-    return 0 if report.is_exact else DataError.exit_code
+    return DataError.exit_code if report.is_bad else 0
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:
@@ -152,6 +154,17 @@ def _ended_by_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _require_place(path: Path) -> None:
+    """Refuse a place that cannot be written to before the drill, not after all its time."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StoreUnavailable(
+            f"The report cannot be written to {str(path)!r}: "
+            f"{'it is a folder' if path.is_dir() else 'no such folder, or no permission'}. "
+            "Nothing was run.",
+            path=str(path),
+        )
 
 
 def _write_junit(report: DrillReport, path: Path) -> None:
@@ -180,6 +193,10 @@ def _show(report: DrillReport) -> None:
         return
     if not made:
         output.say(Styled("No fault was made, so nothing is proven.", "bold red"))
+        return
+    if not report.is_bad:
+        words = "Nothing wrong was trained on, but it does not go on by itself"
+        output.say(Styled(f"{words}: {took}.", "yellow"))
         return
     output.say(Styled(f"It does NOT resume exactly: {took}.", "bold red"))
     for cause in report.causes:

@@ -32,10 +32,19 @@ def report(
         Path | None,
         typer.Option("--prometheus", metavar="FILE", help="Write metrics for Prometheus."),
     ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="DIR", help="Add scalars to TensorBoard's logs."),
+    ] = None,
+    budget_gb: Annotated[
+        float | None,
+        typer.Option(metavar="GB", help="What checkpoints may take; tells the share in use."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Show where the wall-clock of a run went, its interruptions, and what saves cost."""
-    found = options.open_store(context).report(run)
+    budget_bytes = None if budget_gb is None else round(budget_gb * 1e9)
+    found = options.open_store(context).report(run, budget_bytes=budget_bytes)
     if html is not None:
         from holdfast.cli.report_page import report_page
 
@@ -44,11 +53,15 @@ def report(
         from holdfast.effectiveness.prometheus import prometheus_text
 
         prometheus.write_text(prometheus_text(found), encoding="utf-8")
+    if tensorboard is not None:
+        from holdfast.effectiveness.tensorboard import write_report
+
+        write_report(found, tensorboard)
     if as_json:
         output.result_json(found)
         return 0
     _show(found)
-    for file in (html, prometheus):
+    for file in (html, prometheus, tensorboard):
         if file is not None:
             output.say(f"written: {file}")
     return 0
@@ -118,7 +131,22 @@ def _facts(found: Report) -> list[tuple[str, Cell]]:
     if found.n_saves:
         stored = bytes_text(found.stored_bytes)
         pairs.append(("state", f"{bytes_text(found.state_bytes)}; {stored} written in all"))
+    if found.holdings.kept:
+        pairs.append(("in the store", _holdings_text(found)))
     return pairs
+
+
+def _holdings_text(found: Report) -> str:
+    holdings = found.holdings
+    newest = holdings.kept[-1]
+    words = (
+        f"{plural(holdings.n_kept, 'checkpoint')}, {bytes_text(holdings.used_bytes)} together; the "
+        f"newest needs {bytes_text(newest.needed_bytes)}, "
+        f"{bytes_text(newest.alone_bytes)} of it alone"
+    )
+    if found.budget_share is not None:
+        words += f"; {share_text(found.budget_share)} of the budget"
+    return words
 
 
 def distribution_text(times: Distribution) -> str:

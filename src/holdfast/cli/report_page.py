@@ -24,6 +24,7 @@ def report_page(report: Report) -> str:
         _saves(report),
         _steps(report),
         _storage(report),
+        _kept(report),
         note(
             "ETTR is the time of steps that still count, at the pace of undisturbed ones, divided "
             "by the wall-clock from the first process to the last sign of life of the newest. "
@@ -141,6 +142,24 @@ def _storage(report: Report) -> str:
             ends=(_time_text(report.storage[0].at_ns), _time_text(report.storage[-1].at_ns)),
             title="Stored bytes over time",
         ),
+    )
+
+
+def _kept(report: Report) -> str:
+    holdings = report.holdings
+    if not holdings.kept:
+        return ""
+    rows = [
+        [f"{kept.step:,}", bytes_text(kept.needed_bytes), bytes_text(kept.alone_bytes)]
+        for kept in holdings.kept
+    ]
+    told = f"{plural(holdings.n_kept, 'checkpoint')}, {bytes_text(holdings.used_bytes)} together"
+    if report.budget_share is not None:
+        told += f", {share_text(report.budget_share)} of the budget"
+    return section(
+        "Checkpoints in the store",
+        note(f"{told}. What several need is there once."),
+        table(["step", "needs", "alone"], rows, text_columns=0),
     )
 
 

@@ -6,16 +6,19 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tempfile
+import weakref
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import foreign
-from holdfast.drill.leaves import Leaf, Saved, flat, is_array, leaf_of, leaves_of, to_numpy
+from holdfast.drill.leaves import Leaf, Saved, flat, is_array, leaf_of, placed, to_numpy
 from holdfast.drill.work_folder import RunFolder, Seen
 from holdfast.errors import HoldfastError
 from holdfast.format.names import MARKER_KEY
@@ -109,7 +112,8 @@ def _checkpoint(
 ) -> Saved:
     info = store.info(ref)
     leaves: dict[str, Leaf] = {}
-    with _unpacked(store, info) as arrays:
+    with closing(_Unpacked(store, info)) as unpacked:
+        arrays = unpacked.arrays
         for leaf in store.leaves(ref):
             if leaf.kind != "array":
                 leaves[leaf.path] = leaf_of(leaf.value, places)
@@ -121,39 +125,60 @@ def _checkpoint(
             )
     leaves["@step"] = leaf_of(info.step, places)
 
+    # Once for all leaves that differ, and only if one does.
+    opened: list[_Unpacked] = []
+
     def array(path: str) -> Any:
-        with _unpacked(store, info) as arrays:
-            return arrays.get(path)
+        if not opened:
+            opened.append(_Unpacked(store, info))
+        return opened[0].arrays.get(path)
 
     return Saved(key, leaves, array, is_newest=newest)
 
 
-@contextmanager
-def _unpacked(store: Store, info: CheckpointInfo) -> Iterator[Any]:
-    import numpy as np
+class _Unpacked:
+    """The arrays of a checkpoint in a temporary file, which goes with this object."""
 
-    with tempfile.TemporaryDirectory(prefix="holdfast-drill-") as folder:
+    def __init__(self, store: Store, info: CheckpointInfo) -> None:
+        import numpy as np
+
+        folder = tempfile.mkdtemp(prefix="holdfast-drill-")
+        self.close = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         store.unpack(info, folder)
-        with np.load(os.path.join(folder, "arrays.npz")) as arrays:
-            yield arrays
+        self.arrays: Any = np.load(os.path.join(folder, "arrays.npz"))
 
 
 def _of_file(path: Path, key: str, places: Mapping[str, str], is_newest: bool) -> Saved:
     try:
-        tree = _read(path)
+        found = _flat_at(path)
     except (HoldfastError, OSError, ValueError, KeyError, ImportError) as error:
         text = error.message if isinstance(error, HoldfastError) else str(error)
         return Saved(key, {"bytes": _whole(path)}, problem=text, is_newest=is_newest)
-    if tree is None:
+    if found is None:
         return Saved(key, {"bytes": _whole(path)}, is_newest=is_newest)
 
-    def array(wanted: str) -> Any:
-        for found, value in flat(_read(path)):
-            if found == wanted and is_array(value):
-                return to_numpy(value)
-        return None
+    # Some tools name values by where they are: Lightning its best checkpoints.
+    names = {placed(name, places): name for name in found}
 
-    return Saved(key, leaves_of(tree, places), array, is_newest=is_newest)
+    def array(wanted: str) -> Any:
+        value = (_flat_at(path) or {}).get(names[wanted])
+        return to_numpy(value) if is_array(value) else None
+
+    leaves = {name: leaf_of(found[told], places) for name, told in names.items()}
+    return Saved(key, leaves, array, is_newest=is_newest)
+
+
+def _flat_at(path: Path) -> dict[str, Any] | None:
+    """Return the values of a file by their paths in it; None where its format is not known."""
+    seen = path.stat()
+    return _flat_of(path, seen.st_mtime_ns, seen.st_size)
+
+
+# Two are compared leaf by leaf, and reading one takes a process of its own.
+@lru_cache(maxsize=2)
+def _flat_of(path: Path, changed_ns: int, nbytes: int) -> dict[str, Any] | None:
+    tree = _read(path)
+    return None if tree is None else dict(flat(tree))
 
 
 def _read(path: Path) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import tempfile
@@ -21,7 +22,7 @@ from holdfast.drill.making import Making
 from holdfast.drill.record import Life, Record
 from holdfast.drill.report import DrillReport, Outcome, Undisturbed
 from holdfast.drill.results import record_of
-from holdfast.drill.series import VOLATILE
+from holdfast.drill.series import tells_of_time
 from holdfast.drill.settings import DrillOptions
 from holdfast.drill.strikes import Shown, checkpoints_of, earlier
 from holdfast.drill.work_folder import RunFolder
@@ -69,6 +70,7 @@ class _Drill:
     def run(self) -> DrillReport:
         shown, first = self._first()
         undisturbed, reference = self._second(shown, first)
+        _require_leaves(reference)
         outcomes: list[Outcome] = []
         if undisturbed.repeatable:
             outcomes = self._faults(undisturbed, reference)
@@ -134,7 +136,11 @@ class _Drill:
             for d in compare(first, second).leaves
             if _never_the_same(d.path, first.saved[d.saved])
         )
-        first = replace(first, saved={k: v for k, v in first.saved.items() if k in second.saved})
+        common = {k: v for k, v in first.saved.items() if k in second.saved}
+        if first.saved and not common:
+            raise UsageError(_named_anew(first, second))
+        self._volatile += tuple(key for key in first.saved if key not in common)
+        first = replace(first, saved=common)
         return self._undisturbed(first, second, self.compare(first, second)), first
 
     def _undisturbed(self, first: Record, second: Record, difference: Difference) -> Undisturbed:
@@ -239,11 +245,34 @@ def _require_good(life: Life) -> None:
         )
 
 
+def _named_anew(first: Record, second: Record) -> str:
+    one, other = next(iter(first.saved)), next(iter(second.saved), "none")
+    return (
+        "Each run gives its checkpoints other names, so that no two can be compared, and none is "
+        f"found again after a fault: {one} in the first undisturbed run, {other} in the second. "
+        "Let the script save below a folder that stays, or hand it {out}: holdfast drill -- "
+        "python train.py --out {out}."
+    )
+
+
+def _require_leaves(reference: Record) -> None:
+    """Refuse to judge where nothing that was saved could be read: whatever happened would pass."""
+    if any(saved.leaves for saved in reference.saved.values()):
+        return
+    problems = [f"{saved.key}: {saved.problem}" for saved in reference.saved.values()]
+    raise UsageError(
+        "Nothing of what the script has saved can be read, so there is nothing to compare. "
+        f"{'; '.join(problems)}"
+    )
+
+
 def _never_the_same(path: str, saved: Saved) -> bool:
     """Say whether a leaf that differs between two undisturbed runs may: a text, a time."""
     leaf = saved.leaves.get(path)
     if leaf is None:
         return False
     plain = leaf.kind not in ("array", "numbers", "float", "int", "bool", "bytes")
+    # A whole array that tells of time is called so itself; a layer for times has weights.
+    name = path.rpartition("/")[2] if math.prod(leaf.shape) > 1 else path
     # Generators that nobody has seeded begin elsewhere each time, and are drawn from by nobody.
-    return plain or VOLATILE.search(path) is not None or "@rng/python" in path
+    return plain or tells_of_time(name) or "@rng/python" in path

@@ -68,10 +68,14 @@ def leaves_of(tree: object, places: Mapping[str, str] | None = None) -> dict[str
         tree: The tree. Arrays are NumPy's, PyTorch's, or handles with ``dtype`` and ``numpy()``.
         places: Texts that differ from run to run, and what they become: folders.
     """
-    found: dict[str, Leaf] = {}
-    for path, value in flat(tree):
-        found[path] = leaf_of(value, places or {})
-    return found
+    return {placed(path, places or {}): leaf_of(value, places or {}) for path, value in flat(tree)}
+
+
+def placed(text: str, places: Mapping[str, str]) -> str:
+    """Return a text, or a path with one in it, as it is in every run: without its folders."""
+    for place, name in places.items():
+        text = text.replace(place, name)
+    return re.sub(r"\bversion_\d+", "version_*", text)
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -129,10 +133,7 @@ def leaf_of(value: Any, places: Mapping[str, str]) -> Leaf:
         return Leaf("bytes", _digest("bytes", bytes(value)), text=f"{len(value)} bytes")
     if isinstance(value, float):
         return Leaf("float", _digest("float", struct.pack("<d", value)), text=repr(value))
-    text = str(value)
-    for place, name in places.items():
-        text = text.replace(place, name)
-    text = re.sub(r"\bversion_\d+", "version_*", text)
+    text = placed(str(value), places)
     kind = type(value).__name__
     return Leaf(kind, _digest(kind, text.encode()), text=text[:_SHOWN])
 

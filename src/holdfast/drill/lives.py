@@ -32,11 +32,12 @@ try:
 except Exception as _error:
     print("holdfast drill: this process is not watched:", repr(_error), file=sys.stderr)
 sys.path[:] = [p for p in sys.path if os.path.abspath(p) != _here]
-sys.modules.pop("sitecustomize", None)
+_self = sys.modules.pop("sitecustomize", None)
 try:
     import sitecustomize
 except ImportError:
-    pass
+    # Who imports this one looks for it there.
+    sys.modules["sitecustomize"] = _self
 '''
 _SETTLE_S = 30.0
 _STOPPED_S = 1.5

@@ -99,6 +99,13 @@ class DrillReport:
         )
 
     @property
+    def is_bad(self) -> bool:
+        """Whether something failed, or nothing is proven: a warning alone is neither."""
+        made = [outcome for outcome in self.outcomes if outcome.status != "skipped"]
+        failed = any(outcome.status == "failed" for outcome in made)
+        return failed or not made or not self.undisturbed.repeatable
+
+    @property
     def causes(self) -> tuple[Cause, ...]:
         """Return what was found under any fault, each cause once."""
         found: dict[tuple[str, str], Cause] = {}

@@ -27,11 +27,13 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 _STEPS = ("step", "global_step", "iteration", "iter", "epoch")
-# What is never the same twice.
-VOLATILE = re.compile(
-    r"time|runtime|second|duration|elapsed|date|per_sec|speed|eta|host|pid|memory|flos|throughput",
-    re.IGNORECASE,
+# Words for what is never the same twice; as whole words, for a theta is no eta.
+_VOLATILE = re.compile(
+    r"(?<![a-z])(time|times|timestamps?|timing|datetime|date|runtime|walltime|uptime|elapsed|"
+    r"duration|secs?|seconds?|ms|speed|eta|throughput|host|hostname|pid|mem|memory|flos|flops)"
+    r"(?![a-z])"
 )
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MOST_BYTES = 64 << 20
 
 
@@ -170,4 +172,13 @@ def equal(one: float, other: float) -> bool:
 
 def is_volatile(series: Series) -> bool:
     """Say whether a metric tells of time and machine, which are never twice the same."""
-    return VOLATILE.search(os.path.basename(series.name)) is not None
+    return tells_of_time(os.path.basename(series.name))
+
+
+def tells_of_time(name: str) -> bool:
+    """Say whether a name is of something that time or machine decide.
+
+    >>> tells_of_time("train_samples_per_second"), tells_of_time("trainTime"), tells_of_time("beta")
+    (True, True, False)
+    """
+    return _VOLATILE.search(_CAMEL.sub("_", name).lower()) is not None

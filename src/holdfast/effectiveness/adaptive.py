@@ -45,7 +45,10 @@ class Adaptive(SavePolicy):
         expected_s = None if self.mtbf_hours is None else self.mtbf_hours * belief.HOUR_S
         believed = belief.posterior(belief.prior(expected_s), Failures(seen.count, watched_s))
         costs = past.costs or _ASSUMED_COSTS
-        wanted_s = intervals.bounded_s(costs, believed.mean_mtbf_s, self.max_overhead)
+        # To three digits: the time without a failure grows at every step, and to find an optimum
+        # anew takes longer than all else that a step is held for.
+        mtbf_s = float(f"{believed.mean_mtbf_s:.3g}")
+        wanted_s = intervals.bounded_s(costs, mtbf_s, self.max_overhead)
         if past.interval_s is not None and abs(wanted_s / past.interval_s - 1.0) < STEADY:
             return past.interval_s
         return wanted_s

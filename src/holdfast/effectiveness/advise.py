@@ -21,6 +21,7 @@ from holdfast.effectiveness.strategy import Strategy
 from holdfast.effectiveness.wall_clock import down_s
 from holdfast.errors import NoHistory, UsageError
 from holdfast.policy import Costs, Failures
+from holdfast.policy.checks import positive_number
 from holdfast.store.contract import ObjectStore
 
 # Where nothing was seen to fail: about what it takes to start a process and restore.
@@ -174,10 +175,14 @@ def advise(
     """Return advice from what was measured; see ``read_advice``.
 
     Raises:
-        UsageError: The overhead is no share.
+        UsageError: The overhead is no share, or hours or budget cannot be.
     """
     if max_overhead is not None and not 0.0 < max_overhead < 1.0:
         raise UsageError(f"max_overhead is {max_overhead!r}; it is a share between 0 and 1.")
+    if mtbf_hours is not None:
+        positive_number("advise(mtbf_hours=…)", mtbf_hours)
+    if budget_bytes is not None and budget_bytes < 0:
+        raise UsageError(f"budget_bytes is {budget_bytes!r}; it is 0 or more.")
     before = belief.prior(None if mtbf_hours is None else mtbf_hours * belief.HOUR_S)
     believed = belief.posterior(before, Failures(measured.failures, measured.watched_s))
     mtbf_s, costs = believed.mean_mtbf_s, measured.costs

@@ -159,7 +159,13 @@ def replayed(at_s: Sequence[float], length_s: float | None = None) -> Replayed:
         raise UsageError("A trace without a failure says nothing about failures.")
     # As much again after the last failure as there is between two on average.
     whole_s = length_s if length_s is not None else times[-1] * (1.0 + 1.0 / len(times))
-    if times[0] < 0.0 or times[-1] > whole_s or whole_s <= 0.0:
+    if whole_s <= 0.0:
+        raise UsageError(
+            f"All failures of the trace ({len(times)}) are at the moment at which it begins, so "
+            "that nobody knows how far apart they are. It takes two moments, or the times at which "
+            "something began in a column start_time."
+        )
+    if times[0] < 0.0 or times[-1] > whole_s:
         raise UsageError(
             f"Failures from {times[0]:g} s to {times[-1]:g} s are not within {whole_s:g} s."
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 from holdfast.effectiveness.report import Report
+
+_NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ def gauges(report: Report) -> list[Gauge]:
         _one("saves_skipped", "1", "Saves that were skipped.", report.n_skipped),
         _one("state_bytes", "By", "Size of the newest checkpoint.", report.state_bytes),
         _one("stored_bytes", "By", "Bytes written in all.", report.stored_bytes),
+        _one("kept_bytes", "By", "Bytes that are in the store.", report.holdings.used_bytes),
+        _one("kept", "1", "Checkpoints that are in the store.", report.holdings.n_kept),
         Gauge(
             "wall_clock_seconds",
             "s",
@@ -49,6 +54,18 @@ def gauges(report: Report) -> list[Gauge]:
         ),
         Gauge("save_seconds", "s", "What a save took.", ("part", "quantile"), _save_values(report)),
     ]
+
+
+def scalars(report: Report) -> dict[str, float]:
+    """Return the numbers of a report each by one name, for systems that know no labels.
+
+    What MLflow takes as a name: letters, digits, ``_``, ``-``, ``.``, ``/`` and blanks.
+    """
+    return {
+        "/".join((gauge.name, *(_NO_NAME.sub("_", label) for label in labels))): value
+        for gauge in gauges(report)
+        for labels, value in gauge.values
+    }
 
 
 def _one(name: str, unit: str, text: str, value: float) -> Gauge:

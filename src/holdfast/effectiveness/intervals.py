@@ -6,6 +6,7 @@ is the time of training from the end of one save to the beginning of the next.
 
 from __future__ import annotations
 
+import functools
 import math
 
 from holdfast.policy import Costs
@@ -64,6 +65,8 @@ def ettr(
     return interval_s / mtbf_s * math.exp(-lost) / math.expm1(cycle)
 
 
+# A policy that adapts asks for the same at every step.
+@functools.lru_cache(maxsize=256)
 def best_s(cost_s: float, mtbf_s: float) -> float:
     """Return the interval at which ``ettr`` is highest, found numerically.
 

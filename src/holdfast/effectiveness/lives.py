@@ -6,8 +6,8 @@ to write, never by the clock on the wall, which can be set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.engine import journal
@@ -45,6 +45,7 @@ class Restore:
     """A restore: the step that training went on from, and where the process was before."""
 
     step: int
+    at_ns: int
     took_s: float
     state_bytes: int
     reached: int
@@ -136,7 +137,10 @@ def lives_of(events: Iterable[Event], run: str) -> list[Life]:
         JournalMixed: Some are of another run.
     """
     by_incarnation: dict[str, list[Event]] = {}
+    by_hand: dict[str, list[Event]] = {}
     for event in events:
+        if _is_by_hand(event):
+            by_hand.setdefault(next(reversed(by_incarnation), ""), []).append(event)
         if not _is_whole(event):
             continue
         if event["event"] == "started" and event.get("run") != run:
@@ -149,7 +153,25 @@ def lives_of(events: Iterable[Event], run: str) -> list[Life]:
             )
         by_incarnation.setdefault(event["incarnation"], []).append(event)
     newest = next(reversed(by_incarnation), None)
-    return [_life(name, of, is_last=name == newest) for name, of in by_incarnation.items()]
+    return [
+        _with_by_hand(_life(name, of, is_last=name == newest), by_hand.get(name, ()))
+        for name, of in by_incarnation.items()
+    ]
+
+
+def _is_by_hand(event: Event) -> bool:
+    """Say whether an event tells of what a command has removed: no process that trains did it."""
+    is_of_nobody = "incarnation" not in event and type(event.get("time_ns")) is int
+    return is_of_nobody and event.get("event") in ("pruned", "freed")
+
+
+def _with_by_hand(life: Life, events: Sequence[Event]) -> Life:
+    """Return a life with what was removed by hand while it was the newest."""
+    return replace(
+        life,
+        freed=(*life.freed, *_freed(events)),
+        n_pruned=life.n_pruned + _count(events, "pruned"),
+    )
 
 
 def _is_whole(event: Event) -> bool:
@@ -169,7 +191,7 @@ def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
     counted = _counted(told["counted"]) if told is not None else NOTHING_COUNTED
     end_s = _end_s(events, counted)
     saves = tuple(_save(e) for e in events if e["event"] == "saved")
-    reached = int(told["step"]) if told is not None else -1
+    reached = int(told.get("reached", told["step"])) if told is not None else -1
     return Life(
         incarnation=incarnation,
         boot=first.get("boot"),
@@ -182,7 +204,7 @@ def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
         counted=counted,
         saves=saves,
         restores=tuple(_restore(e) for e in events if e["event"] in _RESTORES),
-        freed=tuple(Freed(e["time_ns"], int(e["bytes"])) for e in events if e["event"] == "freed"),
+        freed=_freed(events),
         n_failed=_count(events, "save-failed"),
         n_skipped=sum(_skipped(event) for event in events),
         n_pruned=_count(events, "pruned"),
@@ -222,7 +244,11 @@ def _clock_jump_s(events: list[Event]) -> float:
     return widest if widest > _CLOCK_TOLERANCE_S else 0.0
 
 
-def _count(events: list[Event], name: str) -> int:
+def _freed(events: Sequence[Event]) -> tuple[Freed, ...]:
+    return tuple(Freed(e["time_ns"], int(e["bytes"])) for e in events if e["event"] == "freed")
+
+
+def _count(events: Sequence[Event], name: str) -> int:
     return sum(event["event"] == name for event in events)
 
 
@@ -249,6 +275,7 @@ def _restore(event: Event) -> Restore:
     before = event.get("before") or {}
     return Restore(
         step=int(event["step"]),
+        at_ns=event["time_ns"],
         took_s=float(event.get("took_s", 0.0)),
         state_bytes=int(event.get("state_bytes", 0)),
         reached=int(before.get("step", -1)),

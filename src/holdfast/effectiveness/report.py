@@ -8,11 +8,12 @@ from itertools import pairwise
 from statistics import fmean, quantiles
 
 from holdfast.effectiveness.alternatives import Alternative, alternatives
+from holdfast.effectiveness.kept import Holdings, read_holdings
 from holdfast.effectiveness.lives import RUNNING, Life, read_lives
 from holdfast.effectiveness.pieces import Loss, settle
 from holdfast.effectiveness.wall_clock import WallClock, doubts, down_s, wall_clock
 from holdfast.engine.tally import class_bounds_s
-from holdfast.errors import NoHistory
+from holdfast.errors import NoHistory, UsageError
 from holdfast.store.contract import ObjectStore
 
 _HOUR_S = 3600.0
@@ -36,7 +37,7 @@ class Interruption:
     Attributes:
         how: ``died``, ``vanished``, ``exception NAME``, ``signal NAME``, ``done``, ``rolled back``.
         at_ns: When, in nanoseconds since the epoch.
-        reached: The step that had been done.
+        reached: The step at which it stood; -1 before any.
         back_to: The step that training went on from; None if it never went on.
         lost_steps: Steps done after that one, which had to be done again.
         lost_s: What they had taken.
@@ -96,6 +97,8 @@ class Report:
         step_lengths: The lengths of steps, in classes.
         interruptions: In order.
         storage: Over time.
+        holdings: What is in the store now, for each kept checkpoint.
+        budget_share: What that is of the budget; None without one.
         alternatives: What other strategies would have cost in the same history.
         doubts: What makes these numbers less sure than they look.
     """
@@ -124,22 +127,40 @@ class Report:
     step_lengths: tuple[StepLength, ...]
     interruptions: tuple[Interruption, ...]
     storage: tuple[StoragePoint, ...]
+    holdings: Holdings
+    budget_share: float | None
     alternatives: tuple[Alternative, ...]
     doubts: tuple[str, ...]
 
 
-def read_report(store: ObjectStore, run: str) -> Report:
+def read_report(store: ObjectStore, run: str, budget_bytes: int | None = None) -> Report:
     """Return the report of a run.
 
+    Args:
+        store: Where it is.
+        run: Its name.
+        budget_bytes: What its checkpoints may take.
+
     Raises:
+        UsageError: The budget is not above 0.
         NoHistory: Its journal has no events that tell of training.
         JournalMixed: Its journal has events of another run.
     """
-    return report_of(run, read_lives(store, run))
+    if budget_bytes is not None and budget_bytes <= 0:
+        raise UsageError(f"A budget of {budget_bytes} bytes holds nothing; it is above 0.")
+    return report_of(run, read_lives(store, run), read_holdings(store, run), budget_bytes)
 
 
-def report_of(run: str, lives: Sequence[Life]) -> Report:
-    """Return the report of some lives."""
+_NO_HOLDINGS = Holdings()
+
+
+def report_of(
+    run: str,
+    lives: Sequence[Life],
+    holdings: Holdings = _NO_HOLDINGS,
+    budget_bytes: int | None = None,
+) -> Report:
+    """Return the report of some lives, and of what the store holds."""
     if not lives:
         raise NoHistory(
             f"Run {run!r} has no recorded history. A Checkpointer records one while it trains; "
@@ -176,6 +197,8 @@ def report_of(run: str, lives: Sequence[Life]) -> Report:
         step_lengths=_step_lengths(lives),
         interruptions=tuple(_interruptions(lives, losses)),
         storage=_storage(lives),
+        holdings=holdings,
+        budget_share=None if budget_bytes is None else holdings.used_bytes / budget_bytes,
         alternatives=tuple(alternatives(lives)),
         doubts=(*doubts(lives), *_more_doubts(saves_any=bool(saves), steps=steps)),
     )
@@ -215,7 +238,7 @@ def _interruption(
     return Interruption(
         before.how,
         before.end_ns,
-        before.reached,
+        _stood_at(before),
         back_to,
         sum(loss.n_steps for loss in lost),
         sum(loss.took_s for loss in lost),
@@ -224,21 +247,34 @@ def _interruption(
     )
 
 
+def _stood_at(life: Life) -> int:
+    """Return the step at which a process ended: where it came from, if it did none of its own."""
+    if life.reached < 0 and life.restores:
+        return life.restores[-1].step
+    return life.reached
+
+
 def _rollbacks(number: int, life: Life, losses: Sequence[Loss]) -> list[Interruption]:
-    own = [loss for loss in losses if loss.life == number and loss.is_rollback]
-    return [
-        Interruption(
-            "rolled back",
-            life.end_ns,
-            loss.back_to + loss.n_steps,
-            loss.back_to,
-            loss.n_steps,
-            loss.took_s,
-            0.0,
-            next((r.took_s for r in life.restores if r.step == loss.back_to), 0.0),
+    # The first restore of a process goes on from another's end; those after steps go back.
+    going_back = iter([r for r in life.restores if r.before.n_quiet + r.before.n_busy])
+    found = []
+    for loss in losses:
+        if loss.life != number or not loss.is_rollback:
+            continue
+        restore = next((r for r in going_back if r.step == loss.back_to), None)
+        found.append(
+            Interruption(
+                "rolled back",
+                life.end_ns if restore is None else restore.at_ns,
+                loss.back_to + loss.n_steps,
+                loss.back_to,
+                loss.n_steps,
+                loss.took_s,
+                0.0,
+                0.0 if restore is None else restore.took_s,
+            )
         )
-        for loss in own
-    ]
+    return found
 
 
 def _step_lengths(lives: Sequence[Life]) -> tuple[StepLength, ...]:

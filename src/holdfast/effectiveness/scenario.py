@@ -91,8 +91,13 @@ def parse_scenario(text: str, read: Callable[[str], str], *, what: str) -> Scena
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{what} is no TOML: {error}.") from error
     _check_names(facts, {"job", "strategy"}, what)
-    job, mtbf_s = job_of(facts.get("job", {}), read)
-    strategies = [strategy_of(item, mtbf_s) for item in facts.get("strategy", [])]
+    said, items = facts.get("job", {}), facts.get("strategy", [])
+    if not isinstance(said, Mapping):
+        raise UsageError(f"job in {what} is {said!r}; it is a table: [job].")
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise UsageError(f"A strategy in {what} is a table with two brackets: [[strategy]].")
+    job, mtbf_s = job_of(said, read)
+    strategies = [strategy_of(item, mtbf_s) for item in items]
     return Scenario(job, mtbf_s, tuple(strategies))
 
 
@@ -127,8 +132,8 @@ def _usual_failures(facts: Facts, read: Callable[[str], str]) -> tuple[FailureMo
         return trace, trace.length_s / len(trace.at_s)
     if "nodes" in facts:
         exponent = _number(facts, "exponent", 1.0)
-        nodes, rate = _number(facts, "nodes"), _number(facts, "per_node_day", 6.5e-3)
-        mtbf_s = by_nodes(round(nodes), rate, exponent).mtbf_s
+        nodes, rate = _count(facts, "nodes"), _number(facts, "per_node_day", 6.5e-3)
+        mtbf_s = by_nodes(nodes, rate, exponent).mtbf_s
     else:
         mtbf_s = _number(facts, "mtbf_hours") * _HOUR_S
     if "shape" in facts:
@@ -151,7 +156,7 @@ def strategy_of(facts: Facts, mtbf_s: float) -> Strategy:
         cost_s=base.cost_s,
         lag_s=base.lag_s,
         restart_s=_number(facts, "restart_seconds", 0.0, zero=True),
-        keep=round(_number(facts, "keep", 3)),
+        keep=_count(facts, "keep", 3),
         stored_bytes=base.stored_bytes,
         spoiled=_share(facts, "spoiled"),
         tier=_tier_of(facts),
@@ -184,7 +189,11 @@ def _with_costs(facts: Facts) -> Strategy:
 def _interval_s(facts: Facts, base: Strategy, mtbf_s: float) -> float:
     if "every_minutes" in facts:
         return _number(facts, "every_minutes") * _MINUTE_S
-    formulas = {"young": intervals.young_s, "daly": intervals.daly_s, "best": intervals.best_s}
+    formulas: dict[str, Callable[[float, float], float]] = {
+        "young": intervals.young_s,
+        "daly": intervals.daly_s,
+        "best": intervals.best_s,
+    }
     formula = facts.get("formula", "best")
     if formula == "none":
         return math.inf
@@ -195,6 +204,12 @@ def _interval_s(facts: Facts, base: Strategy, mtbf_s: float) -> float:
 
 def _tier_of(facts: Facts) -> Tier | None:
     if "tier" not in facts:
+        alone = [name for name in ("replicas", "loses_one") if name in facts]
+        if alone:
+            raise UsageError(
+                f"{alone[0]} without a tier: the copies are of what a faster place has. Say where: "
+                "tier = { every = 6, restart_seconds = 60 }."
+            )
         return None
     tier = facts["tier"]
     if not isinstance(tier, Mapping):
@@ -202,10 +217,12 @@ def _tier_of(facts: Facts) -> Tier | None:
     _check_names(tier, _TIER, "tier")
     kept = _share(tier, "survives")
     if "replicas" in facts:
+        if "loses_one" not in facts:
+            raise UsageError("replicas needs loses_one: the probability that a copy is lost.")
         # Each copy is lost alone with the probability that a single one is lost with.
-        kept = survives(_share(facts, "loses_one"), round(_number(facts, "replicas")))
+        kept = survives(_share(facts, "loses_one"), _count(facts, "replicas"))
     return Tier(
-        every=round(_number(tier, "every", 1)),
+        every=_count(tier, "every", 1),
         survives=kept,
         restart_s=_number(tier, "restart_seconds", 0.0, zero=True),
         lag_s=_number(tier, "lag_seconds", 0.0, zero=True),
@@ -224,6 +241,13 @@ def _share(facts: Facts, name: str) -> float:
     value = _number(facts, name, 0.0, zero=True)
     if value > 1.0:
         raise UsageError(f"{name} is {value!r}; it is a share or probability, from 0 to 1.")
+    return value
+
+
+def _count(facts: Facts, name: str, default: int | None = None) -> int:
+    value = facts.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} is {value!r}; it is a whole number, 1 or more.")
     return value
 
 

@@ -59,6 +59,11 @@ class Strategy:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; it is 0 or more seconds.")
         if not self.interval_s > 0.0:
             raise UsageError(f"interval_s is {self.interval_s!r}; it is above 0 seconds.")
+        if not 0.0 <= self.spoiled < 1.0:
+            raise UsageError(
+                f"spoiled is {self.spoiled!r}; it is a probability below 1: where every checkpoint "
+                "is damaged, nothing is ever done."
+            )
         if self.keep < 1:
             raise UsageError(f"keep is {self.keep!r}; at least one checkpoint stays.")
 

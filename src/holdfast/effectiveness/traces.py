@@ -2,7 +2,8 @@
 
 A row is a failure, or a job with a state. Its time is a number of seconds (or milliseconds since
 1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``; where there is one of
-``STATE_COLUMNS``, only jobs that failed count.
+``STATE_COLUMNS``, only jobs that failed count. A row without a time is no failure: jobs that did
+not fail have no ``fail_time``, and some have no end.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ TIME_COLUMNS = (
 BEGIN_COLUMNS = ("start_time", "submit_time", "start", "begin")
 STATE_COLUMNS = ("state", "status", "exit_state", "job_state")
 FAILED = {"failed", "fail", "failure", "node_fail", "node_failure", "error", "crashed"}
+_NO_TIME = {"", "none", "null", "na", "n/a", "-"}
 # Seconds since 1970 have ten digits for some centuries, milliseconds thirteen.
 _MILLISECONDS_FROM = 1e11
 
@@ -37,8 +39,13 @@ def parse_trace(text: str, *, what: str) -> Replayed:
     Raises:
         UsageError: There is no column of times, a time that cannot be read, or no failure.
     """
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    columns = {name.strip().lower(): name for name in reader.fieldnames or () if name}
+    # As spreadsheets write it, with a mark of its encoding before the header.
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
+    try:
+        names, rows = reader.fieldnames or (), list(reader)
+    except csv.Error as error:
+        raise UsageError(f"{what} is no CSV: {error}, in line {reader.line_num}.") from error
+    columns = {name.strip().lower(): name for name in names if name}
     time_column = _column(columns, TIME_COLUMNS)
     if time_column is None:
         raise UsageError(
@@ -48,7 +55,6 @@ def parse_trace(text: str, *, what: str) -> Replayed:
         )
     state_column = _column(columns, STATE_COLUMNS)
     begin_column = _column(columns, BEGIN_COLUMNS)
-    rows = list(reader)
     ends = [_seconds(row, time_column, what, number) for number, row in enumerate(rows, 2)]
     begins = list(ends)
     if begin_column is not None:
@@ -56,17 +62,22 @@ def parse_trace(text: str, *, what: str) -> Replayed:
     failed = [
         end
         for row, end in zip(rows, ends, strict=True)
-        if state_column is None or str(row[state_column]).strip().lower() in FAILED
+        if end is not None
+        and (state_column is None or str(row[state_column]).strip().lower() in FAILED)
     ]
     if not failed:
         raise UsageError(f"{what} has {len(rows)} rows, none of which is a failure.")
-    return _replayed(begins, ends, failed, is_of_jobs=begin_column is not None)
+    return _replayed(_known(begins), _known(ends), failed, is_of_jobs=begin_column is not None)
+
+
+def _known(times: Sequence[float | None]) -> list[float]:
+    return [time for time in times if time is not None]
 
 
 def _replayed(
     begins: Sequence[float], ends: Sequence[float], failed: Sequence[float], *, is_of_jobs: bool
 ) -> Replayed:
-    first = min(begins)
+    first = min([*begins, *failed])
     at_s = [time - first for time in failed]
     return replayed(at_s, max(ends) - first if is_of_jobs and max(ends) > first else None)
 
@@ -75,8 +86,10 @@ def _column(columns: Mapping[str, str], wanted: Sequence[str]) -> str | None:
     return next((columns[name] for name in wanted if name in columns), None)
 
 
-def _seconds(row: Mapping[str, str | None], column: str, what: str, line: int) -> float:
+def _seconds(row: Mapping[str, str | None], column: str, what: str, line: int) -> float | None:
     text = (row[column] or "").strip()
+    if text.lower() in _NO_TIME:
+        return None
     try:
         number = float(text)
     except ValueError:

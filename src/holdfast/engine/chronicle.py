@@ -90,6 +90,11 @@ class Chronicle:
             self._step_noted = self._heartbeat.step
             self.record("steps", **progress(self._heartbeat))
 
+    def reached(self) -> dict[str, Any]:
+        """Return, for an event of another step, which one was reached and what steps took."""
+        now = progress(self._heartbeat)
+        return {"reached": now["step"], "counted": now["counted"]}
+
     def record_last(self, event: str, /, **facts: object) -> None:
         """Write down that training is over, and what its steps took."""
         self._note_skipped()

@@ -218,6 +218,8 @@ class Persister:
             stored_bytes=record.stored_bytes,
             reason=job.reason,
             signed_by=[signature.key_id for signature in record.signatures],
+            # The machine may be gone before they are written down by themselves.
+            **self._chronicle.reached(),
         )
         if record.not_finite:
             self._chronicle.record(

@@ -25,6 +25,11 @@ class Stock:
             for info in store.list(prefix)
         }
 
+    @property
+    def nbytes(self) -> int:
+        """What all of them take, whatever needs them."""
+        return sum(self._there.values())
+
     def needs(self, record: CommitRecord) -> Mapping[str, int] | None:
         """Return the objects of a checkpoint with their bytes, or None where it cannot be told."""
         needed = self._lengths(record)

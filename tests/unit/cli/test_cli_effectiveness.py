@@ -172,6 +172,43 @@ def test_a_journal_of_two_runs_is_refused(killed: Path, tmp_path: Path, here) ->
     assert (ran.status, ran.error["kind"]) == (1, "journal-mixed")
 
 
+MACHINE_DIES = SCRIPT.replace(
+    "os.kill(os.getpid(), signal.SIGKILL)",
+    """me = os.getpid()
+            for child in open(f"/proc/{me}/task/{me}/children").read().split():
+                os.kill(int(child), signal.SIGKILL)
+            os.kill(me, signal.SIGKILL)""",
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the persister in /proc")
+def test_a_machine_that_dies_leaves_what_was_done_by_its_last_save(tmp_path: Path) -> None:
+    script, store = tmp_path / "train.py", tmp_path / "ckpts"
+    script.write_text(MACHINE_DIES)
+    for kill_at, status in ((KILLED_AT, -signal.SIGKILL), (-1, 0)):
+        command = [sys.executable, str(script), str(store), str(kill_at)]
+        assert subprocess.run(command, timeout=120, check=False).returncode == status
+    found = holdfast("report", "r", "--json", store=store).json
+    [item] = found["interruptions"]
+    assert (item["how"], item["back_to"]) == ("vanished", 125)
+    # What came after its last save nobody can tell; what came before is not lost.
+    assert found["steps"] == LAST + 1
+    assert found["wall_clock"]["useful_s"] > 0.002 * LAST
+    assert any("Nobody saw the end of process 1" in doubt for doubt in found["doubts"])
+
+
+def test_what_the_store_holds_is_told_for_each_checkpoint(killed: Path, here) -> None:
+    found = here("report", "r", "--budget-gb", "0.001", "--json", store=killed).json
+    holdings = found["holdings"]
+    assert holdings["n_kept"] == 2 and [kept["step"] for kept in holdings["kept"]] == [150, 175]
+    packs = [p for p in (killed / "runs" / "r").glob("pa*/*") if p.is_file()]
+    assert holdings["used_bytes"] == sum(p.stat().st_size for p in packs)
+    assert all(0 < k["alone_bytes"] <= k["needed_bytes"] for k in holdings["kept"])
+    assert found["budget_share"] == pytest.approx(holdings["used_bytes"] / 1e6)
+    assert "of the budget" in here("report", "r", "--budget-gb", "0.001", store=killed).out
+    assert here("report", "r", "--budget-gb", "0", store=killed).status == 2
+
+
 # --- the events themselves, as a Checkpointer writes them ---
 
 

@@ -53,6 +53,21 @@ def test_moments_that_are_missing_are_told():
     assert found["moments"].words == "optimizer state not restored: exp_avg begins anew"
 
 
+def test_an_optimizer_that_begins_anew_is_one_cause():
+    # Its learning rate begins anew with it, and no scheduler is to blame.
+    assert causes(changed(moments={}, settings=({"lr": 0.1},))).keys() == {"moments"}
+
+
+def test_what_other_weights_make_of_the_data_is_no_other_data():
+    rows = [row(n) for n in range(12, 20)]
+    rows = [
+        rows[0],
+        replace(rows[1], grads="x"),
+        *(replace(r, inputs=("y", "z")) for r in rows[2:]),
+    ]
+    assert "loader" not in causes(rows)
+
+
 def test_moments_of_another_type_are_told():
     cast = {"exp_avg": Moments("x", ("bfloat16",), 2)}
     words = causes(changed(moments=cast))["moments"].words

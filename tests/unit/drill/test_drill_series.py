@@ -55,7 +55,26 @@ def test_metrics_are_found_in_files_and_of_what_was_done_twice_the_last_counts(t
     assert not list(of_files(RunFolder(tmp_path, {}), ["work"]))
 
 
-@pytest.mark.parametrize("name", ["runtime", "samples_per_second", "elapsed", "epoch_time"])
+@pytest.mark.parametrize(
+    "name", ["runtime", "samples_per_second", "elapsed", "epoch_time", "trainTime"]
+)
 def test_what_tells_of_time_is_no_metric(name):
     assert is_volatile(Series("printed", name, {}))
-    assert not is_volatile(Series("printed", "val_loss", {}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "val_loss",
+        "theta_norm",
+        "beta",
+        "meta_loss",
+        "update_ratio",
+        "sentiment_acc",
+        "rapid",
+        "timestep_loss",
+        "estimated_q",
+    ],
+)
+def test_a_word_within_a_word_tells_of_nothing(name):
+    assert not is_volatile(Series("printed", name, {}))

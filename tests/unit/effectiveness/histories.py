@@ -47,7 +47,8 @@ class Script:
 
     def save(self, durable_s: float = 0.5, **facts: Any) -> None:
         saved = {"held_s": 0.1, "durable_s": durable_s, "state_bytes": 8, "stored_bytes": 8}
-        self._tell("saved", step=self.step, **{**saved, **facts})
+        reached = {"reached": self.step, "counted": self.progress()["counted"]}
+        self._tell("saved", **{"step": self.step, **reached, **saved, **facts})
 
     def end(self, how: str, after_s: float = 0.0) -> None:
         """``died`` is seen by the persister, ``vanished`` by nobody."""

@@ -110,6 +110,14 @@ def test_no_save_no_advice() -> None:
         advise(measured(), max_overhead=1.5)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"mtbf_hours": -1.0}, {"mtbf_hours": math.nan}, {"budget_bytes": -5}]
+)
+def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        advise(measured(), **wrong)  # type: ignore[arg-type]
+
+
 def test_a_run_that_saves_for_free_is_told_so() -> None:
     found = advise(measured(held_s=0.0, durable_s=3.0))
     assert found.interval_s == 3.0

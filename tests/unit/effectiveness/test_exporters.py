@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from histories import Script
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
+from tensorboard.backend.event_processing import event_accumulator
 
 from holdfast.effectiveness.lives import lives_of
+from holdfast.effectiveness.mlflow import log_report
 from holdfast.effectiveness.opentelemetry import record_report
 from holdfast.effectiveness.prometheus import prometheus_text
 from holdfast.effectiveness.report import Report, report_of
+from holdfast.effectiveness.tensorboard import write_report
 from holdfast.errors import MissingDependency
 
 
@@ -55,10 +60,45 @@ def test_opentelemetry_gets_the_same(report: Report) -> None:
     assert len(found["holdfast.wall_clock_seconds"]) == 7
 
 
-@pytest.mark.parametrize("package", ["prometheus_client", "opentelemetry"])
+def test_tensorboard_shows_it_at_the_step_that_the_run_has_come_to(
+    report: Report, tmp_path: Path
+) -> None:
+    write_report(report, tmp_path)
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    [ettr] = events.Scalars("holdfast/ettr_ratio")
+    assert (ettr.step, ettr.value) == (14, pytest.approx(report.ettr))
+    [useful] = events.Scalars("holdfast/wall_clock_seconds/useful")
+    assert useful.value == pytest.approx(report.wall_clock.useful_s)
+
+
+def test_mlflow_shows_the_same(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    # Without a server and a database.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    with mlflow.start_run() as run:
+        log_report(report)
+    found = mlflow.get_run(run.info.run_id).data.metrics
+    assert found["holdfast/ettr_ratio"] == pytest.approx(report.ettr)
+    assert found["holdfast/wall_clock_seconds/done_twice"] == 0.0
+
+
+PACKAGES: dict[str, Callable[[Report], object]] = {
+    "prometheus_client": prometheus_text,
+    "opentelemetry": record_report,
+    "tensorboard": lambda report: write_report(report, "nowhere"),
+    "mlflow": log_report,
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_that_is_not_there_is_named(
     report: Report, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependency, match="pip install"):
-        prometheus_text(report) if package == "prometheus_client" else record_report(report)
+        PACKAGES[package](report)

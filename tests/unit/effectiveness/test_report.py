@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from histories import Script
+from histories import EPOCH_NS, Script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -284,6 +284,82 @@ def test_a_process_that_nobody_saw_die() -> None:
     assert found.interruptions[0].how == "vanished"
     assert found.interruptions[0].reached == 4
     assert any("Nobody saw the end of process 1" in doubt for doubt in found.doubts)
+
+
+def test_of_a_machine_that_vanished_what_was_done_by_its_last_save_counts() -> None:
+    script = Script()
+    script.begin()
+    script.train([1.0] * 40)
+    script.save()
+    script.train([1.0] * 15)
+    script.end("vanished")
+    script.pause(30.0)
+    script.begin()
+    script.restore(39, 2.0)
+    script.train([1.0] * 60)
+    script.end("done")
+    found = report(script)
+    assert (found.steps, found.steps_twice) == (100, 0)
+    assert found.wall_clock.useful_s == pytest.approx(100.0)
+    assert found.wall_clock.down_s == pytest.approx(45.0)  # What it did last is not known.
+    assert found.interruptions[0].reached == 39
+    assert any("after step 39 is not known" in doubt for doubt in found.doubts)
+
+
+def test_a_save_that_ends_later_does_not_take_steps_back() -> None:
+    script = Script()
+    script.begin()
+    script.train([1.0] * 40)
+    script.save(step=19)
+    script.end("vanished")
+    script.begin()
+    script.restore(19, 2.0)
+    script.train([1.0] * 30)
+    script.end("done")
+    found = report(script)
+    assert (found.steps, found.steps_twice) == (50, 20)
+
+
+def test_what_is_removed_by_hand_is_gone() -> None:
+    script = Script()
+    script.begin()
+    script.train([1.0])
+    script.save(stored_bytes=100)
+    script.train([1.0])
+    script.save(stored_bytes=50)
+    script.end("done")
+    # As commands write it: of no process that trains, maybe of another machine.
+    for event in ({"event": "pruned", "step": 0}, {"event": "freed", "bytes": 100}):
+        script.events.append({**event, "time_ns": 2 * EPOCH_NS, "mono_s": 5.0, "by": "rm"})
+    found = report(script)
+    assert [point.nbytes for point in found.storage] == [100, 150, 50]
+    assert found.n_pruned == 1
+    assert found.wall_clock.total_s == pytest.approx(2.0)
+
+
+def test_a_rollback_is_told_when_it_happened() -> None:
+    script = Script()
+    script.begin()
+    script.restore(4, 7.0)  # Where another process had come to.
+    script.train([1.0] * 5)
+    script.restore(4, 1.0)
+    at_ns = script.events[-1]["time_ns"]
+    script.train([1.0] * 50)
+    script.end("done")
+    [item] = report(script).interruptions
+    assert (item.how, item.at_ns, item.restored_s) == ("rolled back", at_ns, 1.0)
+
+
+def test_a_process_that_does_no_step_stands_where_it_went_on_from() -> None:
+    script = a_run_that_died()
+    script.begin()
+    script.restore(19, 1.0)
+    script.end("done")
+    script.begin()
+    script.restore(19, 1.0)
+    script.end("done")
+    last = report(script).interruptions[-1]
+    assert (last.how, last.reached, last.back_to, last.lost_steps) == ("done", 19, 19, 0)
 
 
 def test_a_run_that_never_saves_and_one_that_goes_on() -> None:

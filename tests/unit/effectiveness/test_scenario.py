@@ -85,6 +85,17 @@ def test_a_job_may_be_said_in_other_ways() -> None:
         ("[job]\nmtbf_hours = 3\n[[strategy]]\nformula = 'mine'\n", "young, daly, best or none"),
         ("[job]\nmtbf_hours = 3\n[[strategy]]\ntier = 3\n", "tier is a table"),
         ("[job]\nmtbf_hours = nan\n", "is a number"),
+        ("job = 3\n", "it is a table"),
+        ("[job]\nmtbf_hours = 3\n[strategy]\nname = 'a'\n", "two brackets"),
+        ("[job]\nnodes = 0.4\n", "nodes is 0.4; it is a whole number"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\nkeep = 0.3\n", "keep is 0.3; it is a whole"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\ntier = { every = 0.4 }\n", "every is 0.4"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\nspoiled = 1\n", "below 1"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\nreplicas = 2\n", "without a tier"),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nreplicas = 2\ntier = { every = 2 }\n",
+            "replicas needs loses_one",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(text: str, says: str) -> None:
@@ -112,6 +123,26 @@ def test_a_trace_of_jobs_counts_those_that_failed() -> None:
     assert found.at_s == (7200.0, 10800.0) and found.length_s == 10800.0
 
 
+def test_a_row_without_a_time_is_no_failure() -> None:
+    # As public traces of clusters have it: who did not fail has no time of failure.
+    text = (
+        "job_id,type,state,submit_time,start_time,end_time,fail_time,duration\n"
+        "a,x,COMPLETED,2023-05-17 11:00:00+00:00,2023-05-17 11:00:00+00:00,"
+        "2023-05-17 13:00:00+00:00,,7200\n"
+        "b,x,FAILED,2023-05-17 11:00:00+00:00,2023-05-17 11:00:00+00:00,"
+        "2023-05-17 12:00:00+00:00,2023-05-17 11:59:00+00:00,3600\n"
+        "c,x,CANCELLED,2023-05-17 11:00:00+00:00,None,None,,0\n"
+        "d,x,FAILED,2023-05-17 11:00:00+00:00,2023-05-17 11:30:00+00:00,"
+        "2023-05-17 14:00:00+00:00,2023-05-17 14:00:00+00:00,9000\n"
+    )
+    found = parse_trace(text, what="t")
+    assert found.at_s == (3540.0, 10_800.0)
+
+
+def test_a_trace_as_a_spreadsheet_writes_it() -> None:
+    assert parse_trace("\ufefftime\n0\n60\n", what="t").at_s == (0.0, 60.0)
+
+
 def test_milliseconds_are_known_as_such() -> None:
     found = parse_trace("timestamp\n1700000000000\n1700000060000\n", what="t")
     assert found.at_s == (0.0, 60.0)
@@ -127,6 +158,9 @@ def test_milliseconds_are_known_as_such() -> None:
         ("time,state\n1,COMPLETED\n", "1 rows, none of which is a failure"),
         ("time\n", "0 rows"),
         ("time,state\n1\n", "none of which"),
+        ("time\n5\n", "how far apart"),
+        ("time\n7\n7\n", "how far apart"),
+        ("time\n" + "9" * 200_000 + "\n", "t is no CSV"),
     ],
 )
 def test_a_trace_with_wrong_columns_is_refused(text: str, says: str) -> None:

@@ -110,6 +110,8 @@ def _schedule(e: Evidence) -> Iterator[Cause]:
     after = e.first(lambda row: row.settings)
     if after is None:
         return
+    if after == 0 and e.expected[0].moments and not e.found[0].moments:
+        return  # The whole optimizer began anew, its settings with it: another rule.
     for one, other in zip(e.expected[after].settings, e.found[after].settings, strict=False):
         for name in one.keys() & other.keys():
             if one[name] != other[name]:
@@ -157,6 +159,9 @@ def _loader(e: Evidence) -> Iterator[Cause]:
         return
     step, rewound = e.step_name(after), _rewound(e)
     counted = _twice(e)
+    trained = e.first(lambda row: (row.params, row.grads))
+    if counted.endswith("others than before") and trained is not None and trained < after:
+        return  # What one model makes of other weights, and hands to the next one.
     if rewound is not None and after == 0:
         yield Cause(
             "loader",

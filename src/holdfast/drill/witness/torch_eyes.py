@@ -108,7 +108,26 @@ def _samples(tensor: Any) -> list[str]:
 def on_steps(module: ModuleType, writer: Writer) -> None:
     """Write a row before each step of any optimizer."""
 
-    def before(optimizer: Any, args: Any, kwargs: Any) -> None:
+    def before(optimizer: Any, args: Any, kwargs: Any) -> Any:
+        # With a closure the forward pass is within the step: what went into it is known after.
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            return note(optimizer)
+        first = True
+
+        def watched() -> Any:
+            nonlocal first
+            result = closure()
+            if first:
+                first = False
+                note(optimizer)
+            return result
+
+        if len(args) > 1:
+            return (args[0], watched, *args[2:]), kwargs
+        return args, {**kwargs, "closure": watched}
+
+    def note(optimizer: Any) -> None:
         facts, inputs = _seen.facts, _seen.inputs
         _seen.facts, _seen.inputs = {}, []
         if "rng" not in facts:
