@@ -18,7 +18,7 @@ import holdfast
 import s3_server
 from holdfast import Checkpointer, every, keep
 from holdfast.errors import RunBusy, StoreUnavailable
-from holdfast.store.remote import RemoteStore
+from holdfast.store.remote import RemoteStore, lease
 from holdfast.store.remote.lease import Lease
 
 SCRIPT = """
@@ -80,6 +80,50 @@ def test_a_run_is_killed_and_resumed(
     assert [info.step for info in store.log("r")] == [info.step for info in other.log("r")]
     ours, theirs = (holdfast.load(s, "r@final")["w"] for s in (store, other))
     assert np.array_equal(ours, theirs) and store.verify().ok
+
+
+def test_a_run_whose_processes_are_all_killed_goes_on_at_once(
+    bucket: str, environment: dict[str, str], settings: dict[str, str]
+) -> None:
+    """Nobody gives the lease back: it is taken from a process that is gone."""
+    url = f"s3://{bucket}/runs-of/me"
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, url, "3"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("wait"):
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                assert children.split()
+                for pid in (*map(int, children.split()), process.pid):
+                    os.kill(pid, signal.SIGKILL)
+    store = RemoteStore(url, settings)
+    assert store.exists("runs/r/writer.lock")
+    again = train(url, -1, environment)
+    assert again[0] == "from 2" and again[-1] == "step 11"
+    assert holdfast.Store(store).verify().ok
+
+
+def test_a_lease_from_elsewhere_is_taken_over_when_it_has_run_out(
+    store: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_host", lambda: "another machine")
+    first = store.open_lock("runs/r/lock")
+    assert first.acquire()
+    monkeypatch.undo()
+    second = store.open_lock("runs/r/lock")
+    assert not second.acquire()
+    monkeypatch.setattr(lease, "LEASE_S", -1.0)
+    assert second.acquire()
+    third = store.open_lock("runs/r/lock")
+    monkeypatch.undo()
+    assert not third.acquire()
+    second.close()
+    assert third.acquire()
+    third.close()
 
 
 def test_what_is_kept_is_all_there_is(store: RemoteStore) -> None:

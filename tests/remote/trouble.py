@@ -16,6 +16,13 @@ NOTHING = "nothing"
 # by an error of the server's; told to slow down; half the answer; late.
 CUT, LOST, ERROR, SLOW_DOWN, HALF, LATE = "cut", "lost", "error", "slow down", "half", "late"
 KINDS = (CUT, LOST, ERROR, SLOW_DOWN, HALF, LATE)
+# Cut, and carried out all the same a while later, when nobody waits for it.
+AFTERWARDS = "afterwards"
+AFTERWARDS_S = 3.0
+# Refused as servers refuse what goes over a quota.
+FULL = "full"
+
+_QUOTA = b"<Error><Code>QuotaExceeded</Code><Message>No more than this</Message></Error>"
 
 LATE_S = 0.2
 
@@ -61,17 +68,28 @@ def between(server: str, trouble: Trouble) -> Iterator[str]:
                 time.sleep(LATE_S)
             if what == CUT:
                 return self._cut()
+            if what == FULL:
+                return self._send(403, {}, _QUOTA, len(_QUOTA))
             if what in (ERROR, SLOW_DOWN):
                 return self._send(500 if what == ERROR else 503, {}, b"", 0)
+            if what == AFTERWARDS:
+                threading.Timer(AFTERWARDS_S, self._pass_on, (body, headers)).start()
+                return self._cut()
+            answer, data = self._pass_on(body, headers)
+            if what == LOST:
+                return self._cut()
+            most = len(data) // 2 if what == HALF else len(data)
+            return self._send(answer.status, dict(answer.getheaders()), data, most)
+
+        def _pass_on(
+            self, body: bytes, headers: dict[str, str]
+        ) -> tuple[http.client.HTTPResponse, bytes]:
             passed = http.client.HTTPConnection(behind)
             passed.request(self.command, self.path, body, headers)
             answer = passed.getresponse()
             data = answer.read()
             passed.close()
-            if what == LOST:
-                return self._cut()
-            most = len(data) // 2 if what == HALF else len(data)
-            return self._send(answer.status, dict(answer.getheaders()), data, most)
+            return answer, data
 
         def _cut(self) -> None:
             self.close_connection = True

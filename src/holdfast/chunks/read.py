@@ -417,10 +417,16 @@ class _Session:
     # --- resources ---
 
     def _reader(self, key: str) -> ObjectReader:
+        known = self._readers.get(key)
+        if known is not None:
+            return known
+        # Outside of the lock: buckets are far away, and packs are many.
+        opened = self._store.open(key)
         with self._lock:
-            if key not in self._readers:
-                self._readers[key] = self._store.open(key)
-            return self._readers[key]
+            kept = self._readers.setdefault(key, opened)
+        if kept is not opened:
+            opened.close()
+        return kept
 
     def _scratch(self, nbytes: int, use: str = "stored") -> memoryview:
         """Return page-aligned memory of this thread, touched before if used before."""

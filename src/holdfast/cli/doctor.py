@@ -24,11 +24,11 @@ EXAMPLE = "holdfast --store ckpts doctor"
 def doctor(context: typer.Context, as_json: options.Json = False) -> int:
     """Examine this machine and, if one is named, the store.
 
-    Without a store, the current folder is examined. The exit status is 1 if something is wrong
-    with the store and 3 if something is wrong with the machine.
+    Without a store, the current folder is examined; with one in a bucket, none. The exit status
+    is 1 if something is wrong with the store and 3 if something is wrong with the machine.
     """
     location = options.named_store(context)
-    found = machine.look(Path(location or os.curdir))
+    found = machine.look(None if location and "://" in location else Path(location or os.curdir))
     if not as_json:
         _show_machine(found)
     report = options.open_store(context).doctor() if location else None

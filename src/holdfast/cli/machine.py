@@ -22,6 +22,7 @@ _PACKAGES = (
     "safetensors",
     "scikit-learn",
     "ml-dtypes",
+    "obstore",
 )
 _BLOCK_BYTES = 4096
 _SHARED_MEMORY = Path("/dev/shm")
@@ -45,14 +46,13 @@ class Fact:
     problem: str = ""
 
 
-def look(folder: Path) -> list[Fact]:
+def look(folder: Path | None) -> list[Fact]:
     """Return what is known of this machine, with saving into a folder in mind.
 
     Args:
         folder: Where checkpoints are or shall be; it need not exist. A small file is written
-            there, or in the nearest folder above that exists, and removed.
+            there, or in the nearest folder above that exists, and removed. None: in no folder.
     """
-    place = nearest_folder(folder)
     return [
         Fact("python", f"{platform.python_implementation()} {platform.python_version()}"),
         Fact("platform", platform.platform()),
@@ -60,7 +60,7 @@ def look(folder: Path) -> list[Fact]:
         Fact("memory_bytes", memory_bytes()),
         *package_facts(_PACKAGES),
         *shared_memory_facts(),
-        *folder_facts(place),
+        *(folder_facts(nearest_folder(folder)) if folder is not None else ()),
     ]
 
 

@@ -163,6 +163,7 @@ class RunWriter:
             keyrings.follow(self.store)
         base = self._without_remains(self._without_damage(self._pinned_base(job)))
         parts: list[PartRef] = []
+        may_come_yet = False
         look = self._look_of(job)
         not_finite: list[int | None] = []
 
@@ -195,14 +196,21 @@ class RunWriter:
                 total = sum(filter(None, not_finite)) if look is not None else None
                 data = self._commit(job, parts, written, total)
             except HoldfastError as error:
-                self._take_back(job, written, parts, number_is_taken=isinstance(error, RunBusy))
+                self._in_doubt.add(job.id)
+                # A server may carry out what nobody waits for any more. What the commit would name
+                # stays pinned, and goes when the run is opened again.
+                may_come_yet = bool(error.facts.get("in_doubt"))
+                if not may_come_yet:
+                    taken = isinstance(error, RunBusy)
+                    self._take_back(job, written, parts, number_is_taken=taken)
                 raise
             record = commit_format.decode(data, what="a new commit")
             # Before the pin goes: a sweep that sees neither would take the packs for debris.
             wait_until_seen(self.store, self._keys.commit(record.seq))
             self._require_pin(record)
         finally:
-            self._unpin(job)
+            if not may_come_yet:
+                self._unpin(job)
         self._previous = record.link
         self._base = Base(
             record.seq,
@@ -308,7 +316,6 @@ class RunWriter:
         self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
     ) -> None:
         """Delete what was written for a commit that did not come about."""
-        self._in_doubt.add(job.id)
         with contextlib.suppress(HoldfastError):
             # It may have come about all the same, and only its sync have failed.
             if not number_is_taken and commits.is_listed(

@@ -37,11 +37,12 @@ def alone(store: ObjectStore, run: str) -> Iterator[None]:
 def _acquired(store: ObjectStore, run: str) -> StoreLock | None:
     try:
         lock = store.open_lock(RunKeys(run).records_lock)
+        is_acquired = lock.acquire()
     except NoSpace:
         # On a full disk only what is removed can make room, even for the lock.
         return None
     deadline_s = time.monotonic() + PATIENCE_S
-    while not lock.acquire():
+    while not is_acquired:
         if time.monotonic() > deadline_s:
             lock.close()
             raise StoreUnavailable(
@@ -50,4 +51,5 @@ def _acquired(store: ObjectStore, run: str) -> StoreLock | None:
                 run=run,
             )
         time.sleep(_POLL_S)
+        is_acquired = lock.acquire()
     return lock

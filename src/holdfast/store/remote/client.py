@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from holdfast.errors import UsageError
+from holdfast.store.remote.profiles import Profile, profile
 
 # The first name of each is the one that is shown.
 _KINDS = {
@@ -21,6 +23,7 @@ _KINDS = {
     "abfs": "az",
     "abfss": "az",
 }
+_ENDPOINTS = ("endpoint_url_s3", "endpoint", "endpoint_url", "azure_storage_endpoint", "base_url")
 _REQUEST_S = 300.0
 _CONNECT_S = 10.0
 
@@ -43,6 +46,12 @@ class Address:
     def url(self) -> str:
         """The address as one URL, always spelt the same way."""
         return f"{self.kind}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+def endpoint_in(settings: Mapping[str, str]) -> str | None:
+    """Return the server that settings name, by any of the names that obstore takes."""
+    named = {name.lower().removeprefix("aws_"): value for name, value in settings.items()}
+    return next((named[name] for name in _ENDPOINTS if named.get(name)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +117,13 @@ def connect(address: Address, options: Options) -> Any:
             "Stores in buckets need the package obstore: pip install 'holdfast[remote]'. Nothing "
             "was changed."
         ) from error
+    files = profile(options.settings, os.environ) if address.kind == "s3" else Profile()
     try:
         connected: Any = from_url
         return connected(
             address.url,
-            config=dict(options.settings),
+            config={**files.settings, **options.settings},
+            credential_provider=files.provider,
             # Endpoints of one's own often have no TLS; those of the clouds are https anyway.
             client_options={
                 "allow_http": True,

@@ -9,13 +9,16 @@ that there is one already. So each object carries a word that only its writer kn
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from holdfast.errors import StoreUnavailable
 from holdfast.store.contract import Buffer
 from holdfast.store.remote.faults import translated, translation
+from holdfast.store.remote.patience import is_answer
 
-_WORD = "holdfast-writer"
+# Letters only: Azure takes nothing but identifiers, and proxies drop names with underscores.
+_WORD = "holdfastwriter"
 _PROBES = ".probe"
 
 
@@ -23,7 +26,9 @@ def put_new(client: Any, key: str, data: Buffer, location: str) -> bool:
     """Create an object unless there is one; say whether it is ours.
 
     Raises:
-        StoreUnavailable: Nobody can tell whether it was made.
+        StoreUnavailable: It was refused; or, where its fact ``in_doubt`` says so, nobody can tell
+            whether it was made, or will be.
+        NoSpace: There is no room for it.
     """
     import obstore
     from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -36,7 +41,10 @@ def put_new(client: Any, key: str, data: Buffer, location: str) -> bool:
     except Exception as error:
         if _made_it(client, key, word):
             return True
-        raise translation(error, "create", key, location) from error
+        told = translation(error, "create", key, location)
+        # A request whose connection broke may still be carried out, when nobody waits for it.
+        told.facts["in_doubt"] = not is_answer(error)
+        raise told from error
     return True
 
 
@@ -60,6 +68,25 @@ def _made_it(client: Any, key: str, word: str) -> bool:
         return False
 
 
+def _is_made_again(client: Any, key: str) -> bool:
+    import obstore
+    from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+    try:
+        obstore.put(client, key, b"second", mode="create")
+    except (AlreadyExistsError, PreconditionError):
+        return False
+    return True
+
+
+def _forget(client: Any, key: str) -> None:
+    import obstore
+
+    # What is left of a probe harms nobody, and what it has found out is what counts.
+    with suppress(Exception):
+        obstore.delete(client, [key])
+
+
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -70,18 +97,15 @@ def prove(client: Any, location: str) -> None:
     Raises:
         StoreUnavailable: It let an object be created twice, or cannot be asked.
     """
-    import obstore
-    from obstore.exceptions import AlreadyExistsError, PreconditionError
-
     key = f"{_PROBES}/{uuid.uuid4().hex}"
-    with translated("try out", key, location):
-        obstore.put(client, key, b"first", mode="create")
-        try:
-            obstore.put(client, key, b"second", mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            return
-        finally:
-            obstore.delete(client, [key])
+    # As commits are made: the answer may be lost here, too.
+    put_new(client, key, b"first", location)
+    try:
+        with translated("try out", key, location):
+            if not _is_made_again(client, key):
+                return
+    finally:
+        _forget(client, key)
     raise StoreUnavailable(
         f"The server of the store at {location!r} ignores the condition that an object shall be "
         "created only if there is none. Two writers could both commit one checkpoint, and one be "

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import ChunkMissing, HoldfastError, StoreUnavailable
+from holdfast.errors import ChunkMissing, HoldfastError, NoSpace, StoreUnavailable
 
-_FULL = re.compile(r"QuotaExceeded|EntityTooLarge|InsufficientStorage|XMinioStorageFull|507")
+_FULL = re.compile(r"QuotaExceeded|InsufficientStorage|XMinioStorageFull|status(?: code:)? 507\b")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _SKEW = re.compile(r"RequestTimeTooSkewed|RequestExpired")
+# Only what is looked for can be missing; an upload that is gone is no missing object.
+_LOOKING = ("read", "look at")
 _DENIED = re.compile(
     r"AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|InvalidToken"
 )
@@ -39,7 +41,7 @@ def translation(error: Exception, action: str, key: str, location: str) -> Holdf
             key=key,
             location=location,
         )
-    if isinstance(error, FileNotFoundError | NotFoundError):
+    if isinstance(error, FileNotFoundError | NotFoundError) and action in _LOOKING:
         return ChunkMissing(
             f"The object {key!r} is not in the store at {location!r}. Nothing was changed in your "
             "state. Restore another checkpoint: 'holdfast verify' tells which are good.",
@@ -47,6 +49,13 @@ def translation(error: Exception, action: str, key: str, location: str) -> Holdf
         )
     what = f"Could not {action} {key!r} in the store at {location!r}"
     safe = "Checkpoints committed before are not affected."
+    # Before the credentials: some servers refuse what goes over a quota as not permitted.
+    if _FULL.search(str(error)):
+        return NoSpace(
+            f"{what}: there is no room left ({told}). 'holdfast prune' frees some. {safe}",
+            key=key,
+            location=location,
+        )
     if _SKEW.search(str(error)):
         reason = "the clock of this machine is not the server's. Set it, then try again"
     elif isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError) or (
@@ -56,8 +65,6 @@ def translation(error: Exception, action: str, key: str, location: str) -> Holdf
             "the credentials are missing, wrong, or not allowed to do this. They are looked for "
             f"where that cloud's own tools do ({told})"
         )
-    elif _FULL.search(str(error)):
-        reason = f"there is no room left ({told}). 'holdfast prune' frees some"
     else:
         reason = told
     return StoreUnavailable(f"{what}: {reason}. {safe}", key=key, location=location)

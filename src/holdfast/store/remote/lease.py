@@ -12,17 +12,22 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
 from typing import Any, final
 
 from holdfast.errors import HoldfastError
 from holdfast.store.remote import conditional
-from holdfast.store.remote.faults import translated
+from holdfast.store.remote.faults import translated, translation
+from holdfast.store.running import is_running
 
 _log = logging.getLogger("holdfast")
 
 RENEW_S = 10.0
 LEASE_S = 40.0
+# Who waits for a lease asks again and again; each time costs several requests.
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
 
 
 @final
@@ -38,12 +43,16 @@ class Lease:
         self._stop = threading.Event()
         self._renewing: threading.Thread | None = None
         self._writing = threading.Lock()
+        self._pause_s = 0.0
 
     def acquire(self) -> bool:
         if self._renewing is not None:
             return True
+        time.sleep(self._pause_s)
         if not self._take():
+            self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             return False
+        self._pause_s = 0.0
         self._stop.clear()
         # A daemon: a trainer that ends without a word must not be kept by it.
         self._renewing = threading.Thread(target=self._renew, name="holdfast-lease", daemon=True)
@@ -70,12 +79,17 @@ class Lease:
         import obstore
         from obstore.exceptions import NotFoundError, PreconditionError
 
-        with translated("take over", self._key, self._location):
-            try:
-                mode: Any = {"e_tag": meta["e_tag"], "version": meta["version"]}
-                obstore.put(self._client, self._key, self._body(), mode=mode)
-            except (PreconditionError, NotFoundError, FileNotFoundError):
-                return False
+        # Servers tell one of them, or both; the client takes none that is None.
+        mode: Any = {name: meta[name] for name in ("e_tag", "version") if meta.get(name)}
+        try:
+            obstore.put(self._client, self._key, self._body(), mode=mode)
+        except (PreconditionError, NotFoundError, FileNotFoundError):
+            # Or it is our own, and the answer was lost.
+            return self._is_ours()
+        except Exception as error:
+            if self._is_ours():
+                return True
+            raise translation(error, "take over", self._key, self._location) from error
         return True
 
     def _has_run_out(self, meta: Any) -> bool:
@@ -165,19 +179,17 @@ def _has_died(body: bytes) -> bool:
     pid = who.get("pid")
     if who.get("host") != _host() or not isinstance(pid, int) or pid <= 0:
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return not is_running(pid)
 
 
 def _host() -> str:
-    """Return a name of this machine that no other one has, until it is started again."""
+    """Return a name of this machine that no other one has, until it is started again.
+
+    Containers of one machine may share its name, but number their processes on their own.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{socket.gethostname()} {file.read().strip()}"
+            boot, numbering = file.read().strip(), os.readlink("/proc/self/ns/pid")
+            return f"{socket.gethostname()} {boot} {numbering}"
     except OSError:
         return f"{socket.gethostname()} {uuid.getnode():x}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, final
@@ -14,8 +15,8 @@ from holdfast.store.contract import Buffer, ObjectInfo, ObjectReader, Staged
 from holdfast.store.keys import check_key
 from holdfast.store.recipe import Recipe
 from holdfast.store.remote import conditional
-from holdfast.store.remote.client import Options, connect, parse
-from holdfast.store.remote.faults import translated
+from holdfast.store.remote.client import Options, connect, endpoint_in, parse
+from holdfast.store.remote.faults import translated, translation
 from holdfast.store.remote.lease import Lease
 from holdfast.store.remote.patience import patiently
 from holdfast.store.remote.reader import RemoteReader
@@ -24,8 +25,11 @@ T = TypeVar("T")
 
 # Parts of an upload; S3 asks for 5 MiB at least.
 _PART_BYTES = 8 << 20
-# Up to here an object is fetched when it is opened: one request instead of two.
-_WHOLE_BYTES = 1 << 20
+# Each completion is a request that takes a server a while.
+_AT_ONCE = 8
+_SIZES_KEPT = 10_000
+# So much of an object is fetched when it is opened: of small ones all, by one request.
+_BEGIN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,16 @@ class RemoteStore:
         self, url: str, settings: Mapping[str, str] | None = None, *, retry_s: float = 120.0
     ) -> None:
         address = parse(url)
-        self.location = address.url
+        self._url = address.url
+        # Buckets of one name at two servers are two.
+        at = endpoint_in(settings or {})
+        self.location = f"{self._url} at {at}" if at else self._url
         self._options = Options(dict(settings or {}), retry_s)
         self._client = connect(address, self._options)
         self._is_proven = False
         self._proving = threading.Lock()
+        # Of packs that were opened; a pack is named once and never changes its size.
+        self._sizes: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"RemoteStore({self.location!r})"
@@ -68,7 +77,7 @@ class RemoteStore:
         return Recipe(
             "holdfast.store.remote.objects:RemoteStore",
             {
-                "url": self.location,
+                "url": self._url,
                 "settings": dict(self._options.settings),
                 "retry_s": self._options.retry_s,
             },
@@ -102,13 +111,30 @@ class RemoteStore:
 
     def publish(self, staged: Sequence[Staged]) -> None:
         uploads = _uploads(staged)
+        with ThreadPoolExecutor(_AT_ONCE, "holdfast-publish") as pool:
+            # All are tried before the first that failed is told.
+            done = [pool.submit(self._complete, item) for item in uploads]
+        for one in done:
+            one.result()
+
+    def _complete(self, item: StagedUpload) -> None:
+        self._sizes.pop(item.key, None)
         try:
-            for item in uploads:
-                with translated("write", item.key, self.location):
-                    item.writer.close()
-        except BaseException:
-            self.discard(uploads)
-            raise
+            item.writer.close()
+        except Exception as error:
+            # The answer may be lost, and a second try is told that there is no such upload.
+            if not self._has(item):
+                raise translation(error, "write", item.key, self.location) from error
+
+    def _has(self, item: StagedUpload) -> bool:
+        import obstore
+
+        try:
+            found = self._patiently(lambda: obstore.head(self._client, item.key))
+        except Exception:
+            return False
+        # Nobody else writes that key: packs and parts are named by their checkpoint's id.
+        return int(found["size"]) == item.size
 
     def discard(self, staged: Sequence[Staged]) -> None:
         """Forget uploads; the server's rule for unfinished ones removes their parts."""
@@ -116,6 +142,7 @@ class RemoteStore:
     def put(self, key: str, data: Buffer) -> None:
         import obstore
 
+        self._sizes.pop(key, None)
         with translated("write", check_key(key), self.location):
             self._patiently(lambda: obstore.put(self._client, key, bytes(data)))
 
@@ -149,15 +176,33 @@ class RemoteStore:
     def open(self, key: str) -> ObjectReader:
         import obstore
 
-        def opened() -> ObjectReader:
-            found = obstore.get(self._client, key)
-            size = int(found.meta["size"])
-            if size <= _WHOLE_BYTES:
-                return BytesReader(key, bytes(found.bytes()))
-            return RemoteReader(self._client, key, size, self.location, self._options.retry_s)
+        def opened() -> tuple[bytes, int]:
+            try:
+                # A request for all of it would be broken off, and its connection with it.
+                found = obstore.get(self._client, key, options={"range": (0, _BEGIN_BYTES)})
+            except FileNotFoundError:
+                raise
+            except Exception:
+                # An object without a byte has no first byte to begin with.
+                if int(obstore.head(self._client, key)["size"]):
+                    raise
+                return b"", 0
+            return bytes(found.bytes()), int(found.meta["size"])
 
-        with translated("read", check_key(key), self.location):
-            return self._patiently(opened)
+        known = self._sizes.get(check_key(key))
+        if known is not None:
+            return self._reader(key, known, b"")
+        with translated("read", key, self.location):
+            begin, size = self._patiently(opened)
+        if size == len(begin):
+            return BytesReader(key, begin)
+        if len(self._sizes) >= _SIZES_KEPT:
+            self._sizes.clear()
+        self._sizes[key] = size
+        return self._reader(key, size, begin)
+
+    def _reader(self, key: str, size: int, begin: bytes) -> RemoteReader:
+        return RemoteReader(self._client, key, size, begin, self.location, self._options.retry_s)
 
     def exists(self, key: str) -> bool:
         import obstore
@@ -207,7 +252,7 @@ class RemoteStore:
         import obstore
 
         for key in keys:
-            check_key(key)
+            self._sizes.pop(check_key(key), None)
         if not keys:
             return
         with translated("remove", keys[0], self.location):

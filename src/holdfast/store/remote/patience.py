@@ -31,14 +31,18 @@ def patiently(request: Callable[[], T], patience_s: float) -> T:
         try:
             return request()
         except GenericError as error:
-            if _is_final(error) or time.monotonic() + wait_s > deadline:
+            if is_answer(error) or time.monotonic() + wait_s > deadline:
                 raise
         # Not all clients at the same moment.
         time.sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(2 * wait_s, _LONGEST_S)
 
 
-def _is_final(error: Exception) -> bool:
+def is_answer(error: Exception) -> bool:
     """Say whether a server has answered, and would answer the same again."""
+    from obstore.exceptions import GenericError
+
+    if not isinstance(error, GenericError):
+        return True  # Each other kind stands for a status that a server has sent.
     told = str(error)
     return "status code: 4" in told and "status code: 429" not in told

@@ -11,10 +11,28 @@ from holdfast.store.remote.patience import patiently
 
 @final
 class RemoteReader:
-    """Reads stretches of an object that is too large to be fetched at once."""
+    """Reads stretches of an object that is too large to be fetched at once.
 
-    def __init__(self, client: Any, key: str, size: int, location: str, patience_s: float) -> None:
+    Args:
+        client: Of the bucket.
+        key: Of the object.
+        size: All its bytes.
+        begin: The first of them.
+        location: The store's, for error messages.
+        patience_s: For how long a read is tried again.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        key: str,
+        size: int,
+        begin: bytes,
+        location: str,
+        patience_s: float,
+    ) -> None:
         self.size = size
+        self._begin = begin
         self._client = client
         self._key = key
         self._location = location
@@ -25,6 +43,9 @@ class RemoteReader:
 
         if offset + into.nbytes > self.size:
             raise self._cut_short(self.size)
+        known = self._begin[offset : offset + into.nbytes]
+        into[: len(known)] = known
+        into, offset = into[len(known) :], offset + len(known)
         if not into.nbytes:
             return
         with translated("read", self._key, self._location):

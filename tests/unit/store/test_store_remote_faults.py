@@ -1,0 +1,48 @@
+"""What the words of a bucket's client come to mean."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("obstore")
+
+from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
+
+from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
+from holdfast.store.remote.faults import translation
+
+
+@pytest.mark.parametrize(
+    ("error", "action", "kind", "words"),
+    [
+        (PermissionDeniedError("403: <Code>QuotaExceeded</Code>"), "write", NoSpace, "no room"),
+        (GenericError("status code: 507"), "write", NoSpace, "no room"),
+        # Keys have digits, too.
+        (GenericError("PUT /packs/a507f: timeout"), "write", StoreUnavailable, "timeout"),
+        (
+            PermissionDeniedError("403: <Code>AccessDenied</Code>"),
+            "read",
+            StoreUnavailable,
+            "creden",
+        ),
+        (
+            NotFoundError("404: <Code>NoSuchUpload</Code>"),
+            "write",
+            StoreUnavailable,
+            "NoSuchUpload",
+        ),
+        (NotFoundError("404: <Code>NoSuchKey</Code>"), "read", ChunkMissing, "not in the store"),
+        (NotFoundError("404: <Code>NoSuchBucket</Code>"), "read", StoreUnavailable, "no bucket"),
+        (
+            PermissionDeniedError("<Code>RequestTimeTooSkewed</Code>"),
+            "list",
+            StoreUnavailable,
+            "clock",
+        ),
+    ],
+)
+def test_what_an_error_means(
+    error: Exception, action: str, kind: type[Exception], words: str
+) -> None:
+    found = translation(error, action, "packs/a507f", "s3://bucket/x")
+    assert type(found) is kind and words in str(found)
