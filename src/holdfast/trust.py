@@ -41,6 +41,7 @@ def key(
     Raises:
         NotFound: There is no such file.
         BadKeyFile: It holds no such key, or others may write it.
+        UsageError: The name is empty or has characters that cannot be shown, or it is no time.
     """
     if not isinstance(public_key, bytes):
         path = os.fspath(public_key)
@@ -48,6 +49,8 @@ def key(
         public_key = ed25519.public_from_pem(pem, what=f"{path!r}")
     if len(public_key) != ed25519.KEY_BYTES:
         raise UsageError("An Ed25519 public key has 32 bytes.")
+    if name is not None:
+        trust_file.check_name(name)
     return TrustedKey(
         name if name is not None else ed25519.key_id(public_key),
         public_key,

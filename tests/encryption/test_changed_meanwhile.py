@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from sealed_stores import RUN, fill, flip, loads, only, tree
 
 import holdfast
 from holdfast import Checkpointer
-from holdfast.errors import StoreUnavailable, WrongKey
+from holdfast.errors import HoldfastError, StoreUnavailable, WrongKey
 from holdfast.history.refs import resolve
-from holdfast.records import key_changes, marker
+from holdfast.records import key_changes, keyrings, marker
 from holdfast.sealed import store as sealed_store
 from holdfast.sealed.store import SealedStore
+from holdfast.security.holders import Holder
+from holdfast.security.keyring import Keyring
 from holdfast.security.keys import Identity
+from holdfast.security.unlocked import Unlocked
 from holdfast.store.local import LocalStore
 
 # --- who has it open ---
@@ -209,3 +214,24 @@ def test_a_tag_that_is_taken_away_meanwhile_does_not_come_back(
     store.keys.reencrypt()
     done[0].join()
     assert store.info(f"{RUN}@2").tags == () and store.verify().ok
+
+
+def test_a_keyring_that_somebody_else_has_made_is_not_taken_up(
+    tmp_path: Path, me: Identity
+) -> None:
+    """Public keys stand in the open: whoever can write can wrap keys of his own for them."""
+    location = tmp_path / "store"
+    fill(location, me)
+    opened = holdfast.Store(location, keys=me).place.open()
+    assert isinstance(opened, SealedStore)
+    ring, inner = opened.unlocked.ring, LocalStore(location)
+    holders = tuple(Holder(h.recipient) for h, _ in keyrings.read(inner, ring).slots)
+    keyring = Keyring(os.urandom(32), {1: os.urandom(32), 7: os.urandom(32)})
+    forged = SealedStore(inner, Unlocked(ring, 2, os.urandom(32), keyring, holders))
+    keyrings.write(inner, forged.unlocked)
+    forged.put("runs/run/tags/planted", b"anything")
+    for info in list(opened.list("runs/")):
+        with suppress(HoldfastError):
+            opened.get(info.key)
+    assert opened.unlocked.keyring.root != keyring.root
+    assert opened.seals.keyring.generations.keys() == {1}

@@ -124,6 +124,15 @@ def tarred(data: bytes) -> bytes:
     return out.getvalue()
 
 
+def tarred_as(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
 def object_array(data: bytes) -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -145,6 +154,15 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "lzma": lambda d: lzma.compress(d, format=lzma.FORMAT_ALONE),
     "tar": tarred,
+    "gzip of a zip": lambda d: gzip.compress(zipped(d)),
+    "gzip of a tar of a zip": lambda d: gzip.compress(
+        tarred_as("model/pytorch_model.bin", zipped(d))
+    ),
+    "tar of an array of objects": lambda d: tarred_as("a.npy", object_array(d)),
+    "tar of a gzip": lambda d: tarred_as("a.pkl.gz", gzip.compress(d)),
+    "array of objects without a suffix": lambda d: zipped(object_array(d), "b"),
+    "gzip of an array of objects": lambda d: gzip.compress(object_array(d)),
+    "gzip of a gzip": lambda d: gzip.compress(gzip.compress(d)),
     "array of objects": object_array,
     "array of objects in a zip": lambda d: zipped(object_array(d), "b.npy"),
     "gzip of an array": lambda d: gzip.compress(d),

@@ -13,6 +13,7 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.repository import Store
+    from holdfast.security.keys import Key
     from holdfast.security.signing import Signer
 
 STORE_VARIABLE = "HOLDFAST_STORE"
@@ -73,7 +74,7 @@ def named_trust(context: typer.Context) -> str | None:
 def open_store(context: typer.Context, *, sign: Signer | None = None) -> Store:
     """Return the store that was named, with the trust policy that was.
 
-    A command that saves makes it if it is not there.
+    A command that saves makes it if it is not there; an encrypted one where keys were named.
 
     Raises:
         UsageError: None was named.
@@ -81,7 +82,11 @@ def open_store(context: typer.Context, *, sign: Signer | None = None) -> Store:
         StoreUnavailable: It cannot be read.
         BadTrustFile: The trust file cannot be used.
     """
-    return keyed_store(context, require_store(context), sign=sign)
+    location = require_store(context)
+    store = keyed_store(context, location, sign=sign)
+    if store.is_encrypted or store.place.is_there:
+        return store
+    return _keyed(store, _named_keys(context) or secrets.configured(location))
 
 
 def require_store(context: typer.Context) -> str:
@@ -102,17 +107,28 @@ def require_store(context: typer.Context) -> str:
 def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = None) -> Store:
     """Return the store at a location, with the keys that were named if it is encrypted.
 
-    The trust policy that was named is the store's.
+    The trust policy that was named is the store's. One that is not there yet is made with the keys
+    that the user's settings name for it; those that open another store are not for it.
     """
     from holdfast.repository import Store
 
     store = Store(location, sign=sign, trust=named_trust(context))
-    if not store.is_encrypted:
-        return store
+    if store.is_encrypted:
+        return _keyed(
+            store,
+            _named_keys(context)
+            or secrets.configured(location)
+            or secrets.ask(f"Passphrase of {location}"),
+        )
+    return store if store.place.is_there else _keyed(store, secrets.configured(location))
+
+
+def _named_keys(context: typer.Context) -> list[Key]:
     settings = context.find_object(Settings) or Settings(None)
-    found = (
-        secrets.keys_of(settings.identity, settings.passphrase_file)
-        or secrets.configured(location)
-        or secrets.ask(f"Passphrase of {location}")
-    )
-    return Store(store, keys=found) if found else store
+    return secrets.keys_of(settings.identity, settings.passphrase_file)
+
+
+def _keyed(store: Store, keys: Key | Sequence[Key] | None) -> Store:
+    from holdfast.repository import Store
+
+    return Store(store, keys=keys) if keys else store

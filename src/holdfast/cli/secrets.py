@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY"
 PASSPHRASE_VARIABLE = "HOLDFAST_PASSPHRASE_FILE"
+_SETTINGS = ("identity", "passphrase_file")
 
 
 def keys_of(identity: str | None, passphrase_file: str | None) -> list[Key]:
@@ -60,11 +61,21 @@ def configured(store: str) -> list[Key]:
             os.path.realpath(Path(name).expanduser()): s for name, s in settings["stores"].items()
         }
         files = stores[os.path.realpath(store)]
-        named = [files.get("identity"), files.get("passphrase_file")]
+        named = [files.get(name) for name in _SETTINGS]
     except (FileNotFoundError, NotADirectoryError, KeyError):
         return []
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"The settings in {str(path)!r} cannot be read: {error}.") from error
+    if odd := [name for name in files if name not in _SETTINGS]:
+        # Not its value: it may be the secret itself.
+        raise UsageError(
+            f"The settings in {str(path)!r} have {odd[0]!r} for {store!r}; there are "
+            f"{' and '.join(_SETTINGS)}, each with the path of a file."
+        )
+    if not all(file is None or isinstance(file, str) for file in named):
+        raise UsageError(
+            f"In the settings in {str(path)!r}, what is named for {store!r} is no path."
+        )
     return keys_of(*(str(Path(file).expanduser()) if file else None for file in named))
 
 

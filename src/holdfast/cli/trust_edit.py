@@ -46,11 +46,18 @@ def add(
     """Trust a key.
 
     The trust file is made if it is not there; unsigned checkpoints are refused then. A key of that
-    name is replaced: so it gets other runs, or a later end.
+    name is replaced: so it gets other runs, or a later end; one that is revoked is not.
     """
     from holdfast import trust
 
     policy = _existing_or(context, trust.policy())
+    if any(known.name == name and known.revoked for known in policy.keys):
+        # Replaced, it would be a stranger's, which is believed where unsigned is allowed.
+        raise UsageError(
+            f"The key {name!r} is revoked, and has to stay so to be refused. Nothing was changed. "
+            "Give the new key another name; or forget the old one first: 'holdfast trust remove "
+            f"{name}'."
+        )
     added = trust.key(key, name=name, runs=runs or "*", not_after=not_after)
     others = tuple(known for known in policy.keys if known.name != name)
     _save(context, replace(policy, keys=(*others, added)))

@@ -26,9 +26,7 @@ def counted(
         skip: Glob patterns on leaf paths; arrays that match are not chosen.
     """
     lock = threading.Lock()
-    chosen = selector(only, skip) or (lambda path: True)
-    sizes = {_who(array): array.nbytes for path, array in _arrays(tree, "") if chosen(path)}
-    done, total = 0, sum(sizes.values())
+    done, total = 0, sum(array_sizes(tree, only, skip).values())
 
     def told(nbytes: int) -> None:
         nonlocal done
@@ -41,6 +39,14 @@ def counted(
 
     made: dict[str, Any] = replaced_arrays(tree, telling)  # type: ignore[assignment]
     return made
+
+
+def array_sizes(
+    tree: dict[str, Any], only: Patterns = None, skip: Patterns = None
+) -> dict[Hashable, int]:
+    """Return the bytes of each array that is chosen, of those that are one and the same once."""
+    chosen = selector(only, skip) or (lambda path: True)
+    return {_who(array): array.nbytes for path, array in _arrays(tree, "") if chosen(path)}
 
 
 def _who(array: ForeignArray) -> Hashable:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert.bounds import require_in_proportion
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
 from holdfast.convert.counting import Progress, counted
 from holdfast.convert.naming import Rename, parse_rename, renamed
@@ -64,7 +65,8 @@ def import_checkpoint(
 
     Raises:
         NotFound: There is no such file.
-        ForeignRefused: It would do more than build arrays and plain values.
+        ForeignRefused: It would do more than build arrays and plain values, leads out of itself, or
+            says that it is far more than it is.
         ForeignDamaged: It is not what it says, or cut short.
         CannotConvert: It holds something that cannot be saved.
     """
@@ -88,6 +90,7 @@ def import_checkpoint(
                 "change it with --rename.",
                 name=name,
             )
+    require_in_proportion(tree, where, only, skip)
     info = save(
         location,
         tree if progress is None else counted(tree, progress, only, skip),

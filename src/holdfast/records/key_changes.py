@@ -46,7 +46,8 @@ def remove_holder(store: SealedStore, recipient: str) -> Holder:
         UsageError: They are the last.
     """
     before = store.unlocked
-    found = [h for h in before.holders if recipient in (h.recipient, h.label)]
+    # Those without a label are not all called nothing: a variable of a shell may not be set.
+    found = [h for h in before.holders if recipient and recipient in (h.recipient, h.label)]
     if len(found) != 1:
         known = ", ".join(h.recipient for h in before.holders)
         raise NotFound(

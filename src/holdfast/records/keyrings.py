@@ -137,7 +137,11 @@ def following(store: SealedStore, keys: Keys | None = None) -> SealedStore:
         # Whoever asked is told what it could not open, and with which generation.
         with suppress(HoldfastError):
             if _taken_up(store) is not None and keys is not None:
-                store.take_up(unlock(store.inner, store.unlocked.ring, keys))
+                found = unlock(store.inner, store.unlocked.ring, keys)
+                # Holders' public keys stand in the open: who can write may have made a keyring of
+                # his own for them. The root never changes, and he does not know it.
+                if found.keyring.root == store.unlocked.keyring.root:
+                    store.take_up(found)
 
     store.seals.look_again = look_again
     return store

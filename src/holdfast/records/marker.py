@@ -128,6 +128,12 @@ def is_encrypted(location: Location) -> bool:
         return bool(keyrings.rings(store))
 
 
+def is_there(location: Location) -> bool:
+    """Say whether there is a store at a location, whether or not it can be opened."""
+    store = objects_at(location)
+    return store.exists(MARKER_KEY) or bool(store.folders(RUNS_PREFIX))
+
+
 def _share_of(store: ObjectStore) -> Share:
     files = store.inner if isinstance(store, SealedStore) else store
     return files.modes.share if isinstance(files, LocalStore) else "private"

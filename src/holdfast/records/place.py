@@ -11,6 +11,7 @@ from holdfast.records.marker import (
     check_location,
     check_share,
     is_encrypted,
+    is_there,
     open_store,
 )
 from holdfast.security.authenticity import NOBODY, Authenticity, authenticity
@@ -41,6 +42,11 @@ class Place:
     def path(self) -> str:
         """The folder, or whatever else its location is."""
         return self.at.location if isinstance(self.at, ObjectStore) else self.at
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a store yet."""
+        return is_there(self.at)
 
     @property
     def is_encrypted(self) -> bool:

@@ -54,9 +54,10 @@ def _recipient(text: str) -> Any:
     try:
         return library.x25519.Recipient.from_str(text)
     except library.RecipientError as error:
+        # Not a word of the text: a private key may have got into it.
         raise InvalidKey(
-            f"{text if text.startswith('age1') else 'This'} is no public key: one begins with "
-            "'age1'. 'holdfast keys new FILE' makes a key and shows it."
+            "This is no public key: one begins with 'age1', and is whole. 'holdfast keys new FILE' "
+            "makes a key and shows it."
         ) from error
 
 

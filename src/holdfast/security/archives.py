@@ -51,7 +51,7 @@ def _first_entry(file: BinaryIO, begin: int, end: int) -> int:
     try:
         with zipfile.ZipFile(cast(BinaryIO, Window(file, begin, end))) as archive:
             return min((entry.header_offset for entry in archive.infolist()), default=0)
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
         return -1  # The end of an archive by chance, in the midst of a tensor.
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from typing import BinaryIO, cast
 from holdfast.errors import PickleMalformed, StoreUnavailable
 from holdfast.security.archives import Window, decompressed, zip_windows
 from holdfast.security.array_headers import read_header
-from holdfast.security.joblib_arrays import skip_array
+from holdfast.security.joblib_arrays import WRAPPER, skip_array
 from holdfast.security.pickle_machine import Program, follow
 from holdfast.security.pickle_verdicts import Finding, Level, judge, level_of
 
@@ -27,6 +28,10 @@ _LEGACY_TORCH = 0x1950A86A20F9469CFC6C
 _LEGACY_PICKLES = 5
 _MAX_PICKLES = 10_000
 NOTHING = "no format that is known"
+_NPY_MAGIC = b"\x93NUMPY"
+# The members of PyTorch's oldest files that are pickles.
+_TORCH_TAR = ("sys_info", "pickle", "storages", "tensors")
+_OF_A_MODULE = re.compile(r"[^:]+: [A-Za-z_][\w.]*(\(.*)?", re.DOTALL)
 _HEADER_BYTES = 100 << 20
 # What an archive may hold that somebody would take out and load.
 _LOADED = (".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npz", ".zip", ".gz", ".bz2", ".xz", ".tar")
@@ -94,7 +99,7 @@ def is_named_like_one(name: str) -> bool:
 def _scan(file: BinaryIO, size: int, depth: int = 0) -> tuple[str, list[PickleScan]]:
     file.seek(0)
     head = file.read(16)
-    kind, found = _by_magic(file, head, size)
+    kind, found = _by_magic(file, head, size, depth)
     # A file may be two things at once, one for each kind of reader.
     archives, zipped = _zips(file, size, depth)
     if kind == NOTHING and archives:
@@ -116,18 +121,21 @@ def _is_safetensors(file: BinaryIO, size: int) -> bool:
         return False
 
 
-def _by_magic(file: BinaryIO, head: bytes, size: int) -> tuple[str, list[PickleScan]]:
+def _by_magic(file: BinaryIO, head: bytes, size: int, depth: int) -> tuple[str, list[PickleScan]]:
     """Return what a file is by how it begins, and its pickles; a zip archive is not looked at."""
     file.seek(0)
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(_NPY_MAGIC):
         return "NumPy array", _array(file, "array")
     opened = decompressed(file, head)
     if opened is not None:
         kind, stream = opened
-        return kind, _bounded(stream, size)
+        return kind, _bounded(stream, size, depth)
     if not head.startswith((b"\x80", b"PK")) and tarfile.is_tarfile(file):
         file.seek(0)
-        return "tar archive", list(_tar(file))
+        # The name of the first member may be a pickle, for who loads the file as one.
+        as_pickle = [scan for scan in _plain(file, "begin of the file") if _means_it(scan)]
+        file.seek(0)
+        return "tar archive", as_pickle + list(_tar(file, depth))
     file.seek(0)
     if head.startswith(b"PK"):
         return NOTHING, []
@@ -135,18 +143,35 @@ def _by_magic(file: BinaryIO, head: bytes, size: int) -> tuple[str, list[PickleS
     return ("pickle" if plain else NOTHING), plain
 
 
-def _tar(file: BinaryIO) -> Iterator[PickleScan]:
+def _means_it(scan: PickleScan) -> bool:
+    """Say whether what was found where no pickle is expected has names as modules have them."""
+    return any(_OF_A_MODULE.fullmatch(finding.what) for finding in scan.findings)
+
+
+def _tar(file: BinaryIO, depth: int) -> Iterator[PickleScan]:
     try:
         with tarfile.open(fileobj=file) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
-                    yield from _plain(cast(BinaryIO, content), member.name)
+                    yield from _member(cast(BinaryIO, content), member, depth)
     except (tarfile.TarError, ValueError, OverflowError, *_UNPACKING) as error:
         yield PickleScan("archive", (), f"It cannot be read to its end: {error}.")
 
 
-def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
+def _member(content: BinaryIO, member: tarfile.TarInfo, depth: int) -> Iterator[PickleScan]:
+    """Yield the pickles of a member of a tar archive."""
+    head = content.read(len(_NPY_MAGIC))
+    content.seek(0)
+    if member.name.lower().endswith(_LOADED):
+        yield from _nested(content, member.size, member.name, depth + 1)
+    elif head == _NPY_MAGIC:
+        yield from _array(content, member.name)
+    else:
+        yield from _plain(content, member.name, is_one=member.name in _TORCH_TAR)
+
+
+def _bounded(stream: BinaryIO, size: int, depth: int) -> list[PickleScan]:
     limit = max(_UNPACKED_BYTES, _UNPACKED_RATIO * size)
     data = bytearray()
     try:
@@ -156,7 +181,7 @@ def _bounded(stream: BinaryIO, size: int) -> list[PickleScan]:
                 return [PickleScan("stream", (), "It unpacks to far more than its size: a bomb.")]
     except _UNPACKING as error:
         return [PickleScan("stream", (), f"It cannot be unpacked: {error}.")]
-    return _plain(io.BytesIO(data), "stream")
+    return list(_nested(io.BytesIO(data), len(data), "stream", depth + 1))
 
 
 def _zips(file: BinaryIO, size: int, depth: int) -> tuple[int, list[PickleScan]]:
@@ -172,6 +197,8 @@ def _zips(file: BinaryIO, size: int, depth: int) -> tuple[int, list[PickleScan]]
         try:
             with zipfile.ZipFile(cast(BinaryIO, Window(file, begin, end))) as archive:
                 scans += _zip(archive, depth)
+        except NotImplementedError as error:
+            scans.append(PickleScan("archive", (), f"It cannot be read: {error}."))
         except (zipfile.BadZipFile, ValueError, OSError):
             continue
         count += 1
@@ -184,7 +211,9 @@ def _zip(archive: zipfile.ZipFile, depth: int) -> Iterator[PickleScan]:
         if name.endswith(".py"):
             what = f"holds code that a loader may run: {name}"
             yield PickleScan(name, (Finding("unknown", what, 0),))
-        if not name.lower().endswith((".pkl", ".pickle", ".npy", *_LOADED)):
+        is_named = name.lower().endswith((".pkl", ".pickle", ".npy", *_LOADED))
+        # NumPy takes a member for an array by how it begins, whatever its name.
+        if not is_named and not _is_array(archive, entry):
             continue
         if entry.file_size > max(_UNPACKED_BYTES, _UNPACKED_RATIO * entry.compress_size):
             yield PickleScan(name, (), "It unpacks to far more than its size: a bomb.")
@@ -196,20 +225,28 @@ def _zip(archive: zipfile.ZipFile, depth: int) -> Iterator[PickleScan]:
         except (RuntimeError, ValueError, zipfile.BadZipFile, *_UNPACKING) as error:
             yield PickleScan(name, (), f"It cannot be unpacked: {error}.")
             continue
-        if name.endswith(".npy"):
+        if data.getbuffer()[: len(_NPY_MAGIC)] == _NPY_MAGIC or name.endswith(".npy"):
             yield from _array(data, name)
         elif name.lower().endswith(_LOADED):
-            yield from _nested(data, name, depth + 1)
+            yield from _nested(data, data.getbuffer().nbytes, name, depth + 1)
         else:
-            yield from _plain(data, name)
+            yield from _plain(data, name, is_one=True)
 
 
-def _nested(data: io.BytesIO, name: str, depth: int) -> Iterator[PickleScan]:
-    """Yield the pickles of a file that lies in an archive."""
+def _is_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(entry) as content:
+            return content.read(len(_NPY_MAGIC)) == _NPY_MAGIC
+    except (RuntimeError, ValueError, zipfile.BadZipFile, *_UNPACKING):
+        return False
+
+
+def _nested(data: BinaryIO, size: int, name: str, depth: int) -> Iterator[PickleScan]:
+    """Yield the pickles of a file that lies in an archive or a stream."""
     if depth > _DEPTH:
         yield PickleScan(name, (), "It lies in too many archives.")
         return
-    kind, found = _scan(data, data.getbuffer().nbytes, depth)
+    kind, found = _scan(data, size, depth)
     if kind == NOTHING:
         yield PickleScan(name, (), "It is of no format that is known.")
     for scan in found:
@@ -222,11 +259,17 @@ def _array(file: BinaryIO, name: str) -> list[PickleScan]:
         _, _, dtype = read_header(file)
     except ValueError as error:
         return [PickleScan(name, (), f"It is no array file: {error}.")]
-    return _plain(file, name) if dtype.hasobject else []
+    return _plain(file, name, is_one=True) if dtype.hasobject else []
 
 
-def _plain(file: BinaryIO, name: str) -> list[PickleScan]:
-    """Return all pickles that lie behind one another from where the file is."""
+def _plain(file: BinaryIO, name: str, *, is_one: bool = False) -> list[PickleScan]:
+    """Return all pickles that lie behind one another from where the file is.
+
+    Args:
+        file: The file.
+        name: What to call them.
+        is_one: Loaders take all of it for pickles: what cannot be followed is told.
+    """
     scans: list[PickleScan] = []
     legacy = False
     while len(scans) < _MAX_PICKLES and not (legacy and len(scans) == _LEGACY_PICKLES):
@@ -242,10 +285,33 @@ def _plain(file: BinaryIO, name: str) -> list[PickleScan]:
             partial = error.facts["program"]
             assert isinstance(partial, Program)
             findings = tuple(judge(partial))
-            # Of what is behind a pickle, and does nothing as one, nobody will take it for one.
-            if findings or (not scans and first == b"\x80"):
+            # Of what is behind a pickle, and does nothing as one, nobody will take it for one; but
+            # of PyTorch's files some have several.
+            if findings or legacy or is_one or (not scans and first == b"\x80"):
                 scans.append(PickleScan(title, findings, error.message))
             break
         legacy = legacy or (not scans and program.result == _LEGACY_TORCH)
-        scans.append(PickleScan(title, tuple(judge(program))))
+        findings = tuple(judge(program))
+        scans.append(PickleScan(title, findings or _in_arrays(file, begin, program)))
+    if len(scans) == _MAX_PICKLES:
+        scans.append(PickleScan(name, (), "It has more pickles than were looked at."))
     return scans
+
+
+def _in_arrays(file: BinaryIO, begin: int, program: Program) -> tuple[Finding, ...]:
+    """Return what a pickle of joblib's would do for who does not load it by joblib.
+
+    To any other loader the bytes of its arrays are opcodes.
+    """
+    if all(found != WRAPPER for found, _ in program.imports):
+        return ()
+    end = file.tell()
+    file.seek(begin)
+    try:
+        plain = follow(file)
+    except PickleMalformed as error:
+        partial = error.facts["program"]
+        assert isinstance(partial, Program)
+        plain = partial
+    file.seek(end)
+    return tuple(judge(plain))

@@ -49,7 +49,7 @@ def opcodes(file: BinaryIO) -> Iterator[Opcode]:
     Raises:
         ValueError: What follows is no opcode, or its argument is cut short.
     """
-    careful = _Careful(file)
+    careful, frame_end = _Careful(file), None
     while code := file.read(1):
         position = file.tell() - 1
         found = _BY_CODE.get(code)
@@ -62,6 +62,11 @@ def opcodes(file: BinaryIO) -> Iterator[Opcode]:
             # The readers of pickletools are pure: they take bytes and give a number or a text.
             reader = cast("Callable[[_Careful], object]", found.arg.reader)
             argument = reader(careful)
+        if frame_end is not None and file.tell() > frame_end > position:
+            # Python takes a frame for a buffer of its own, and would read something else.
+            raise ValueError(f"the opcode at byte {position} goes beyond its frame")
+        if found.name == "FRAME":
+            frame_end = file.tell() + cast(int, argument)
         yield Opcode(found.name, argument, position)
 
 

@@ -83,6 +83,12 @@ def parse_time(text: str) -> datetime:
     return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
+def check_name(name: object) -> None:
+    """Raise UsageError for what is no name of a key: text that can be shown, and is not empty."""
+    if not isinstance(name, str) or not name.isprintable() or not name.strip():
+        raise UsageError(f"{name!r} is no name of a key: that is text, and not empty.")
+
+
 def _key_to_json(key: TrustedKey) -> dict[str, Any]:
     return {
         "name": key.name,
@@ -96,8 +102,7 @@ def _key_to_json(key: TrustedKey) -> dict[str, Any]:
 def _key_from_json(item: Mapping[str, Any]) -> TrustedKey:
     _check_members(item, _KEY_MEMBERS)
     name, runs, revoked = item["name"], item["runs"], item["revoked"]
-    if not isinstance(name, str) or not name.isprintable() or not name:
-        raise ValueError("the name of a key is text")
+    check_name(name)
     if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
         raise ValueError(f"the runs of the key {name!r} are a list of patterns")
     if not isinstance(revoked, bool):

@@ -23,6 +23,15 @@ SUFFIX = ".holdfast"
 _MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _PIECE_BYTES = 4 << 20
+# The last two of places beyond any file, and of a member without a name.
+_MALFORMED = (
+    zipfile.BadZipFile,
+    struct.error,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    IndexError,
+)
 # Bookkeeping of a folder that means nothing elsewhere.
 _LEFT_OUT = ("/writer.lock", "/records.lock", "/events.jsonl")
 
@@ -273,7 +282,7 @@ def _members(fd: int, path: str) -> dict[str, _Member]:
                 if not is_plain or info.filename in found or begin + info.file_size > size:
                     raise _no_bundle(path, f"its member {info.filename!r} is not as it should be")
                 found[check_key(info.filename)] = _Member(begin, info.file_size)
-    except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError) as error:
+    except _MALFORMED as error:
         raise _no_bundle(path, str(error)) from error
     except UsageError as error:
         raise _no_bundle(path, f"a member has no name that a store could have: {error}") from error

@@ -117,6 +117,44 @@ def test_what_is_no_key_is_not_added(here, sealed, arguments):
     assert done.status == 2 and "hush" not in done.err
 
 
+def test_a_private_key_that_is_mistaken_for_a_public_one_is_not_shown(here, sealed):
+    secret = keys.identity(sealed / "me.key").secrets[0]
+    for given in (secret, f" {secret}", f"age1{secret}", secret.lower()):
+        done = here("keys", "add", given, "--identity", sealed / "me.key", store=sealed / "ckpts")
+        assert done.status == 2 and secret.lower()[20:40] not in done.err.lower()
+
+
+def test_nobody_is_called_nothing(here, sealed):
+    store, me = sealed / "ckpts", ["--identity", sealed / "me.key"]
+    here("keys", "add", public(sealed, "ada"), "--label", "ada", *me, store=store)
+    assert here("keys", "remove", "", *me, store=store).status == 2
+    assert here("log", *me, store=store).status == 0
+
+
+def test_a_store_that_is_made_with_keys_named_is_encrypted(here, sealed):
+    np.savez(sealed / "w.npz", hush=np.arange(3.0))
+    imported = ("import", sealed / "w.npz", "--run", "hush")
+    done = here(*imported, "--identity", sealed / "me.key", store=sealed / "new")
+    assert done.status == 0, done.err
+    settings = sealed / "holdfast" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text(f'[stores."{sealed / "set"}"]\nidentity = "{sealed / "me.key"}"\n')
+    done = here(*imported, store=sealed / "set", XDG_CONFIG_HOME=str(sealed))
+    assert done.status == 0, done.err
+    for name in ("new", "set"):
+        assert here("log", store=sealed / name, XDG_CONFIG_HOME=str(sealed / "none")).status == 2
+        assert not [p for p in (sealed / name).rglob("*") if "hush" in p.name]
+
+
+@pytest.mark.parametrize("line", ["identity = 5", 'passphrase = "hush"', "identity = []"])
+def test_settings_that_make_no_sense_are_told(here, sealed, line):
+    settings = sealed / "holdfast" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text(f'[stores."{sealed / "ckpts"}"]\n{line}\n')
+    done = here("log", store=sealed / "ckpts", XDG_CONFIG_HOME=str(sealed))
+    assert done.status == 2 and "config.toml" in done.err and "hush" not in done.err
+
+
 def test_damage_is_left_alone_and_told(here, sealed):
     store, me = sealed / "ckpts", ["--identity", sealed / "me.key"]
     (pack,) = store.glob("runs/*/packs/*")

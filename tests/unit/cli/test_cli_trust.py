@@ -100,6 +100,16 @@ def test_keys_come_and_go(here, trust, key, tmp_path):
     assert here("trust", "list", "--trust", tmp_path / "none.json").status == 2
 
 
+def test_a_key_that_is_revoked_stays_so(here, trust, key):
+    before = trust.read_bytes()
+    assert here("trust", "add", "", "--key", f"{key}.pub", "--trust", trust).status == 2
+    assert trust.read_bytes() == before
+    here("trust", "remove", "anna", "--revoke", "--trust", trust)
+    again = here("trust", "add", "anna", "--key", f"{key}.pub", "--trust", trust)
+    assert again.status == 2 and "revoked" in again.err
+    assert here("trust", "list", "--trust", trust, "--json").json["keys"][0]["revoked"] is True
+
+
 def test_a_run_that_was_set_back_is_refused(here, store, tmp_path):
     trust, old = tmp_path / "trust.json", tmp_path / "old"
     shutil.copytree(store, old)

@@ -19,7 +19,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attacks import ATTACKS, CANARY, WRAPPINGS, Attack, touch, zipped
+from attacks import (
+    ATTACKS,
+    CANARY,
+    WRAPPINGS,
+    Attack,
+    object_array,
+    tarred,
+    tarred_as,
+    touch,
+    zipped,
+)
 
 from holdfast.security.pickle_files import scan_file
 
@@ -198,3 +208,45 @@ def test_an_archive_that_counts_from_the_begin_of_the_file_is_found() -> None:
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("archive/data.pkl", ATTACKS["system, protocol 2"])
     assert level_of(out.getvalue()) == "dangerous"
+
+
+# Python's unpickler takes the number, our reader does not; what comes behind it is run.
+ODD = b"I0x1\n0cos\nsystem\n(S'true'\ntR."
+
+
+@pytest.mark.parametrize("wrap", [zipped, gzip.compress, object_array, tarred], ids=str)
+def test_what_cannot_be_followed_is_not_called_safe_wherever_it_is(wrap: Any) -> None:
+    assert level_of(wrap(ODD)) == "unknown"
+
+
+def test_all_pickles_of_an_old_file_of_pytorch_count() -> None:
+    head = [pickle.dumps(v) for v in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    assert level_of(b"".join(head) + ODD) == "unknown"
+    assert level_of(pickle.dumps(1) * 10_001 + ATTACKS["system, protocol 2"]) == "unknown"
+
+
+def test_opcodes_in_the_place_of_an_array_of_joblib_are_found() -> None:
+    """Joblib passes over the bytes of an array; whoever else loads the file runs them."""
+    hidden = b"0cos\nsystem\n(S'" + touch().encode() + b"'\ntR"
+    data = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(S'shape'\n(I%d\nt" % len(hidden)
+    data += b"S'order'\nS'C'\nS'dtype'\ncnumpy\ndtype\n(S'u1'\nI0\nI1\ntR"
+    data += b"(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbub" + hidden + b"."
+    assert level_of(data) == "dangerous"
+
+
+def test_a_tar_archive_whose_first_name_is_a_pickle_is_found() -> None:
+    name = f"cos\nsystem\n(S'{touch()}'\ntR."
+    assert level_of(tarred_as(name, b"x")) == "dangerous"
+    assert level_of(tarred_as("checkpoint.txt", b"first line\nimport os.path\n")) == "safe"
+
+
+def test_an_archive_of_a_version_to_come_is_not_called_safe() -> None:
+    data = bytearray(zipped(pickle.dumps(1)))
+    data[data.rfind(b"PK\1\2") + 6] = 99
+    assert level_of(bytes(data)) == "unknown"
+
+
+def test_an_opcode_across_the_end_of_a_frame_is_not_believed() -> None:
+    """Python would go on with what is behind the frame, and see another name."""
+    body = b"cnumpy\nsystemDType\n)R."
+    assert level_of(b"\x80\x04\x95" + struct.pack("<Q", 9) + body) == "unknown"

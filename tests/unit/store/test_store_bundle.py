@@ -133,3 +133,22 @@ def test_compressed_members_are_refused(bundle: Path) -> None:
         archive.writestr("runs/r/packs/x", bytes(10_000))
     with pytest.raises(StoreUnavailable, match="not as it should be"):
         BundleStore(bundle)
+
+
+def test_members_without_a_name_or_beyond_the_file_are_refused(bundle: Path) -> None:
+    whole = bundle.read_bytes()
+    at = whole.find(b"PK\x01\x02")
+    name, extra = (int.from_bytes(whole[at + i : at + i + 2], "little") for i in (28, 30))
+    nameless, beyond = bytearray(whole), bytearray(whole)
+    nameless[at + 28 : at + 32] = bytes(2) + (name + extra).to_bytes(2, "little")
+    field = b"\x01\x00\x08\x00" + bytes(7) + b"\x80"
+    beyond[at + 42 : at + 46] = b"\xff" * 4
+    beyond[at + 30 : at + 32] = (extra + len(field)).to_bytes(2, "little")
+    beyond[at + 46 + name : at + 46 + name] = field
+    end = beyond.rfind(b"PK\x05\x06") + 12
+    size = int.from_bytes(beyond[end : end + 4], "little") + len(field)
+    beyond[end : end + 4] = size.to_bytes(4, "little")
+    for data in (nameless, beyond):
+        bundle.write_bytes(data)
+        with pytest.raises(StoreUnavailable, match="no bundle"):
+            holdfast.Store(bundle).runs()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, nam
 from holdfast.convert.hdf5.library import damage_told, h5py_library
 from holdfast.convert.lazy import ForeignFile, LazyArray
 from holdfast.convert.selection import LONG_TEXTS
-from holdfast.convert.slabs import Slab, read_by_slabs
+from holdfast.convert.slabs import Slab, read_by_slabs, slabs
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.foreign.limits import Limits
 from holdfast.state.nodes import MAX_DEPTH
 
 log = logging.getLogger("holdfast")
@@ -29,6 +31,7 @@ log = logging.getLogger("holdfast")
 KIND_ATTRIBUTE = "holdfast.kind"
 # Texts become values of the tree, all of them at once.
 _MAX_TEXTS = 1_000_000
+_TEXT_BYTES = 64 << 20
 
 
 class Hdf5Reader:
@@ -227,8 +230,32 @@ class Hdf5Reader:
                 "are not read as values. Nothing was saved.",
                 path=path,
             )
-        values = list(_flat(from_attribute(np.asarray(dataset[()], dtype=object))))
-        return _nested(iter(values), dataset.shape)
+        return _nested(iter(self._counted_texts(dataset, path)), dataset.shape)
+
+    def _counted_texts(self, dataset: Any, path: str) -> list[Any]:
+        # Many elements can be one and the same text of the file, which is in memory for each: a few
+        # at a time, until it is too much.
+        most = Limits().most_unpacked(self._file.size)
+        values: list[Any] = []
+        nbytes, at_once = 0, max(1, min(4096, _TEXT_BYTES // max(1, self._file.size)))
+        for slab in _slabs_of(dataset.shape, at_once):
+            found = np.asarray(dataset[slab], dtype=object).reshape(-1)
+            nbytes += sum(len(text) for text in found)
+            if nbytes > most:
+                raise ForeignRefused(
+                    f"The texts of {path!r} of {self._path!r} have more than {most:,} bytes, and "
+                    f"the file {self._file.size:,}. Nothing was saved.",
+                    path=path,
+                )
+            values += _flat(from_attribute(found))
+        return values
+
+
+def _slabs_of(shape: Sequence[int], n_elements: int) -> Iterator[Slab]:
+    """Yield slabs of so many elements at most, in C order."""
+    total = prod(shape)
+    for begin in range(0, total, n_elements):
+        yield from slabs(shape, begin, min(total, begin + n_elements))
 
 
 def _flat(item: Any) -> Iterator[Any]:

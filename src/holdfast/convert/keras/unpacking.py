@@ -6,16 +6,18 @@ import io
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from holdfast.convert.hdf5.reading import Hdf5Reader
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.foreign.limits import Limits
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
 _LOCAL_BYTES = 30
-# Texts and assets become values; models have some kilobytes of them.
-_MAX_MEMBER_BYTES = 1 << 28
+# Texts and assets become values, all of them at once; models have some kilobytes of them.
+_MAX_VALUE_BYTES = 1 << 28
 _PIECE = 1 << 20
 
 
@@ -92,32 +94,37 @@ def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             "Save the model with the HDF5 weights that are Keras' default.",
             path=str(path),
         )
-    tree: dict[str, Any] = {}
-    for name in (METADATA, CONFIG):
-        if name in entries:
-            tree[name] = _small(archive, entries[name], path).decode()
-    tree["weights"] = _weights(archive, entries[WEIGHTS], path)
+    texts = [name for name in (METADATA, CONFIG) if name in entries]
     assets = [name for name in entries if name.startswith(ASSETS) and not name.endswith("/")]
+    _require_few_bytes([entries[name] for name in (*texts, *assets)], path)
+    tree: dict[str, Any] = {name: archive.read(entries[name]).decode() for name in texts}
+    tree["weights"] = _weights(archive, entries[WEIGHTS], path)
     if assets:
-        found = {name: _small(archive, entries[name], path) for name in sorted(assets)}
+        found = {name: archive.read(entries[name]) for name in sorted(assets)}
         tree["assets"] = {name.removeprefix(ASSETS): data for name, data in found.items()}
     return tree
 
 
-def _small(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
-    if entry.file_size > _MAX_MEMBER_BYTES:
+def _require_few_bytes(entries: Sequence[zipfile.ZipInfo], path: Path) -> None:
+    nbytes = sum(entry.file_size for entry in entries)
+    if nbytes > _MAX_VALUE_BYTES:
         raise ForeignRefused(
-            f"{entry.filename!r} of {str(path)!r} would have {entry.file_size:,} bytes. Nothing "
-            "was saved.",
+            f"Texts and assets of {str(path)!r} would have {nbytes:,} bytes; more than "
+            f"{_MAX_VALUE_BYTES:,} are not read as values. Nothing was saved.",
             path=str(path),
         )
-    return archive.read(entry)
 
 
 def _weights(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Any:
+    if entry.file_size > Limits().most_unpacked(entry.compress_size):
+        raise ForeignRefused(
+            f"{entry.filename!r} of {str(path)!r} unpacks to far more than its size, "
+            f"{entry.file_size:,} bytes. Nothing was saved.",
+            path=str(path),
+        )
     with archive.open(entry) as member:
         if entry.compress_type != zipfile.ZIP_STORED:
-            return _unpacked(member, entry.file_size)
+            return _unpacked(member)
         # Its checksum is compared on the way to the end of it.
         while member.read(_PIECE):
             pass
@@ -130,7 +137,7 @@ def _weights(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> An
     return Hdf5Reader(str(path), window, begin).read()
 
 
-def _unpacked(member: Any, nbytes: int) -> Any:
+def _unpacked(member: Any) -> Any:
     with tempfile.TemporaryDirectory(prefix="holdfast-keras-") as folder:
         place = os.path.join(folder, WEIGHTS)
         with open(place, "wb") as out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.metadata import Leaf, TreeMetadata
 from holdfast.convert.orbax.ocdbt import MANIFEST
 from holdfast.convert.slabs import Slab, read_by_slabs
-from holdfast.errors import CannotConvert, ForeignDamaged, MissingDependency
+from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused, MissingDependency
 from holdfast.format import dtypes
 
 _TEXTS_FILE = "_strings.json"
@@ -61,9 +62,13 @@ class ItemReader:
 
         Raises:
             ForeignDamaged: Something of it is not there, or makes no sense.
+            ForeignRefused: It leads out of its folder.
             CannotConvert: An array has an element type that no checkpoint of ours can have.
         """
+        self._refuse_links()
         about = self._about()
+        if not about.is_ocdbt:
+            self._require_inside(about.leaves)
         texts = self._texts()
         wanted = [leaf for leaf in about.leaves if self._has_array(leaf)]
         arrays = self._opened(wanted, about)
@@ -81,6 +86,19 @@ class ItemReader:
             else:
                 raise self._damaged(f"the text {leaf.name!r} is not there")
         return metadata.nested(values, self._path)
+
+    def _refuse_links(self) -> None:
+        for folder, folders, names in os.walk(self._folder):
+            for name in (*folders, *names):
+                path = Path(folder, name)
+                if path.is_symlink() and not path.resolve().is_relative_to(self._folder):
+                    raise self._refused(f"{str(path)!r} is a link that leads out of it")
+
+    def _require_inside(self, leaves: Sequence[Leaf]) -> None:
+        # Names are names of folders then.
+        for leaf in leaves:
+            if any(part in ("", ".", "..") or "\0" in part for part in leaf.name.split("/")):
+                raise self._refused(f"the array {leaf.name!r} would be outside of it")
 
     def _has_array(self, leaf: Leaf) -> bool:
         return leaf.value_type not in metadata.EMPTY and leaf.value_type != metadata.TEXT
@@ -194,6 +212,11 @@ class ItemReader:
             yield
         except (ValueError, OSError, RuntimeError, KeyError) as error:
             raise self._damaged(f"{name!r} cannot be read: {error}") from error
+
+    def _refused(self, what: str) -> ForeignRefused:
+        return ForeignRefused(
+            f"{self._path!r} is refused: {what}. Nothing was saved.", path=self._path, what=what
+        )
 
     def _damaged(self, what: str) -> ForeignDamaged:
         return ForeignDamaged(

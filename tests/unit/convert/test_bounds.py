@@ -1,0 +1,105 @@
+"""Foreign files that say they are far more than they are, or lead elsewhere: refused at once."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import holdfast
+from holdfast.convert import import_checkpoint
+from holdfast.errors import ForeignRefused
+
+
+def refused(path: Path, match: str) -> None:
+    store = path.parent / "store"
+    with pytest.raises(ForeignRefused, match=match):
+        import_checkpoint(store, path, run="r")
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("chunks", [None, (1 << 20,)], ids=["in one piece", "in chunks"])
+def test_an_array_that_was_never_written(tmp_path: Path, chunks: tuple[int] | None) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", (1 << 38,), "f4", chunks=chunks)
+        file["small"] = np.ones(3)
+    refused(path, "1,099,511,627,8..: more than 100 times")
+    # What is small of it can be had.
+    info = import_checkpoint(tmp_path / "store", path, run="r", only="small")
+    assert holdfast.load(tmp_path / "store", info.ref)["small"].sum() == 3
+
+
+def test_what_is_compressed_well_is_taken(tmp_path: Path) -> None:
+    """Moments of an optimizer that has not begun are zeros."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", data=np.zeros(1 << 20, "f4"), compression="gzip")
+    assert path.stat().st_size < 40_000
+    assert import_checkpoint(tmp_path / "store", path, run="r").state_bytes == 4 << 20
+
+
+def test_one_text_that_stands_for_many(tmp_path: Path) -> None:
+    path, count = tmp_path / "x.h5", 2_000
+    with h5py.File(path, "w") as file:
+        texts = file.create_dataset("t", (count,), h5py.string_dtype())
+        texts[0] = "x" * (1 << 20)
+        file.flush()
+        offset = texts.id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 16 * count] = bytes(data[offset : offset + 16]) * count
+    path.write_bytes(data)
+    refused(path, "texts of '/t'")
+
+
+def test_texts_are_read_whatever_their_shape(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        wanted = [[f"{i}-{j}" * j for j in range(700)] for i in range(9)]
+        file.create_dataset("t", data=wanted, dtype=h5py.string_dtype())
+        file.create_dataset("one", data="alone", dtype=h5py.string_dtype())
+        file.create_dataset("none", (0, 3), h5py.string_dtype())
+    import_checkpoint(tmp_path / "store", path, run="r")
+    tree = holdfast.load(tmp_path / "store", "r@0")
+    assert (tree["t"], tree["one"], tree["none"]) == (wanted, "alone", [])
+
+
+def keras_archive(path: Path, weights: bytes, assets: int) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in ("config.json", "metadata.json"):
+            archive.writestr(name, "{}")
+        archive.writestr("model.weights.h5", weights)
+        for i in range(assets):
+            archive.writestr(f"assets/{i}", bytes(60 << 20))
+    return path
+
+
+def test_weights_and_assets_that_unpack_to_far_more(tmp_path: Path) -> None:
+    refused(keras_archive(tmp_path / "a.keras", bytes(80 << 20), 0), "unpacks to far more")
+    refused(keras_archive(tmp_path / "b.keras", b"", 5), "Texts and assets")
+
+
+@pytest.mark.parametrize("link", ["folder", "file"])
+def test_an_orbax_checkpoint_with_links_that_lead_out(tmp_path: Path, link: str) -> None:
+    outside, inside = tmp_path / "private", tmp_path / "x"
+    for folder in (outside, inside):
+        folder.mkdir()
+    array = {"zarr_format": 2, "shape": [4], "chunks": [4], "dtype": "<f4", "compressor": None}
+    array |= {"fill_value": None, "order": "C", "filters": None}
+    (outside / ".zarray").write_text(json.dumps(array))
+    (outside / "0").write_bytes(bytes(16))
+    key = {"key_metadata": [{"key": "w", "key_type": 2}]}
+    leaf = key | {"value_metadata": {"value_type": "np.ndarray", "skip_deserialize": False}}
+    about = {"tree_metadata": {"('w',)": leaf}, "use_ocdbt": False, "use_zarr3": False}
+    (inside / "_METADATA").write_text(json.dumps(about))
+    if link == "folder":
+        (inside / "w").symlink_to(outside)
+    else:
+        (inside / "w").mkdir()
+        (inside / "w" / ".zarray").write_text(json.dumps(array))
+        (inside / "w" / "0").symlink_to(outside / "0")
+    refused(inside, "leads out")
