@@ -17,6 +17,7 @@ from holdfast.store.remote.faults import translation
     [
         (PermissionDeniedError("403: <Code>QuotaExceeded</Code>"), "write", NoSpace, "no room"),
         (GenericError("status code: 507"), "write", NoSpace, "no room"),
+        (GenericError("PUT http://169.254.169.254/latest"), "read", StoreUnavailable, "cred"),
         # Keys have digits, too.
         (GenericError("PUT /packs/a507f: timeout"), "write", StoreUnavailable, "timeout"),
         (

@@ -15,6 +15,8 @@ _SKEW = re.compile(r"RequestTimeTooSkewed|RequestExpired")
 _LOOKING = ("read", "look at")
 _DENIED = re.compile(
     r"AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|InvalidToken"
+    # Where none were found, the machine is asked for its role.
+    r"|http://169\.254\.169\.254/"
 )
 
 
