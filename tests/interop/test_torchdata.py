@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
+from torchdata.stateful_dataloader.sampler import RandomSampler  # noqa: E402
+
 import holdfast  # noqa: E402
 from holdfast import Checkpointer, every  # noqa: E402
 
@@ -25,9 +27,17 @@ class Numbers(torch.utils.data.Dataset[Any]):
         return torch.tensor([index, index * index])
 
 
-def loader(workers: int, generator: Any = None) -> Any:
+def loader(workers: int) -> Any:
     return stateful.StatefulDataLoader(
-        Numbers(), batch_size=BATCH, shuffle=True, num_workers=workers, generator=generator
+        Numbers(), batch_size=BATCH, shuffle=True, num_workers=workers
+    )
+
+
+def undisturbing(workers: int) -> Any:
+    data = Numbers()
+    order = RandomSampler(data, generator=torch.Generator().manual_seed(1))
+    return stateful.StatefulDataLoader(
+        data, batch_size=BATCH, sampler=order, num_workers=workers, generator=torch.Generator()
     )
 
 
@@ -60,12 +70,12 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_with_a_generator_of_its_own_the_models_draws_are_exact_too(
+def test_with_generators_of_its_own_the_models_draws_are_exact_too(
     tmp_path: Path, workers: int
 ) -> None:
     def draws(run: str, ref: str | None) -> list[float]:
         torch.manual_seed(3)
-        data, found = loader(workers, torch.Generator().manual_seed(1)), []
+        data, found = undisturbing(workers), []
         with Checkpointer(tmp_path, {"loader": data}, run=run, save=every(steps=3)) as ckpt:
             if ref is not None:
                 assert ckpt.restore(ref) is not None
