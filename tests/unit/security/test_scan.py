@@ -214,7 +214,9 @@ def test_an_archive_that_counts_from_the_begin_of_the_file_is_found() -> None:
 ODD = b"I0x1\n0cos\nsystem\n(S'true'\ntR."
 
 
-@pytest.mark.parametrize("wrap", [zipped, gzip.compress, object_array, tarred], ids=lambda wrap: wrap.__name__)
+@pytest.mark.parametrize(
+    "wrap", [zipped, gzip.compress, object_array, tarred], ids=lambda wrap: wrap.__name__
+)
 def test_what_cannot_be_followed_is_not_called_safe_wherever_it_is(wrap: Any) -> None:
     assert level_of(wrap(ODD)) == "unknown"
 
