@@ -13,4 +13,9 @@ def test_another_machine_is_told_and_this_one_is_not() -> None:
     packages = {"numpy": "0.1", "nothing_of_that_name": "2.0"}
     other = saved | {"byteorder": "big", "python": "3.99", "packages": packages}
     names = {d.text.partition(":")[0] for d in environment.differences_here(other)}
-    assert names - {"code"} == {"python", "byteorder", "numpy packages", "nothing_of_that_name packages"}
+    assert names - {"code"} == {
+        "python",
+        "byteorder",
+        "numpy packages",
+        "nothing_of_that_name packages",
+    }
