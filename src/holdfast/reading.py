@@ -112,6 +112,12 @@ class StoreReader:
         """Return all runs at a glance, each below the one that it was forked from."""
         return lineage(self.place.open(), self._trust)
 
+    def pulse(self, run: str | None = None) -> str:
+        """Return a text that changes when there is something new in a run, or in the store."""
+        from holdfast.history.pulse import pulse
+
+        return pulse(self.place.open(), run)
+
     def stored_bytes(self, run: str) -> int:
         """Return what a run's packs and manifests take in the store."""
         return catalog.stored_bytes(self.place.open(), run)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import bytes_text, duration_text, plural, share_text
 from holdfast.cli.tables import Cell, Column, Styled
+from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.advise import Advice, Expected

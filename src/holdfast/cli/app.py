@@ -42,6 +42,7 @@ _COMMANDS = (
     "simulate",
     "drill",
     "bench",
+    "ui",
     "doctor",
 )
 # Those with commands of their own, and what their app is called in their module.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.jsonable import jsonable
-from holdfast.cli.numbers import bytes_text, plural
 from holdfast.cli.tables import Cell, Column, Styled
 from holdfast.errors import UsageError
+from holdfast.wording.jsonable import jsonable
+from holdfast.wording.numbers import bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.bench import BenchResult, Check

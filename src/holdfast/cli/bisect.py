@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import plural
 from holdfast.cli.tables import Styled
 from holdfast.errors import DataError, EnvironmentTrouble, NotFound, UsageError
+from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
     from holdfast.history.bisect import Bisection, Verdict

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.cli import output
-from holdfast.cli.numbers import higher_is_better, metric_text
 from holdfast.cli.tables import Cell, Styled
+from holdfast.wording.numbers import metric_text
 
 if TYPE_CHECKING:
+    from holdfast.history.best import Best
     from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.history.summary import RunSummary
 
 _VALUE_CHARACTERS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best value that a metric had in a run, and where."""
-
-    metric: str
-    highest: bool
-    value: float
-    step: int
 
 
 def as_json(info: CheckpointInfo) -> dict[str, object]:
@@ -99,16 +89,6 @@ def notes_text(texts: Sequence[str], values: Mapping[str, object]) -> str:
 def metric_names(checkpoints: Iterable[CheckpointInfo]) -> list[str]:
     """Return the names of all metrics that any of the checkpoints has, in order of appearance."""
     return list(dict.fromkeys(name for info in checkpoints for name in info.metrics))
-
-
-def bests(summary: RunSummary) -> list[Best]:
-    """Return each metric's best value: the lowest, or the highest where its name suggests so."""
-    return [
-        Best(name, highest, found.value, found.step)
-        for name in summary.lowest
-        for highest in [higher_is_better(name)]
-        for found in [(summary.highest if highest else summary.lowest)[name]]
-    ]
 
 
 def bests_json(summary: RunSummary) -> dict[str, object]:

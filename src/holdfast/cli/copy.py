@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.cli.numbers import bytes_text
+from holdfast.wording.numbers import bytes_text
 
 EXAMPLE = "holdfast --store ckpts copy gpt2-small@best:val_loss s3://bucket/released"
 

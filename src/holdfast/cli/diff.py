@@ -10,8 +10,8 @@ import typer
 
 from holdfast.cli import options, output
 from holdfast.cli.checkpoints import value_text
-from holdfast.cli.numbers import bytes_text, metric_text, plural
 from holdfast.cli.tables import Cell, Column, Rows, Styled, without_empty
+from holdfast.wording.numbers import bytes_text, metric_text, plural
 
 if TYPE_CHECKING:
     from holdfast.history.diff.movement import Movement

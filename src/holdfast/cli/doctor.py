@@ -11,9 +11,9 @@ import typer
 
 from holdfast.cli import machine, options, output
 from holdfast.cli.machine import Fact
-from holdfast.cli.numbers import bytes_text
 from holdfast.cli.tables import Styled
 from holdfast.errors import DataError, EnvironmentTrouble
+from holdfast.wording.numbers import bytes_text
 
 if TYPE_CHECKING:
     from holdfast.history.health import DoctorReport

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import duration_text, plural
 from holdfast.cli.tables import Styled
 from holdfast.errors import DataError, StoreUnavailable, UsageError
+from holdfast.wording.numbers import duration_text, plural
 
 if TYPE_CHECKING:
     from types import FrameType

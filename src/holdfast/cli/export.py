@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import bytes_text, plural
 from holdfast.errors import UsageError
+from holdfast.wording.numbers import bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.convert.tensorboard import MetricsReport

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.cli.numbers import bytes_text
 from holdfast.errors import UsageError
+from holdfast.wording.numbers import bytes_text
 
 EXAMPLE = "holdfast --store ckpts import downloads/model.safetensors --run base --root model"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output, secrets
-from holdfast.cli.numbers import plural
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import DataError, EnvironmentTrouble, UsageError
+from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
     from holdfast.security.keys import Key

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, lineage, options, output
-from holdfast.cli.numbers import age_text, bytes_text, metric_text, plural
 from holdfast.cli.tables import Cell, Column, Styled, visible, without_empty
+from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
 
 if TYPE_CHECKING:
     from holdfast.engine.journal import GivenBack
     from holdfast.history.info import CheckpointInfo
     from holdfast.history.lineage import Branch
     from holdfast.history.log import RunLog
+    from holdfast.history.summary import RunSummary
     from holdfast.repository import Store
 
 EXAMPLE = "holdfast --store ckpts log gpt2-small"
@@ -40,6 +41,12 @@ def log(
     else:
         _log_run(store, run, as_json)
     return 0
+
+
+def _bests_text(summary: RunSummary) -> str:
+    from holdfast.history.best import bests
+
+    return checkpoints.bests_text(bests(summary))
 
 
 def _log_runs(store: Store, as_json: bool) -> None:
@@ -103,7 +110,7 @@ def _run_row(line: str, branch: Branch, stored_bytes: int, now: datetime) -> lis
         origin.ref if origin is not None else "",
         f"{summary.n_checkpoints:,}",
         f"@{latest.step}" if latest is not None else "",
-        checkpoints.bests_text(checkpoints.bests(summary)),
+        _bests_text(summary),
         bytes_text(stored_bytes),
         age_text(latest.created, now) if latest is not None else "",
     ]
@@ -139,7 +146,7 @@ def _show_run(run: str, history: RunLog, stored_bytes: int, given_back: GivenBac
 def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> None:
     from holdfast.history.summary import summary_of
 
-    best = checkpoints.bests_text(checkpoints.bests(summary_of(history.checkpoints)))
+    best = _bests_text(summary_of(history.checkpoints))
     stored = f"{plural(len(history.checkpoints), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
     output.say(f"{stored}; best: {best}" if best else stored)
     if given_back.n_checkpoints:

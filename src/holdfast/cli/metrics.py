@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import age_text, metric_text, plural
 from holdfast.cli.tables import Column, visible
 from holdfast.errors import NotFound
+from holdfast.wording.numbers import age_text, metric_text, plural
 
 if TYPE_CHECKING:
     from holdfast.history.metrics import MetricsLog

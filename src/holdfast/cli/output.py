@@ -10,8 +10,8 @@ from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from holdfast.cli import tables
-from holdfast.cli.jsonable import jsonable
 from holdfast.cli.tables import Cell, Column, Line, Rows, Styled, visible
+from holdfast.wording.jsonable import jsonable
 
 # rich is imported where it is used, so that what prints nothing styled starts without it.
 if TYPE_CHECKING:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import charts, options, output
-from holdfast.cli.numbers import bytes_text, higher_is_better, lower_is_better, metric_text, plural
 from holdfast.cli.tables import Cell, Column, Styled
+from holdfast.wording.numbers import (
+    bytes_text,
+    metric_text,
+    mode_of,
+    plural,
+)
 
 if TYPE_CHECKING:
     from holdfast.history.layers import LayersOverTime
     from holdfast.history.run_picture import Panel, RunPicture
-    from holdfast.policy.checks import Mode
 
 EXAMPLE = "holdfast --store ckpts plot gpt2-small --metric loss --out loss.png"
 
@@ -67,7 +71,7 @@ def _plot_metrics(
     from holdfast.history.run_picture import picture_of
 
     store = options.open_store(context)
-    shown = picture_of(run, store.curves(run), store.log(run), metrics, _mode_of)
+    shown = picture_of(run, store.curves(run), store.log(run), metrics, mode_of)
     if out is not None:
         from holdfast.pictures.metrics import draw_run
 
@@ -79,13 +83,6 @@ def _plot_metrics(
             if number:
                 output.say()
             _show_panel(panel, shown)
-
-
-def _mode_of(metric: str) -> Mode | None:
-    """Return which way a metric is better, as its name suggests; None for a learning rate, say."""
-    if higher_is_better(metric):
-        return "max"
-    return "min" if lower_is_better(metric) else None
 
 
 def _show_panel(panel: Panel, shown: RunPicture) -> None:

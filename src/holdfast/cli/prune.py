@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.cli.numbers import age_text, bytes_text, plural
 from holdfast.cli.tables import Column
+from holdfast.wording.numbers import age_text, bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.history.retention import PruneReport

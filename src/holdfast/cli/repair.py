@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output, verify
-from holdfast.cli.numbers import bytes_text, plural
 from holdfast.cli.tables import Styled
 from holdfast.errors import DataError, EnvironmentTrouble
+from holdfast.wording.numbers import bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.engine.repair import RepairReport

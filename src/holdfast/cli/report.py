@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import bytes_text, duration_text, plural, share_text
 from holdfast.cli.tables import Cell, Column, Styled
+from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.report import Distribution, Report
@@ -46,7 +46,7 @@ def report(
     budget_bytes = None if budget_gb is None else round(budget_gb * 1e9)
     found = options.open_store(context).report(run, budget_bytes=budget_bytes)
     if html is not None:
-        from holdfast.cli.report_page import report_page
+        from holdfast.pages.report import report_page
 
         html.write_text(report_page(found), encoding="utf-8")
     if prometheus is not None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.cli.numbers import age_text, bytes_text
 from holdfast.errors import UsageError
+from holdfast.wording.numbers import age_text, bytes_text
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.cli.numbers import age_text, bytes_text, plural
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.errors import Untrusted
 from holdfast.state import environment
+from holdfast.wording.numbers import age_text, bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.format.lineage import Origin

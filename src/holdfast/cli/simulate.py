@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.numbers import bytes_text, duration_text, share_text
 from holdfast.cli.tables import Column
 from holdfast.errors import UsageError
+from holdfast.wording.numbers import bytes_text, duration_text, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.comparing import Outcome
@@ -79,7 +79,7 @@ def simulate(
         scenario = _from_options(said, costs, every_minutes or [])
     outcomes = compare(scenario.job, scenario.strategies, count=histories, seed=seed)
     if html is not None:
-        from holdfast.cli.simulate_page import simulate_page
+        from holdfast.pages.simulate import simulate_page
 
         html.write_text(simulate_page(outcomes, scenario, histories), encoding="utf-8")
     if as_json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output, trust_edit
-from holdfast.cli.numbers import plural
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import RolledBack, Untrusted, UsageError
+from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo

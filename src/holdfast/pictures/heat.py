@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.history.diff.report import DiffReport
+from holdfast.history.heat_table import HeatTable, table_of_diff, table_of_layers
 from holdfast.history.layers import LayersOverTime
 from holdfast.pictures.files import COLOURS, picture
 
@@ -20,40 +21,26 @@ _FINE_ROW = 12
 
 
 def draw_diff(report: DiffReport, path: str) -> None:
-    """Draw the relative movement of each tensor: a row for each layer, a column for each name.
-
-    The last component of a path (``weight``, ``exp_avg``) is the column, what is before it the row.
-    """
-    moved: dict[str, dict[str, float]] = {}
-    for tensor in report.tensors:
-        if tensor.same_as is None:
-            row, column = _split(tensor.path)
-            known = tensor.movement is not None
-            moved.setdefault(row, {})[column] = tensor.movement.relative if known else 0.0  # type: ignore[union-attr]
-    rows, left_out = _most_moved(moved)
-    columns = list(dict.fromkeys(name for row in rows for name in moved[row]))
-    cells = [[moved[row].get(column, math.nan) for column in columns] for row in rows]
+    """Draw the relative movement of each tensor: a row for each layer, a column for each name."""
+    table = table_of_diff(report, _MOST_ROWS)
     title = f"{report.before.ref} to {report.after.ref}: relative movement"
-    _draw(path, title + _left_out_text(left_out), rows, columns, cells, turn=False)
+    with picture(path, *_size(table)) as figure:
+        axes = figure.subplots()
+        figure.suptitle(title + _left_out_text(table.n_left_out), fontsize="medium")
+        _draw_heat(figure, axes, table, turn=False)
 
 
 def draw_layers(shown: LayersOverTime, path: str) -> None:
     """Draw the movement of each layer from checkpoint to checkpoint, and its norm beside it."""
-    moved = {
-        layer.prefix: dict(zip(map(str, shown.steps), layer.moved, strict=True))
-        for layer in shown.layers
-    }
-    rows, left_out = _most_moved(moved)
-    columns = [str(step) for step in shown.steps[1:]]
-    cells = [[moved[row][column] for column in columns] for row in rows]
+    table = table_of_layers(shown, _MOST_ROWS)
     title = f"{shown.run}: relative movement since the checkpoint before"
     norms = {layer.prefix: layer.norms for layer in shown.layers}
-    width, height = _size(rows, columns)
+    width, height = _size(table)
     with picture(path, max(8.0, width), height + _NORMS_IN) as figure:
         heat, lines = figure.subplots(2, 1, height_ratios=(height, _NORMS_IN))
-        figure.suptitle(title + _left_out_text(left_out), fontsize="medium")
-        _draw_heat(figure, heat, rows, columns, cells, turn=True)
-        _draw_norms(lines, {row: norms[row] for row in rows}, shown.steps)
+        figure.suptitle(title + _left_out_text(table.n_left_out), fontsize="medium")
+        _draw_heat(figure, heat, table, turn=True)
+        _draw_norms(lines, {row: norms[row] for row in table.rows}, shown.steps)
 
 
 def _draw_norms(axes: Any, norms: Mapping[str, Sequence[float]], steps: Sequence[int]) -> None:
@@ -71,39 +58,16 @@ def _draw_norms(axes: Any, norms: Mapping[str, Sequence[float]], steps: Sequence
         axes.legend(fontsize="x-small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _draw(
-    path: str,
-    title: str,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    cells: Sequence[Sequence[float]],
-    *,
-    turn: bool,
-) -> None:
-    with picture(path, *_size(rows, columns)) as figure:
-        axes = figure.subplots()
-        figure.suptitle(title, fontsize="medium")
-        _draw_heat(figure, axes, rows, columns, cells, turn=turn)
-
-
-def _draw_heat(
-    figure: Any,
-    axes: Any,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    cells: Sequence[Sequence[float]],
-    *,
-    turn: bool,
-) -> None:
+def _draw_heat(figure: Any, axes: Any, table: HeatTable, *, turn: bool) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
+    rows, columns, cells = table.rows, table.columns, table.cells
     if not rows or not columns:
         axes.text(0.5, 0.5, "no tensors to compare", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    finite = [value for row in cells for value in row if 0 < value < math.inf]
-    low, high = (min(finite), max(finite)) if finite else (1e-3, 1.0)
+    low, high = table.scale or (1e-3, 1.0)
     colours = colormaps["viridis"].with_extremes(bad="0.92", under="white", over="red")
     # What did not move is white, and no tensor at all is grey.
     shown = [[low / 1e3 if value == 0 else value for value in row] for row in cells]
@@ -139,26 +103,12 @@ def _write_cells(axes: Any, cells: Sequence[Sequence[float]], norm: Any) -> None
             axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
 
 
-def _split(path: str) -> tuple[str, str]:
-    end = max(path.rfind("/"), path.rfind("."))
-    return (path[:end], path[end + 1 :]) if end > 0 else (path, "value")
-
-
-def _most_moved(moved: dict[str, dict[str, float]]) -> tuple[list[str], int]:
-    """Return the rows to show, in tree order, and how many are not shown."""
-
-    def most(row: str) -> float:
-        return max((v for v in moved[row].values() if not math.isnan(v)), default=-1.0)
-
-    chosen = set(sorted(moved, key=most, reverse=True)[:_MOST_ROWS])
-    return [row for row in moved if row in chosen], len(moved) - len(chosen)
-
-
 def _left_out_text(count: int) -> str:
     return f"\n({count} rows that moved less are left out)" if count else ""
 
 
-def _size(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
+def _size(table: HeatTable) -> tuple[float, float]:
+    rows, columns = table.rows, table.columns
     labels_in = 0.075 * max(map(len, rows), default=0)
     width = min(24.0, max(6.5, labels_in + 0.62 * min(len(columns), 20) + 2.2))
     return width, max(2.5, _ROW_IN * len(rows) + 1.6)

@@ -11,18 +11,18 @@ import pytest
 from holdfast.cli import checkpoints, lineage
 from holdfast.cli.app import hoisted
 from holdfast.cli.doctor import exit_code
-from holdfast.cli.jsonable import jsonable
 from holdfast.cli.machine import Fact
-from holdfast.cli.numbers import (
+from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
+from holdfast.cli.verify import last_good
+from holdfast.history.summary import summary_of
+from holdfast.wording.jsonable import jsonable
+from holdfast.wording.numbers import (
     age_text,
     bytes_text,
     higher_is_better,
     metric_text,
     plural,
 )
-from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
-from holdfast.cli.verify import last_good
-from holdfast.history.summary import summary_of
 
 
 @dataclass(frozen=True)

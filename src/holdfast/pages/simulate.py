@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.cli.numbers import duration_text, share_text
-from holdfast.cli.page import note, page, section, table
 from holdfast.effectiveness import charts
+from holdfast.pages.page import note, page, section, table
+from holdfast.wording.numbers import duration_text, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.comparing import Outcome

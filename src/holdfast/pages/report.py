@@ -5,17 +5,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from holdfast.cli.numbers import bytes_text, duration_text, plural, share_text
-from holdfast.cli.page import figures, note, page, section, table
 from holdfast.effectiveness import charts
+from holdfast.pages.page import figures, note, page, section, table
+from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.report import Report
 
+# A page of ten thousand rows is read by nobody.
+_MOST_KEPT = 100
+
 
 def report_page(report: Report) -> str:
     """Return the page of a report."""
-    made = [
+    lead = f"{plural(report.n_processes, 'process')}, {duration_text(report.wall_clock.total_s)}"
+    return page(f"Effectiveness of {report.run}", lead, report_sections(report))
+
+
+def report_sections(report: Report) -> list[str]:
+    """Return what the page of a report consists of, each as HTML."""
+    return [
         figures(_figures(report)),
         *(note(doubt, doubt=True) for doubt in report.doubts),
         _time(report),
@@ -31,8 +40,6 @@ def report_page(report: Report) -> str:
             "Goodput is steps that count for each hour of it."
         ),
     ]
-    lead = f"{plural(report.n_processes, 'process')}, {duration_text(report.wall_clock.total_s)}"
-    return page(f"Effectiveness of {report.run}", lead, made)
 
 
 def _figures(report: Report) -> list[tuple[str, str]]:
@@ -151,14 +158,17 @@ def _kept(report: Report) -> str:
         return ""
     rows = [
         [f"{kept.step:,}", bytes_text(kept.needed_bytes), bytes_text(kept.alone_bytes)]
-        for kept in holdings.kept
+        for kept in holdings.kept[-_MOST_KEPT:]
     ]
     told = f"{plural(holdings.n_kept, 'checkpoint')}, {bytes_text(holdings.used_bytes)} together"
     if report.budget_share is not None:
         told += f", {share_text(report.budget_share)} of the budget"
+    told += ". What several need is there once."
+    if len(holdings.kept) > _MOST_KEPT:
+        told += f" The newest {_MOST_KEPT} of them:"
     return section(
         "Checkpoints in the store",
-        note(f"{told}. What several need is there once."),
+        note(told),
         table(["step", "needs", "alone"], rows, text_columns=0),
     )
 

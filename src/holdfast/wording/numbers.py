@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta
+from typing import Literal
 
 _BYTE_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -123,6 +124,17 @@ def lower_is_better(metric: str) -> bool:
     (True, False, False)
     """
     return _LOWER_IS_BETTER.search(metric.lower().replace("_", " ")) is not None
+
+
+def mode_of(metric: str) -> Literal["min", "max"] | None:
+    """Return which way a metric is better, as its name suggests; None for a learning rate, say.
+
+    >>> mode_of("val_loss"), mode_of("accuracy"), mode_of("lr")
+    ('min', 'max', None)
+    """
+    if higher_is_better(metric):
+        return "max"
+    return "min" if lower_is_better(metric) else None
 
 
 def _three_digits(value: float) -> str:

@@ -1,0 +1,1 @@
+"""The pages: runs, checkpoints, differences and costs of a store, in a browser."""

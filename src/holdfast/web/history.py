@@ -1,0 +1,59 @@
+"""What pages ask of a run again and again, read anew only when something has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
+
+from holdfast.errors import NotFound
+from holdfast.history.info import CheckpointInfo, LeafInfo
+from holdfast.history.log import RunLog
+from holdfast.history.run_picture import RunPicture, picture_of
+from holdfast.policy.curve import Curve
+from holdfast.policy.finding import Finding
+from holdfast.web.site import Site
+from holdfast.wording.numbers import mode_of
+
+T = TypeVar("T")
+
+
+def history_of(site: Site, run: str) -> RunLog:
+    """Return a run's checkpoints, damage and notes."""
+    return _kept(site, ("history", run), run, lambda: site.store.history(run))
+
+
+def curves_of(site: Site, run: str) -> Mapping[str, Curve]:
+    """Return the metrics of a run as curves."""
+    return _kept(site, ("curves", run), run, lambda: site.store.curves(run))
+
+
+def picture_of_run(site: Site, run: str) -> RunPicture:
+    """Return the panels of a run; one without metrics has none."""
+
+    def look() -> RunPicture:
+        curves, log = curves_of(site, run), history_of(site, run).checkpoints
+        try:
+            return picture_of(run, curves, log, [], mode_of)
+        except NotFound:
+            return RunPicture(run, (), tuple(info.step for info in log))
+
+    return _kept(site, ("picture", run), run, look)
+
+
+def findings_of(site: Site, run: str) -> Sequence[Finding]:
+    """Return what goes wrong in a run, as its metrics tell."""
+    return [finding for panel in picture_of_run(site, run).panels for finding in panel.findings]
+
+
+def leaves_of(site: Site, info: CheckpointInfo) -> list[LeafInfo]:
+    """Return the leaves of a checkpoint, which never change."""
+    return site.work.answer(("leaves", info.id), lambda: site.store.leaves(info.ref))
+
+
+def pulse_of(site: Site, run: str | None) -> str:
+    """Return a text that changes when there is something new in a run, or in the store."""
+    return site.pulses.of(run)
+
+
+def _kept(site: Site, name: tuple[Hashable, ...], run: str, look: Callable[[], T]) -> T:
+    return site.work.answer((*name, pulse_of(site, run)), look)

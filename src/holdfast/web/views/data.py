@@ -1,0 +1,80 @@
+"""What scripts of the pages ask for: curves, small pictures of them, whether anything is new."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from holdfast.history.info import CheckpointInfo
+from holdfast.policy.curve import Curve, thinned
+from holdfast.web.history import curves_of, history_of, picture_of_run, pulse_of
+from holdfast.web.site import site_of
+from holdfast.web.sparkline import sparkline
+from holdfast.web.views.query import required
+
+# More points than a chart is wide cannot be told apart.
+_BINS = 600
+# Marks on a chart: more of them than this would be a band.
+_MARKS = 400
+
+
+def curves(request: Request) -> Response:
+    """Return the panels of a run: steps, values, checkpoints and findings."""
+    site, run = site_of(request), required(request, "run")
+    picture = picture_of_run(site, run)
+    checkpoints = history_of(site, run).checkpoints
+    panels = [
+        {
+            "title": panel.title,
+            **_aligned({name: _thin(curve) for name, curve in panel.curves.items()}),
+            "best": panel.best,
+            "findings": [
+                {"kind": f.kind, "since": f.since_step, "told": f.told_step, "text": f.text}
+                for f in panel.findings
+            ],
+        }
+        for panel in picture.panels
+    ]
+    marks = [
+        {"step": info.step, "ref": info.ref, "tags": list(info.tags)}
+        for info in _spread(checkpoints, _MARKS)
+    ]
+    return JSONResponse({"panels": panels, "checkpoints": marks})
+
+
+def pulse(request: Request) -> Response:
+    """Return a text that changes when there is something new in a run, or in the store."""
+    return JSONResponse({"pulse": pulse_of(site_of(request), request.query_params.get("run"))})
+
+
+def spark(request: Request) -> Response:
+    """Return a small picture of the metric that says most of a run."""
+    svg = sparkline(curves_of(site_of(request), required(request, "run")))
+    return Response(svg, media_type="image/svg+xml")
+
+
+def _thin(curve: Curve) -> list[tuple[int, float]]:
+    points = zip(curve.steps, curve.values, strict=True)
+    return thinned([point for point in points if math.isfinite(point[1])], _BINS)
+
+
+def _aligned(series: dict[str, list[tuple[int, float]]]) -> dict[str, object]:
+    """Return curves over the same steps; where one has no value there is none."""
+    steps = sorted({step for points in series.values() for step, _ in points})
+    values = {name: dict(points) for name, points in series.items()}
+    return {
+        "steps": steps,
+        "series": [
+            {"name": name, "values": [found.get(step) for step in steps]}
+            for name, found in values.items()
+        ],
+    }
+
+
+def _spread(infos: Sequence[CheckpointInfo], most: int) -> list[CheckpointInfo]:
+    """Return checkpoints at even distances where they are too many; tagged ones always."""
+    stride = -(-len(infos) // most)
+    return [info for i, info in enumerate(infos) if info.tags or i % stride == 0]

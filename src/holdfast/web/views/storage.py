@@ -1,0 +1,44 @@
+"""What takes the store's space, and what a retention would remove next."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast.errors import UsageError
+from holdfast.history.retention import united
+from holdfast.web.site import page, site_of
+from holdfast.web.views.query import slice_of
+
+PAGE_ROWS = 100
+
+
+def storage(request: Request) -> Response:
+    """Show the bytes of each run; of one that is chosen, what a policy would remove and why."""
+    site, run = site_of(request), request.query_params.get("run", "")
+    keep = [text for text in request.query_params.get("keep", "").split() if text]
+    names = site.store.runs() if site.store.place.is_there else []
+    sizes = {name: site.store.stored_bytes(name) for name in names}
+    plan, why, fates = None, "", []
+    if run and keep:
+        try:
+            plan = site.store.prune(run, united(keep), dry_run=True)
+        except UsageError as error:
+            why = error.message
+    if plan is not None:
+        fates = [(info, "keep", ", ".join(reasons)) for info, reasons in plan.kept]
+        fates += [(info, "remove", reason) for info, reason in plan.removed]
+        fates.sort(key=lambda fate: fate[0].seq, reverse=True)
+    part = slice_of(request, len(fates), PAGE_ROWS)
+    return page(
+        request,
+        "storage.html",
+        sizes=sorted(sizes.items(), key=lambda item: -item[1]),
+        total_bytes=sum(sizes.values()),
+        run=run,
+        keep=" ".join(keep),
+        plan=plan,
+        fates=fates[part.begin : part.end],
+        part=part,
+        why=why,
+    )

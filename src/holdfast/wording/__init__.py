@@ -1,0 +1,1 @@
+"""How numbers and values are said, to people and to programs."""
