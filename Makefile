@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate drill history ratios proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors format clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,9 @@ FUZZ_SECONDS ?= 30
 
 fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks longer
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+pages: setup  ## first views of stores of ten thousand checkpoints in Chromium, timed
+	$(BIN)/python tests/web/speed_of_pages.py
 
 simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py

@@ -48,9 +48,11 @@ def ui(
             package=str(error.name),
         ) from error
     store = options.open_store(context)
+    store.runs()  # Trouble with the store is told here, not on every page.
     with closing(listen(host, port)) as listening:
-        output.say(f"{store.path} is shown at {listening.address}")
+        # On a line of its own, which nothing wraps: it is to be copied, or clicked on.
+        output.say(listening.address)
         may = "Tags, notes and removals are allowed" if allow_changes else "Nothing can be changed"
-        output.say(f"{may}. Ctrl-C ends it.")
+        output.say(f"shows {store.path}. {may}. Ctrl-C ends it.")
         serve(store, listening, allow_changes=allow_changes)
     return 0

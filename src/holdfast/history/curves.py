@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from holdfast.format.commit import CommitRecord
+from holdfast.history import catalog
+from holdfast.history.info import CheckpointInfo
 from holdfast.history.log import require_run
 from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.curve import Curve, curve_of
-from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
 
 
@@ -24,8 +24,9 @@ def curves(store: ObjectStore, run: str) -> dict[str, Curve]:
     """
     require_run(store, run)
     log = read_metrics(store, run)
-    unlogged = _unlogged(commits.good_commits(store, run), log)
-    found = curves_of([(record.step, record.metrics) for record in unlogged])
+    infos = [c for c in catalog.checkpoints(store, run) if isinstance(c, CheckpointInfo)]
+    unlogged = _unlogged(infos, log)
+    found = curves_of([(info.step, info.metrics) for info in unlogged])
     logged = {name: _logged(log, name) for name in log.names}
     names = dict.fromkeys([*logged, *found])
     return {name: merged(logged.get(name), found.get(name)) for name in names}
@@ -56,10 +57,10 @@ def merged(first: Curve | None, second: Curve | None) -> Curve:
     return Curve(steps, [points[step] for step in steps])
 
 
-def _unlogged(records: Sequence[CommitRecord], log: MetricsLog) -> list[CommitRecord]:
+def _unlogged(infos: Sequence[CheckpointInfo], log: MetricsLog) -> list[CheckpointInfo]:
     """Return the checkpoints that the log knows nothing of: it was lost, or there was none."""
     known, steps = set(log.incarnation_ids), set(log.steps.tolist())
-    return [r for r in records if r.incarnation not in known or r.step not in steps]
+    return [i for i in infos if i.incarnation not in known or i.step not in steps]
 
 
 def _logged(log: MetricsLog, name: str) -> Curve:

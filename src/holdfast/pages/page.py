@@ -15,7 +15,7 @@ margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.05rem;margin:2.2rem 0 .6rem}
 p.lead{color:var(--soft);margin-top:.2rem}
 p.doubt{border-left:3px solid var(--p1);padding-left:.7rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.25rem 1rem .25rem 0;border-bottom:1px solid var(--rule)}
 td{white-space:nowrap}td.n,th.n{text-align:right}th{color:var(--soft);font-weight:500}
 svg{width:100%;height:auto;display:block}.text{font:12px system-ui,sans-serif;fill:var(--ink)}
@@ -65,4 +65,6 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns:
         made = [f"<{tag}{m}>{escape(c)}</{tag}>" for m, c in zip(marks, cells, strict=True)]
         return f"<tr>{''.join(made)}</tr>"
 
-    return f"<table>{row(titles, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
+    made = f"{row(titles, 'th')}{''.join(row(cells, 'td') for cells in rows)}"
+    # One that is wider than the screen is moved by itself, by keys too.
+    return f'<div class="scroll" tabindex="0"><table>{made}</table></div>'

@@ -1,0 +1,243 @@
+"""The pages in a real browser: they load, agree with the store, and can be used by everybody."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import holdfast
+from holdfast import Checkpointer, every
+from web.conftest import Served, served
+from web.training import HOSTILE
+
+PATHS = {
+    "runs": "/",
+    "run": "/run?run=base",
+    "hostile run": "/run?run=" + quote(HOSTILE),
+    "checkpoint": "/checkpoint?ref=base@200",
+    "diff": "/diff?a=base@180&b=base@200",
+    "layers": "/layers?run=base",
+    "report": "/report?run=base",
+    "storage": "/storage",
+    "plan": "/storage?run=base&keep=last:3",
+    "verify": "/verify?ref=base@200",
+    "error": "/run?run=absent",
+}
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+# Nothing that a browser does by itself may go out.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(
+        (p for name in ("chromium", "chromium-browser") if (p := shutil.which(name))), None
+    )
+    if found is None:
+        pytest.skip("Chromium is not installed here")
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield made
+        made.close()
+
+
+@contextmanager
+def page_of(browser: Browser, site: Served, **context: object) -> Iterator[Page]:
+    """A page that fails the test of whatever goes wrong in it, or goes elsewhere."""
+    troubles: list[str] = []
+    opened = browser.new_context(base_url=site.origin, **context)  # type: ignore[arg-type]
+    page = opened.new_page()
+    page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((site.origin, "data:")) or troubles.append(request.url)
+        ),
+    )
+    yield page
+    opened.close()
+    # That a page is not there is what one of them is about, and the browser says so, too.
+    assert [trouble for trouble in troubles if "404 (Not Found)" not in trouble] == []
+
+
+def settle(page: Page) -> None:
+    """Wait until what takes long is done, and charts are there, where the page has any."""
+    page.wait_for_load_state("load")
+    expect(page.locator("progress")).to_have_count(0, timeout=60_000)
+    if page.locator("#charts").count():
+        page.wait_for_selector("#charts canvas, #charts .empty")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PATHS)
+def test_pages_are_for_everybody(browser: Browser, site: Served, name: str, theme: str) -> None:
+    with page_of(browser, site, color_scheme=theme) as page:
+        answer = page.goto(PATHS[name])
+        assert answer is not None and answer.status == (404 if name == "error" else 200)
+        settle(page)
+        found = Axe().run(page, options=RULES)
+        assert found.response["violations"] == [], found.generate_report()
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_pages_are_light_and_fit_a_small_screen(browser: Browser, site: Served, name: str) -> None:
+    sizes: list[int] = []
+    with page_of(browser, site, viewport={"width": 360, "height": 640}) as page:
+        page.on("response", lambda answer: sizes.append(len(answer.body())))
+        page.goto(PATHS[name])
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert 1_000 < sum(sizes) < 1_000_000
+
+
+def test_the_runs_are_those_of_the_store(browser: Browser, site: Served) -> None:
+    store = holdfast.Store(site.store)
+    with page_of(browser, site) as page:
+        page.goto("/")
+        rows = page.locator("#runs tbody tr")
+        shown = {row.locator("th a").inner_text(): row.inner_text() for row in rows.all()}
+        assert set(shown) == set(store.runs())
+        assert "from base@200" in shown["fork"]
+        for run in store.runs():
+            assert f"@{store.log(run)[-1].step}" in shown[run]
+        assert page.title() == "Runs · holdfast"
+
+
+def test_from_the_runs_to_a_difference(browser: Browser, site: Served) -> None:
+    with page_of(browser, site) as page:
+        page.goto("/")
+        page.get_by_role("link", name="base", exact=True).click()
+        expect(page.locator("#findings")).to_contain_text("overfitting")
+        canvas = page.locator("#charts canvas").first
+        assert "loss and val_loss" in (canvas.get_attribute("aria-label") or "")
+        page.get_by_label("Compare from base@180").check()
+        page.get_by_label("Compare to base@200").check()
+        page.get_by_role("button", name="Compare A with B").click()
+        expect(page.locator("h1")).to_have_text("base@180 → base@200")
+        diff = holdfast.Store(site.store).diff("base@180", "base@200")
+        changed = sum(tensor.is_changed for tensor in diff.tensors)
+        expect(page.locator(".lead")).to_contain_text(f"{changed} of {len(diff.tensors)} tensors")
+        still = page.locator(".heat tr", has_text="model/layers.0.attn").locator("td").first
+        assert "h0" in (still.get_attribute("class") or "")
+        page.get_by_role("link", name="base@200").click()
+        expect(page.locator("h1")).to_contain_text("base@200")
+
+
+def test_leaves_are_filtered(browser: Browser, site: Served) -> None:
+    leaves = holdfast.Store(site.store).leaves("base@200")
+    wanted = [leaf.path for leaf in leaves if "attn" in leaf.path]
+    with page_of(browser, site) as page:
+        page.goto("/checkpoint?ref=base@200")
+        assert page.locator("section tbody tr").count() == len(leaves)
+        page.keyboard.press("/")
+        page.keyboard.type("attn")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**filter=attn**")
+        assert page.locator("section tbody th").all_inner_texts() == wanted
+
+
+def test_a_hostile_name_stays_a_name(browser: Browser, site: Served) -> None:
+    with page_of(browser, site) as page:
+        page.goto("/run?run=" + quote(HOSTILE))
+        settle(page)
+        assert page.locator("h1").inner_text() == HOSTILE
+        assert page.title() == f"{HOSTILE} · holdfast"
+        page.get_by_role("link", name="40", exact=True).first.click()
+        assert page.locator("h1").inner_text().startswith(f"{HOSTILE}@40")
+
+
+def test_keys_and_themes(browser: Browser, site: Served) -> None:
+    theme: Callable[[], str] = lambda: page.evaluate("document.documentElement.dataset.theme")  # noqa: E731
+    with page_of(browser, site, color_scheme="dark") as page:
+        page.goto("/run?run=base")
+        assert theme() == "dark"
+        page.keyboard.press("t")
+        assert theme() == "light"
+        page.keyboard.press("g")
+        page.keyboard.press("s")
+        page.wait_for_url("**/storage")
+        assert theme() == "light"
+        page.get_by_role("button", name="Theme: light").click()
+        assert theme() == "dark"
+
+
+def test_the_skip_link_is_the_first_stop(browser: Browser, site: Served) -> None:
+    with page_of(browser, site) as page:
+        page.goto("/")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_what_is_trained_meanwhile_comes_by_itself(browser: Browser, changing: Served) -> None:
+    with page_of(browser, changing) as page:
+        page.goto("/run?run=base")
+        settle(page)
+        expect(page.locator("#live")).to_have_text("live")
+        with Checkpointer(changing.store, {"w": 1}, run="base", save=every(steps=1)) as ckpt:
+            ckpt.step(1000, metrics={"loss": 0.125})
+        expect(page.locator("#checkpoints")).to_contain_text("1000", timeout=30_000)
+        expect(page.locator("#figures")).to_contain_text("@1000")
+
+
+def test_a_tag_is_given_and_a_plan_carried_out(browser: Browser, changing: Served) -> None:
+    store = holdfast.Store(changing.store)
+    with page_of(browser, changing) as page:
+        page.goto("/checkpoint?ref=base@100")
+        page.get_by_label("Tag").fill("from_the_page")
+        page.get_by_role("button", name="Give").click()
+        expect(page.locator("h1")).to_contain_text("from_the_page")
+        assert store.info("base@from_the_page").step == 100
+        page.goto("/storage?run=base")
+        page.get_by_label("Keep").fill("last:2")
+        page.get_by_role("button", name="Try").click()
+        expect(page.locator(".lead")).to_contain_text("10 checkpoints would go")
+        assert len(store.log("base")) == 14
+        page.get_by_role("button", name="Remove 10 checkpoints for good").click()
+        expect(page.locator(".lead")).to_contain_text("0 checkpoints would go")
+    assert [info.step for info in store.log("base")] == [100, 200, 260, 280]
+
+
+def test_while_it_is_looked_at_the_page_says_how_far(browser: Browser, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for step in (1, 2):
+        weights = {f"w{i}": rng.standard_normal(1 << 21) for i in range(12)}
+        holdfast.save(tmp_path / "ckpts", weights, run="large", step=step)
+    with served(tmp_path / "ckpts") as site, page_of(browser, site) as page:
+        page.goto("/diff?a=large@1&b=large@2")
+        expect(page.locator("#working progress")).to_have_count(1)
+        found = Axe().run(page, options=RULES)
+        assert found.response["violations"] == [], found.generate_report()
+        expect(page.locator(".lead")).to_contain_text("12 of 12 tensors", timeout=60_000)
+
+
+def test_damage_is_found_from_the_page(browser: Browser, changing: Served) -> None:
+    info = holdfast.Store(changing.store).info("base@200")
+    pack = next(Path(changing.store, "runs", "base", "packs").glob(f"{info.id}-*"))
+    with page_of(browser, changing) as page:
+        page.goto("/checkpoint?ref=base@200")
+        page.get_by_role("link", name="Check every byte").click()
+        expect(page.locator("main")).to_contain_text("Good.")
+        data = bytearray(pack.read_bytes())
+        data[3] ^= 1
+        pack.write_bytes(data)
+        page.get_by_role("link", name="Check again").click()
+        expect(page.locator(".alert").first).to_contain_text("base@200")

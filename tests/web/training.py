@@ -1,0 +1,53 @@
+"""Runs for the pages: one that over-fits, a fork of it, and one with a hostile name."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+import holdfast
+from holdfast import Checkpointer, every
+
+# What a page must show as text, whatever it would be as HTML.
+HOSTILE = "<script>document.title='broken in'</script>&'\""
+STEPS, EVERY = 300, 20
+
+
+def make_store(folder: Path) -> Path:
+    """Make the store; every number in it is the same each time."""
+    _train(folder, "base", STEPS)
+    _train(folder, "fork", 260, fork="base@200")
+    _train(folder, HOSTILE, 41)
+    store = holdfast.Store(folder)
+    store.tag("base@200", "before_drop")
+    store.note("base@200", f"looks <b>good</b> {HOSTILE}", {"reviewed": True})
+    store.note("base", "the first real run")
+    return folder
+
+
+def _train(folder: Path, run: str, steps: int, fork: str | None = None) -> None:
+    rng = np.random.default_rng(7)
+    model = {
+        f"layers.{i}.{part}.weight": rng.standard_normal((16, 16)).astype(np.float32)
+        for i in range(4)
+        for part in ("attn", "mlp")
+    }
+    state = {"model": model, "optimizer": {"lr": 0.05, "m": np.zeros((8, 8))}}
+    config = {"lr": 0.05 if fork is None else 0.02, "model": {"width": 16}}
+    with Checkpointer(
+        folder, state, run=run, save=every(steps=EVERY), config=config, dataset="digits-v1"
+    ) as ckpt:
+        if fork is not None:
+            ckpt.restore(fork)
+        for step in range(ckpt.next_step, steps):
+            for name, weights in model.items():
+                if not name.startswith("layers.0"):
+                    weights += rng.standard_normal(weights.shape).astype(np.float32) * 1e-3
+            ckpt.step(step, metrics=_metrics(step / STEPS))
+
+
+def _metrics(done: float) -> dict[str, float]:
+    falling = 2 * math.exp(-4 * done)
+    return {"loss": falling, "val_loss": falling + 0.1 + 1.5 * max(0.0, done - 0.4), "lr": 1 - done}
