@@ -84,6 +84,8 @@ def main() -> int:
         make_big_store(long, n_runs=1, n_checkpoints=10_000)
         leaves = {f"layers.{i}.weight": np.zeros(2, np.float32) for i in range(100_000)}
         holdfast.save(long, {"model": leaves}, run="wide", step=1)
+        for store in (many, long):
+            holdfast.Store(store).doctor()  # Makes the catalog, as saves do.
         missed = measure(many, MANY_RUNS) + measure(long, LONG_RUN)
     return 1 if missed else 0
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import holdfast
 from holdfast import Checkpointer, every
-from web.conftest import Served, served
+from web.serving import Served, served
 from web.training import HOSTILE
 
 PATHS = {

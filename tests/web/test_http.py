@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from web.conftest import COMMAND, Served, served
+from web.serving import COMMAND, Served, served
 from web.training import HOSTILE
 
 PAGES = (

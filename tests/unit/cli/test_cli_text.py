@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.cli import checkpoints, lineage
+from holdfast.cli import lineage
 from holdfast.cli.app import hoisted
 from holdfast.cli.doctor import exit_code
 from holdfast.cli.machine import Fact
 from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
 from holdfast.cli.verify import last_good
+from holdfast.history.best import bests
 from holdfast.history.summary import summary_of
 from holdfast.wording.jsonable import jsonable
 from holdfast.wording.numbers import (
@@ -103,10 +104,10 @@ def test_best_values_pass_over_nan_and_take_the_earliest():
         Info(3, {"loss": 0.5, "acc": 0.8}),
         Info(4, {}),
     ]
-    loss, acc = checkpoints.bests(summary_of(run))
+    loss, acc = bests(summary_of(run))
     assert (loss.step, loss.value, loss.highest) == (2, 0.5, False)
     assert (acc.step, acc.value, acc.highest) == (2, 0.9, True)
-    assert checkpoints.bests(summary_of([Info(1, {"loss": float("nan")})])) == []
+    assert bests(summary_of([Info(1, {"loss": float("nan")})])) == []
 
 
 def test_lineage_draws_forks_that_meet_where_they_began():
