@@ -9,12 +9,13 @@ from contextlib import closing
 import xxhash
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, read_of
+from holdfast.chunks.batch import Batch, ChunkRead, batches, extent, read_of, stored_bytes
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm, form_of
+from holdfast.chunks.stretch import Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, Part
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.scratch import Scratch
@@ -73,10 +74,10 @@ def _check_batch(
     bases: Bases,
     tell: Verdict,
 ) -> None:
-    begin, length = extent(batch, form.trailer_bytes)
-    memory = scratch.memory("stored", align(length, CHUNK_ALIGNMENT))
+    memory = scratch.memory("stored", stored_bytes(batch, form.trailer_bytes))
     stretch = Stretch(reader, batch, memory, form, give_base=bases)
     if stretch.is_cut_short:
+        begin, length = extent(batch, form.trailer_bytes)
         reader.read(memory[:length], begin)  # Its error says where the pack ends.
     for read in batch:
         tell(read, _problem(stretch, read, form))

@@ -10,11 +10,12 @@ from typing import NoReturn, final
 import xxhash
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, extent, plain_bytes
+from holdfast.chunks.batch import Batch, ChunkRead, stored_bytes
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import Hasher, NoDigest, form_of
+from holdfast.chunks.stretch import Stretch
 from holdfast.errors import ChunkDamaged
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.scratch import Scratch
@@ -65,21 +66,6 @@ class Checked:
             self.compare(read, hasher)
             is_kept = plain is not None or not read.row.codec
             yield read, stretch.data(read) if is_kept else memoryview(b"")
-
-    def scratch_for(
-        self, batch: Batch, lent: memoryview | None = None
-    ) -> tuple[memoryview, memoryview]:
-        """Return memory for what is stored of a batch, and for what comes out of its codecs.
-
-        Args:
-            batch: The chunks.
-            lent: Memory that their bytes shall end up in; a scratch buffer if not given.
-        """
-        nbytes, plain = extent(batch, self.form.trailer_bytes)[1], plain_bytes(batch)
-        if lent is not None and not plain:
-            return lent, memoryview(b"")
-        memory = self.scratch(align(nbytes, CHUNK_ALIGNMENT))
-        return memory, lent if lent is not None else self.scratch(plain, "plain")
 
     def hasher(self, read: ChunkRead) -> Hasher:
         """Return what takes the bytes of a chunk, to be given to ``compare``."""
@@ -137,6 +123,10 @@ class Checked:
         if kept is not opened:
             opened.close()
         return kept
+
+    def scratch_for(self, batch: Batch) -> memoryview:
+        """Return ``scratch`` for what is stored of a batch."""
+        return self.scratch(stored_bytes(batch, self.form.trailer_bytes))
 
     def scratch(self, nbytes: int, use: str = "stored") -> memoryview:
         """Return page-aligned memory of this thread, touched before if used before."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import ChunkRead, GiveBase, Stretch, extent, plain_bytes
+from holdfast.chunks.batch import ChunkRead, plain_bytes, stored_bytes
 from holdfast.chunks.form import form_of
+from holdfast.chunks.stretch import GiveBase, Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.digests import check
-from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -42,8 +42,7 @@ def _fetch(
     store: ObjectStore, read: ChunkRead, give_base: GiveBase
 ) -> tuple[memoryview, memoryview] | None:
     form = form_of(store)
-    nbytes = extent([read], form.trailer_bytes)[1]
-    memory = memoryview(private_memory(align(nbytes, CHUNK_ALIGNMENT)))
+    memory = memoryview(private_memory(stored_bytes([read], form.trailer_bytes)))
     plain = memoryview(bytearray(plain_bytes([read])))
     try:
         with closing(store.open(read.pack_key)) as reader:

@@ -22,7 +22,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 
-from holdfast.chunks.batch import Batch, ChunkRead, batches, by_pack, extent, plain_bytes
+from holdfast.chunks.batch import (
+    Batch,
+    ChunkRead,
+    batches,
+    by_pack,
+    plain_bytes,
+    stored_bytes,
+)
 from holdfast.chunks.checked import Checked
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.undo import Undo
@@ -181,7 +188,7 @@ class _Session:
         again = []
         for batch in batches([r for r in reads if r.in_place], trailer_bytes):
             # What comes out of a codec is lent room, not what is stored.
-            nbytes = plain_bytes(batch) or align(extent(batch, trailer_bytes)[1], CHUNK_ALIGNMENT)
+            nbytes = plain_bytes(batch) or stored_bytes(batch, trailer_bytes)
             if nbytes <= self._undo.room:
                 lent = self._undo.lend(nbytes)
                 self._crew.start(pool, partial(self._ways.read_with_undo, lent), [batch])

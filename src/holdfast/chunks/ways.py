@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import final
 
-from holdfast.chunks.batch import Batch, ChunkRead, batches, extent
+from holdfast.chunks.batch import Batch, ChunkRead, batches, plain_bytes
 from holdfast.chunks.checked import STEP_BYTES, Checked
-from holdfast.chunks.targets import apart, of
+from holdfast.chunks.targets import apart
 from holdfast.chunks.undo import Undo, copy_bytes
-from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.contract import ObjectReader
 
 
@@ -28,8 +27,7 @@ class Ways:
 
     def look_at(self, batch: Batch) -> None:
         """Check chunks that will be read to their places later."""
-        nbytes = extent(batch, self._checked.form.trailer_bytes)[1]
-        for _ in self._checked.load(batch, self._checked.scratch(align(nbytes, CHUNK_ALIGNMENT))):
+        for _ in self._checked.load(batch, self._checked.scratch_for(batch)):
             pass
 
     def is_good_in_cache(self, read: ChunkRead) -> bool:
@@ -47,13 +45,15 @@ class Ways:
 
     def read_with_undo(self, lent: memoryview, batch: Batch) -> None:
         """Read chunks into lent memory, check them, and exchange them with what is there."""
-        memory, plain = self._checked.scratch_for(batch, lent)
+        # What comes out of a codec, or else what is stored, comes to be in lent memory.
+        is_decoded = plain_bytes(batch) > 0
+        memory, plain = (self._checked.scratch_for(batch), lent) if is_decoded else (lent, None)
         for read, data in self._checked.load(batch, memory, plain):
             own, shared = apart(read.targets)
             for target in shared:
-                self._undo.replace(target.into, of(data, target))
+                self._undo.replace(target.into, target.of(data))
             for target in own:
-                self._undo.exchange(target.into, of(data, target))
+                self._undo.exchange(target.into, target.of(data))
             self._progress(read.row.length)
 
     def open_with_undo(self, lent: memoryview, read: ChunkRead) -> None:
@@ -96,9 +96,10 @@ class Ways:
 
     def place(self, batch: Batch) -> None:
         """Read chunks, check them, and copy them to their places."""
-        for read, data in self._checked.load(batch, *self._checked.scratch_for(batch)):
+        plain = self._checked.scratch(plain_bytes(batch), "plain")
+        for read, data in self._checked.load(batch, self._checked.scratch_for(batch), plain):
             for target in read.targets:
-                copy_bytes(target.into, of(data, target))
+                copy_bytes(target.into, target.of(data))
             self._progress(read.row.length)
 
     def read_straight(self, read: ChunkRead) -> bool:
@@ -116,8 +117,7 @@ class Ways:
 
     def _decode_straight(self, read: ChunkRead) -> None:
         """Decode a chunk that goes to one place to there, and check it there."""
-        nbytes = extent([read], self._checked.form.trailer_bytes)[1]
-        memory = self._checked.scratch(align(nbytes, CHUNK_ALIGNMENT))
+        memory = self._checked.scratch_for([read])
         for _ in self._checked.load([read], memory, read.targets[0].into):
             self._progress(read.row.length)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from holdfast.chunks.batch import Target, read_of
+from holdfast.chunks.batch import read_of
 from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.targets import Target
 from holdfast.engine import job as jobs
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.chunks.batch import ChunkRead, Target, batches
+from holdfast.chunks.batch import ChunkRead, batches
 from holdfast.chunks.check import check_chunks
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.targets import Target
 from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, RestoreIncomplete
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
