@@ -45,21 +45,28 @@ def batches(reads: Sequence[ChunkRead], trailer_bytes: int) -> list[Batch]:
         trailer_bytes: What is stored behind each chunk.
     """
     out: list[list[ChunkRead]] = []
+    held = 0
     for read in sorted(reads, key=lambda r: (r.pack_key, r.row.offset)):
-        row = read.row
-        if out:
-            first, last = out[-1][0], out[-1][-1]
-            end = last.row.offset + last.row.stored_length + trailer_bytes
-            follows = row.offset == align(end, CHUNK_ALIGNMENT)
-            fits = row.offset + row.stored_length - first.row.offset <= CHUNK_BYTES
-            is_alike = bool(row.codec) == bool(last.row.codec)
-            # What comes out of a codec must fit, too.
-            fits = fits and plain_bytes([*out[-1], read]) <= CHUNK_BYTES
-            if read.pack_key == last.pack_key and follows and fits and is_alike:
-                out[-1].append(read)
-                continue
-        out.append([read])
+        more = plain_bytes([read])
+        # What comes out of a codec must fit, too.
+        if out and held + more <= CHUNK_BYTES and _continues(out[-1], read, trailer_bytes):
+            out[-1].append(read)
+            held += more
+        else:
+            out.append([read])
+            held = more
     return list(out)
+
+
+def _continues(batch: Batch, read: ChunkRead, trailer_bytes: int) -> bool:
+    """Say whether a chunk lies right behind a batch, and one read may bring it, too."""
+    first, last, row = batch[0].row, batch[-1].row, read.row
+    return (
+        read.pack_key == batch[0].pack_key
+        and row.offset == align(last.offset + last.stored_length + trailer_bytes, CHUNK_ALIGNMENT)
+        and row.offset + row.stored_length - first.offset <= CHUNK_BYTES
+        and bool(row.codec) == bool(last.codec)
+    )
 
 
 def by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:

@@ -311,6 +311,23 @@ def test_batches_hold_every_read_once_and_stay_within_a_pack() -> None:
             assert b.row.offset == align(a.row.offset + a.row.length, CHUNK_ALIGNMENT)
 
 
+def test_many_small_chunks_in_one_batch_are_looked_at_a_few_times_each() -> None:
+    class Counted:
+        pack_key, looks = "packs/0", 0
+
+        def __init__(self, number: int) -> None:
+            self._row = ChunkRow(b"", b"", 1, 0, number * CHUNK_ALIGNMENT)
+
+        @property
+        def row(self) -> ChunkRow:
+            Counted.looks += 1
+            return self._row
+
+    reads: list[Any] = [Counted(number) for number in range(2000)]
+    assert [len(batch) for batch in batches(reads, 0)] == [2000]
+    assert Counted.looks < 20 * len(reads)
+
+
 # --- checking where they lie ---
 
 
