@@ -7,7 +7,7 @@ from typing import final
 
 from holdfast.chunks.batch import ChunkRead, plain_bytes, stored_bytes
 from holdfast.chunks.codecs.errors import Undecodable
-from holdfast.chunks.form import form_of
+from holdfast.chunks.form import form_of, is_chunk
 from holdfast.chunks.stretch import Stretch
 from holdfast.format.digests import check
 from holdfast.plan.layout import CHUNK_BYTES
@@ -54,10 +54,6 @@ class Bases:
                 raise Undecodable(f"{name} does not open: {error}") from error
         data = stretch.data(base)
         is_good = check(data) == row.check
-        if is_good and self._full:
-            hasher = form.hasher()
-            hasher.update(data)
-            is_good = hasher.digest() == row.digest
-        if not is_good:
+        if not is_good or (self._full and not is_chunk(form, data, row.digest)):
             raise Undecodable(f"{name} is damaged")
         return data

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import ChunkRead, plain_bytes, stored_bytes
-from holdfast.chunks.form import form_of
+from holdfast.chunks.form import form_of, is_chunk
 from holdfast.chunks.stretch import GiveBase, Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.digests import check
@@ -31,11 +31,7 @@ def fetch_both(store: ObjectStore, read: ChunkRead) -> tuple[memoryview, memoryv
 def is_whole_with(store: ObjectStore, read: ChunkRead, base: memoryview) -> bool:
     """Say whether a delta is good, given the bytes of what it is a difference from."""
     found = _fetch(store, read, lambda _: base)
-    if found is None:
-        return False
-    hasher = form_of(store).hasher()
-    hasher.update(found[0])
-    return hasher.digest() == read.row.digest
+    return found is not None and is_chunk(form_of(store), found[0], read.row.digest)
 
 
 def _fetch(

@@ -9,7 +9,7 @@ from contextlib import closing
 from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import Batch, ChunkRead, batches, plain_bytes, stored_bytes
 from holdfast.chunks.crew import Crew
-from holdfast.chunks.form import ChunkForm, form_of
+from holdfast.chunks.form import ChunkForm, form_of, is_chunk
 from holdfast.chunks.stretch import Stretch
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check
@@ -64,11 +64,7 @@ def visit_chunks(
 
 
 def _is_good(read: ChunkRead, data: memoryview, form: ChunkForm, *, full: bool) -> bool:
-    if not full:
-        return check(data) == read.row.check
-    name = form.hasher()
-    name.update(data)
-    return name.digest() == read.row.digest
+    return is_chunk(form, data, read.row.digest) if full else check(data) == read.row.check
 
 
 def _damaged(read: ChunkRead, ref: str) -> ChunkDamaged:

@@ -22,10 +22,9 @@ from holdfast.format.codecs import RAW
 from holdfast.format.digests import check
 from holdfast.format.part import ChunkRow, PackRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
-from holdfast.plan.packs import Packer
+from holdfast.plan.packs import WRITERS, Packer
 from holdfast.store.contract import ObjectStore, Staged
 
-WRITERS = 4
 Look = Callable[[int, int, memoryview], None]
 # The last fields of Stored.
 _Place = tuple[str, int, int, int, int, Stored | None]
