@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from holdfast.chunks.write import Abandoned
+from holdfast.chunks.source import Abandoned
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align
 from holdfast.plan.pieces import pieces
 from holdfast.state.arrays import RangeAdapter
