@@ -360,22 +360,37 @@ def test_a_wrong_checksum_in_the_manifest_is_told_from_damage(store: Store) -> N
     assert "checksum" in str(checked(store, [(wrong, key)])["0"])
 
 
+class BadSector(Store):
+    """A store that cannot read one byte of its first pack."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(cached=False)
+        self._at = at
+
+    def open(self, key: str) -> Any:
+        reader = super().open(key)
+        real = reader.read_uncached
+
+        def read_uncached(into: memoryview, offset: int) -> None:
+            if key == "packs/0" and offset <= self._at < offset + into.nbytes:
+                raise HoldfastError("bad sector")
+            real(into, offset)
+
+        reader.read_uncached = read_uncached
+        return reader
+
+
 def test_a_bad_sector_condemns_nobody_else() -> None:
-    class BadSector(Store):
-        def open(self, key: str) -> Any:
-            reader = super().open(key)
-            real = reader.read_uncached
-
-            def read_uncached(into: memoryview, offset: int) -> None:
-                if key == "packs/0" and offset <= 4096 < offset + into.nbytes:
-                    raise HoldfastError("bad sector")
-                real(into, offset)
-
-            reader.read_uncached = read_uncached
-            return reader
-
-    store = BadSector(cached=False)
+    store = BadSector(4096)
     places = rows_in(store)
     told = checked(store, places)
     assert {i for i, problem in told.items() if problem is not None} == {"1"}
     assert store.opened == store.closed
+
+
+def test_each_chunk_is_told_once_wherever_a_sector_is_bad() -> None:
+    store = BadSector(5 << 19)
+    reads = whole(rows_in(store), standing(), in_place=False)
+    told: list[tuple[str, bool]] = []
+    check_chunks(store, reads, lambda read, problem: told.append((read.leaf, problem is None)))
+    assert sorted(told) == [(f"leaf {i}", i != 3) for i in range(len(CHUNKS))]
