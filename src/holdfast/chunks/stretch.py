@@ -46,9 +46,9 @@ class Stretch:
         give_base: GiveBase | None = None,
     ) -> None:
         self._give_base = give_base
-        self.begin, length = extent(batch, form.trailer_bytes)
+        self._begin, length = extent(batch, form.trailer_bytes)
         self._form = form
-        self.is_cut_short = self.begin + length > reader.size
+        self.is_cut_short = self._begin + length > reader.size
         self._reader = reader
         self._memory = memory
         self._plain = plain
@@ -58,8 +58,8 @@ class Stretch:
             read.row.offset: begin
             for read, begin in zip(batch, accumulate(sizes, initial=0), strict=False)
         }
-        self._padded = min(align(length, CHUNK_ALIGNMENT), reader.size - self.begin)
-        self._is_cached = reader.is_cached(self.begin, length)
+        self._padded = min(align(length, CHUNK_ALIGNMENT), reader.size - self._begin)
+        self._is_cached = reader.is_cached(self._begin, length)
         self._filled = 0
 
     def data(self, read: ChunkRead) -> memoryview:
@@ -69,7 +69,7 @@ class Stretch:
             assert self._plain is not None
             begin = self._plain_begins[row.offset]
             return self._plain[begin : begin + row.length]
-        begin = row.offset - self.begin
+        begin = row.offset - self._begin
         return self._memory[begin : begin + row.length]
 
     def chunk(self, read: ChunkRead) -> Iterator[memoryview]:
@@ -93,7 +93,7 @@ class Stretch:
 
     def stored_data(self, read: ChunkRead) -> memoryview:
         """Return where the stored bytes of a chunk are once ``stored`` has given them all."""
-        begin = read.row.offset - self.begin
+        begin = read.row.offset - self._begin
         return self._memory[begin : begin + read.row.stored_length]
 
     def stored(self, read: ChunkRead) -> Iterator[memoryview]:
@@ -102,7 +102,7 @@ class Stretch:
         Raises:
             Unsealable: The chunk is not what was sealed.
         """
-        begin = read.row.offset - self.begin
+        begin = read.row.offset - self._begin
         end = begin + read.row.stored_length
         opener = self._form.opener(read.row.digest, self._trailer(begin, end))
         for piece in self._pieces(begin, end):
@@ -115,7 +115,7 @@ class Stretch:
         nbytes = self._form.trailer_bytes
         if nbytes and self._is_cached:
             trailer = memoryview(bytearray(nbytes))
-            if self._reader.read_cached(trailer, self.begin + end):
+            if self._reader.read_cached(trailer, self._begin + end):
                 return trailer
         for _ in self._pieces(begin, end + nbytes) if nbytes else ():
             pass
@@ -140,7 +140,7 @@ class Stretch:
 
     def _fill_piece(self) -> None:
         piece = self._memory[self._filled : min(self._filled + _PIECE_BYTES, self._padded)]
-        at = self.begin + self._filled
+        at = self._begin + self._filled
         if not (self._is_cached and self._reader.read_cached(piece, at)):
             self._reader.read_uncached(piece, at)
         self._filled += piece.nbytes
