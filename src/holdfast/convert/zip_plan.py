@@ -107,7 +107,7 @@ class ZipPlan:
                 nbytes = length_of(segment)
                 if nbytes:
                     one = zlib.crc32(segment) if isinstance(segment, bytes) else next(left)
-                    value = combine("crc32", value, one, nbytes) if at > place.begin else one
+                    value = combine("crc32", value, one, nbytes)
                 if nbytes and isinstance(segment, bytes):
                     yield self.base + at, segment
                 at += nbytes

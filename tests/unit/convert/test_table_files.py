@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from holdfast.convert.checksums import checksum, masked
+from holdfast.convert.checksums import masked, masked_checksum
+from holdfast.convert.table_coding import read_varint, varint
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.graph import graph_of, keys_of, speaks_of
 from holdfast.convert.tensorflow.messages import BundleEntry, ObjectGraph
@@ -15,8 +16,6 @@ from holdfast.convert.tensorflow.slice_keys import slice_key
 from holdfast.convert.tensorflow.table import (
     MAGIC,
     read_table,
-    read_varint,
-    varint,
     write_table,
 )
 from holdfast.errors import ForeignDamaged
@@ -69,8 +68,7 @@ def test_a_compressed_block_is_told() -> None:
     # The type is behind the block, in front of its checksum.
     body_end = at - 5
     whole[body_end] = 1
-    value = masked(checksum("crc32c")(memoryview(bytes(whole[: body_end + 1]))))
-    whole[body_end + 1 : body_end + 5] = value.to_bytes(4, "little")
+    whole[body_end + 1 : body_end + 5] = masked_checksum(bytes(whole[: body_end + 1]))
     with pytest.raises(ForeignDamaged, match="compressed"):
         list(read_table(bytes(whole), "t"))
 

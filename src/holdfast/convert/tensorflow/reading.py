@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from holdfast.convert.checksums import checksum, combine, masked
+from holdfast.convert.checksums import checksum, combined, masked
 from holdfast.convert.lazy import ForeignFile, LazyArray
 from holdfast.convert.slabs import Slab, read_by_slabs
 from holdfast.convert.tensorflow import strings
@@ -237,24 +237,22 @@ class _Check:
         value = checksum("crc32c")(data)
         with self._lock:
             self._seen[begin] = value, data.nbytes
-            total, at = 0, 0
             if sum(n for _, n in self._seen.values()) != self._nbytes:
                 return
-            for place, (one, n) in sorted(self._seen.items()):
+            at, parts = 0, []
+            for place, part in sorted(self._seen.items()):
                 if place != at:
                     return
-                total, at = combine("crc32c", total, one, n) if at else one, at + n
-        if masked(total) != self._expected:
+                parts.append(part)
+                at += part[1]
+        if masked(combined("crc32c", parts)) != self._expected:
             raise self._error()
 
 
 def _crc(file: ForeignFile, offset: int, nbytes: int) -> int:
-    total = 0
-    for at in range(0, nbytes, _PIECE):
-        piece = file.read(offset + at, min(_PIECE, nbytes - at))
-        value = checksum("crc32c")(memoryview(piece))
-        total = combine("crc32c", total, value, len(piece)) if at else value
-    return total
+    pieces = (file.read(offset + at, min(_PIECE, nbytes - at)) for at in range(0, nbytes, _PIECE))
+    crc = checksum("crc32c")
+    return combined("crc32c", ((crc(memoryview(piece)), len(piece)) for piece in pieces))
 
 
 def _cover(parts: Sequence[Part], shape: tuple[int, ...]) -> bool:
