@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.chunks.batch import ChunkRead
-from holdfast.chunks.visit import visit_chunks
+from holdfast.chunks.array_bytes import read_array_bytes
 from holdfast.convert.naming import Rename, renamed
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import ArrayRow, Part
 from holdfast.format.tree import NodeKind
-from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
 from holdfast.state.paths import Patterns, selector
@@ -153,20 +151,10 @@ def value_of(node: Node) -> object:
 def _text(store: ObjectStore, part: Part, row: int, ref: str) -> str | bytes:
     array = part.arrays[row]
     into = bytearray(array.nbytes)
-    spans = plan_reads(part.arrays, [chunk.length for chunk in part.chunks], [row])
-    reads = {}
-    for chunk, found in spans.items():
-        at = part.chunks[chunk]
-        read = ChunkRead(at, part.packs[at.pack].key, (), False, "a text")
-        reads[id(read)] = read, found
-
-    def take(read: ChunkRead, data: memoryview) -> None:
-        for span in reads[id(read)][1]:
-            into[span.at : span.at + span.nbytes] = data[span.begin : span.begin + span.nbytes]
-
-    visit_chunks(store, [read for read, _ in reads.values()], take, ref=ref, full=True)
-    data = bytes(into)
-    return data.decode("utf-8", "surrogatepass") if array.framework == "str" else data
+    read_array_bytes(store, part, row, memoryview(into), leaf="a text", ref=ref, full=True)
+    if array.framework == "str":
+        return into.decode("utf-8", "surrogatepass")
+    return bytes(into)
 
 
 def _descend(tree: Node, root: str | None, ref: str) -> Node:

@@ -267,6 +267,16 @@ def test_long_texts_stay_texts_or_are_told(tmp_path: Path) -> None:
             export(tmp_path / "s", "r@0", tmp_path / "no", format=format, skip="w")
 
 
+def test_a_long_text_that_is_stored_as_a_difference_is_exported(tmp_path: Path) -> None:
+    before = np.random.default_rng(0).bytes(400_003)
+    tree = {"blob": bytes(100) + before[100:]}
+    for step, state in enumerate([{"blob": before}, tree]):
+        holdfast.save(tmp_path / "s", state, run="r", step=step, rng=False, compress="delta")
+    export(tmp_path / "s", "r@1", tmp_path / "o", format="torch")
+    import_checkpoint(tmp_path / "s", tmp_path / "o", run="back")
+    assert holdfast.load(tmp_path / "s", "back@0") == tree
+
+
 NO_NAMES = [
     ("safetensors", {"__metadata__": 1}, "__metadata__"),
     ("safetensors", {"a\udcff": 1}, "UTF-8"),
