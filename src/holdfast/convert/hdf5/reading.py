@@ -22,6 +22,7 @@ from holdfast.convert.hdf5.library import damage_told, h5py_library
 from holdfast.convert.lazy import ForeignFile, LazyArray
 from holdfast.convert.selection import LONG_TEXTS
 from holdfast.convert.slabs import Slab, read_by_slabs, slabs
+from holdfast.convert.text_tensors import as_lists, has_room
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 from holdfast.foreign.limits import Limits
 from holdfast.state.nodes import MAX_DEPTH
@@ -230,7 +231,13 @@ class Hdf5Reader:
                 "are not read as values. Nothing was saved.",
                 path=path,
             )
-        return _nested(iter(self._counted_texts(dataset, path)), dataset.shape)
+        if not has_room(dataset.shape):
+            raise ForeignRefused(
+                f"{path!r} of {self._path!r} has no texts, but the shape {dataset.shape}: more "
+                "lists than have a place in memory. Nothing was saved.",
+                path=path,
+            )
+        return as_lists(self._counted_texts(dataset, path), dataset.shape)
 
     def _counted_texts(self, dataset: Any, path: str) -> list[Any]:
         # Many elements can be one and the same text of the file, which is in memory for each: a few
@@ -264,9 +271,3 @@ def _flat(item: Any) -> Iterator[Any]:
             yield from _flat(part)
     else:
         yield item
-
-
-def _nested(values: Iterator[Any], shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return next(values)
-    return [_nested(values, shape[1:]) for _ in range(shape[0])]

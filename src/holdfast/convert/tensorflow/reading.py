@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,7 +21,8 @@ from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.names import GRAPH, name_of
 from holdfast.convert.tensorflow.slice_keys import slice_key
 from holdfast.convert.tensorflow.table import read_table
-from holdfast.errors import CannotConvert, ForeignDamaged
+from holdfast.convert.text_tensors import as_lists, has_room
+from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 from holdfast.format import dtypes
 from holdfast.format.part import MAX_NDIM
 from holdfast.state.numpy_arrays import LONG_BYTES
@@ -125,7 +126,7 @@ class BundleReader:
     def _tensor(self, name: str, entry: Any) -> Any:
         shape = tuple(dim.size for dim in entry.shape.dim)
         if entry.dtype == STRING and not entry.slices:
-            return _nested(iter(self._texts(name, entry, prod(shape))), shape)
+            return self._text_tensor(name, entry, shape)
         dtype = self._dtype(name, entry)
         if entry.slices:
             return self._sliced(name, entry, dtype, shape)
@@ -190,6 +191,15 @@ class BundleReader:
         if masked(_crc(file, entry.offset, entry.size)) != entry.crc32c:
             raise self._damaged_data(name, file)
         return Part(start, box, file, entry.offset)
+
+    def _text_tensor(self, name: str, entry: Any, shape: tuple[int, ...]) -> Any:
+        if not has_room(shape):
+            raise ForeignRefused(
+                f"{name!r} of {self._prefix!r} has no texts, but the shape {shape}: more lists "
+                "than have a place in memory. Nothing was saved.",
+                path=self._prefix,
+            )
+        return as_lists(self._texts(name, entry, prod(shape)), shape)
 
     def _texts(self, name: str, entry: Any, count: int) -> list[bytes]:
         file = self._shards[entry.shard_id]
@@ -276,9 +286,3 @@ def _copy_common(slab: Slab, out: np.ndarray[Any, Any], part: Part, data: Any) -
         into.append(slice(low - wanted.start, high - wanted.start))
         source.append(slice(low - begin, high - begin))
     out[tuple(into)] = data[tuple(source)]
-
-
-def _nested(texts: Iterator[bytes], shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return next(texts)
-    return [_nested(texts, shape[1:]) for _ in range(shape[0])]
