@@ -23,7 +23,6 @@ from holdfast.chunks.codecs.decode import decode
 from holdfast.chunks.codecs.entropy import Squeeze
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.convert.checksums import masked_checksum
-from holdfast.convert.lazy import LazyArray
 from holdfast.convert.npz import npy_header
 from holdfast.convert.npz_dtypes import BITS_FIELD, true_dtypes
 from holdfast.convert.orbax import metadata as orbax_metadata
@@ -43,6 +42,7 @@ from holdfast.errors import (
     StoreTooNew,
     UsageError,
 )
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.formats import read_here
 from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format
@@ -311,7 +311,7 @@ def check_bundle(data: bytes) -> None:
     except HoldfastError:
         return
     for value in tree.values():
-        if isinstance(value, LazyArray):
+        if isinstance(value, ForeignArray):
             assert value.nbytes <= 1 << 40
             with contextlib.suppress(ForeignDamaged):
                 value.read(0, memoryview(bytearray(min(value.nbytes, 1 << 16))))

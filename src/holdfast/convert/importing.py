@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert import (
+    lazy,  # noqa: F401 - arrays of files are leaves of what is imported
+)
 from holdfast.convert.bounds import require_in_proportion
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
 from holdfast.convert.counting import Progress, counted

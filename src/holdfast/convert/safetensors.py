@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, final
 
 from holdfast.convert.contract import FilePlan, Imported, Placement
-from holdfast.convert.lazy import ForeignFile, LazyArray
+from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.naming import require_utf8
 from holdfast.convert.selection import NamedArray, Selection
 from holdfast.errors import CannotConvert, ForeignDamaged, UsageError
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.format import dtypes
 
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -196,7 +197,7 @@ def _header(file: ForeignFile) -> dict[str, Any]:
     return header
 
 
-def _array(file: ForeignFile, name: str, entry: Any, begin: int) -> tuple[LazyArray, int, int]:
+def _array(file: ForeignFile, name: str, entry: Any, begin: int) -> tuple[ForeignArray, int, int]:
     if isinstance(entry, dict) and entry.get("dtype") in _SMALL:
         raise CannotConvert(
             f"{name!r} of {file.path!r} has elements of {entry['dtype']}, which no checkpoint here "

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from holdfast.convert.containers import MARKS, rebuilt
+from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.hdf5.attributes import NotPlain, from_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, named_type
 from holdfast.convert.hdf5.library import damage_told, h5py_library
-from holdfast.convert.lazy import ForeignFile, LazyArray
 from holdfast.convert.selection import LONG_TEXTS
-from holdfast.convert.slabs import Slab, read_by_slabs, slabs
+from holdfast.convert.slabs import Slab, slab_reader, slabs
 from holdfast.convert.text_tensors import as_lists, has_room
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.limits import Limits
 from holdfast.state.nodes import MAX_DEPTH
 
@@ -163,7 +164,7 @@ class Hdf5Reader:
         name: str,
         shape: tuple[int, ...],
         path: str,
-    ) -> LazyArray:
+    ) -> ForeignArray:
         framework, kept, outer = "numpy", name, shape
         beside = attributes.pop(DTYPE_ATTRIBUTE, None)
         if beside in LONG_TEXTS and name == "uint8" and len(shape) == 1:
@@ -209,20 +210,16 @@ class Hdf5Reader:
 
     def _through_h5py(
         self, dataset: Any, framework: str, dtype: str, shape: tuple[int, ...]
-    ) -> LazyArray:
-        stored, itemsize = dataset.shape, dataset.dtype.itemsize
+    ) -> ForeignArray:
         path = self._path
 
         def fetch(slab: Slab) -> np.ndarray[Any, Any]:
             with damage_told(path):
-                found = np.asarray(dataset[slab] if slab else dataset[()])
-            return np.ascontiguousarray(found).reshape(-1).view(np.uint8)
-
-        def read(begin: int, into: memoryview) -> None:
-            read_by_slabs(stored, itemsize, fetch, begin, into)
+                return np.asarray(dataset[slab] if slab else dataset[()])
 
         identity = (os.path.realpath(path), self._h5py.h5o.get_info(dataset.id).addr)
-        return LazyArray(framework, dtype, shape, read, identity)
+        read = slab_reader(dataset.shape, dataset.dtype.itemsize, fetch)
+        return ForeignArray(framework, dtype, shape, read, identity)
 
     def _texts(self, dataset: Any, path: str) -> Any:
         if dataset.size > _MAX_TEXTS:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.convert.lazy import LazyArray
 from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.metadata import Leaf, TreeMetadata
 from holdfast.convert.orbax.ocdbt import MANIFEST
-from holdfast.convert.slabs import Slab, read_by_slabs
+from holdfast.convert.slabs import Slab, slab_reader
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused, MissingDependency
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.format import dtypes
 
 _TEXTS_FILE = "_strings.json"
@@ -198,13 +198,10 @@ class ItemReader:
 
         def fetch(slab: Slab) -> np.ndarray[Any, Any]:
             with self._damage_told(leaf.name):
-                found = array[slab].read().result() if slab else array.read().result()
-            return np.ascontiguousarray(found).reshape(-1).view(np.uint8)
+                return np.asarray((array[slab] if slab else array).read().result())
 
-        def read(begin: int, into: memoryview) -> None:
-            read_by_slabs(shape, itemsize, fetch, begin, into)
-
-        return LazyArray("numpy", dtype, shape, read, (str(self._folder), leaf.name))
+        read = slab_reader(shape, itemsize, fetch)
+        return ForeignArray("numpy", dtype, shape, read, (str(self._folder), leaf.name))
 
     @contextmanager
     def _damage_told(self, name: str) -> Iterator[None]:
