@@ -300,6 +300,21 @@ def test_what_a_reader_would_not_find_is_not_written(
     assert os.listdir(tmp_path) == ["s"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"assets": {"a\udcff": b"x"}}, "name of a member"), ({"config.json": "\ud800"}, "UTF-8")],
+)
+def test_texts_that_a_saved_model_cannot_have_are_refused(
+    tmp_path: Path, changed: dict[str, object], told: str
+) -> None:
+    weights = {"layers": {"dense": {"vars": {"0": np.ones(2)}}}}
+    tree = {"config.json": "{}", "metadata.json": "{}", "weights": weights} | changed
+    holdfast.save(tmp_path / "s", tree, run="r", step=0, rng=False)
+    with pytest.raises(CannotConvert, match=told):
+        export(tmp_path / "s", "r@0", tmp_path / "o.keras", format="keras")
+    assert os.listdir(tmp_path) == ["s"]
+
+
 def test_names_that_are_our_own_need_a_root(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
