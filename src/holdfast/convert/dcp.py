@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import final
 
 from holdfast.convert.contract import FilePlan, Imported, Piece
+from holdfast.convert.naming import require_distinct
 from holdfast.convert.nesting import ArrayAt, nest
 from holdfast.convert.pickled_files import begins_with, read_pickled
 from holdfast.convert.pickling import Called, Made, Name, Table, pickled
 from holdfast.convert.selection import Selection
 from holdfast.convert.torch_archive import plan_archive, require_dtype
 from holdfast.convert.zip_plan import ZipPlan
-from holdfast.errors import CannotConvert
 from holdfast.foreign import Unknown
 from holdfast.foreign.dcp import METADATA
 from holdfast.format.part import ArrayRow
@@ -99,15 +99,7 @@ def _items(root: Mapping[object, object], notes: list[str], ref: str) -> list[_I
         notes.append(
             f"{flattening.turned} keys that are no texts became texts, as in all files of this kind"
         )
-    seen: set[str] = set()
-    for item in items:
-        if item.name in seen:
-            raise CannotConvert(
-                f"Two leaves of {ref} would both be called {item.name!r}. Nothing was written. "
-                "Give one of them another name with --rename, or leave it out.",
-                name=item.name,
-            )
-        seen.add(item.name)
+    require_distinct([item.name for item in items], ref)
     return items
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.chunks.array_bytes import read_array_bytes
-from holdfast.convert.naming import Rename, renamed
-from holdfast.errors import CannotConvert, UsageError
+from holdfast.convert.naming import Rename, renamed, require_distinct
+from holdfast.errors import UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import ArrayRow, Part
-from holdfast.format.tree import NodeKind
+from holdfast.format.tree import WRAPPERS, NodeKind
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
 from holdfast.state.paths import Patterns, selector
@@ -74,7 +74,7 @@ class Selection:
 
     def require_distinct(self) -> None:
         """Raise CannotConvert where two leaves have one name."""
-        _require_distinct([*self.arrays, *self.values], self.ref)
+        require_distinct(self.names(), self.ref)
 
 
 def select(
@@ -111,7 +111,7 @@ def select(
     arrays: list[NamedArray] = []
     values: list[NamedValue] = []
     unwanted: dict[str, str] = {}
-    for node, name in _named(below, ""):
+    for node, name in named_leaves(below):
         if not chosen(node.path):
             continue
         name = renamed(name or str(below.key or "value"), rename)
@@ -164,32 +164,28 @@ def _descend(tree: Node, root: str | None, ref: str) -> Node:
     while stack:
         node = stack.pop()
         # Of nodes with one path, a wrapper and what it wraps, the inner one has the names.
-        if node.path == root and node.kind not in (NodeKind.STATEFUL, NodeKind.CUSTOM):
+        if node.path == root and node.kind not in WRAPPERS:
             return node
         stack.extend(reversed(node.children))
     roots = ", ".join(repr(child.path) for child in tree.children)
     raise UsageError(f"{ref} has no node {root!r}; at its root are {roots}.", ref=ref, root=root)
 
 
-def _named(node: Node, name: str) -> Iterator[tuple[Node, str]]:
-    """Yield the leaves below a node with their names: keys joined by slashes, as they are."""
-    if not node.children:
-        if node.kind != NodeKind.OMITTED:
-            yield node, name
-        return
-    wraps = node.kind in (NodeKind.STATEFUL, NodeKind.CUSTOM)
+def named_leaves(node: Node, name: str = "") -> Iterator[tuple[Node, str]]:
+    """Yield the leaves below a node of some name, with their names."""
+    if node.children:
+        for child, below in named_children(node, name):
+            yield from named_leaves(child, below)
+    elif node.kind != NodeKind.OMITTED:
+        yield node, name
+
+
+def named_children(node: Node, name: str) -> Iterator[tuple[Node, str]]:
+    """Yield the children of a node of some name with theirs: keys joined by slashes, as they are.
+
+    What a node wraps has the name of the node.
+    """
     for place, child in enumerate(node.children):
-        key = "" if wraps else str(place if child.key is None else child.key)
-        yield from _named(child, f"{name}/{key}" if name and key else name or key)
-
-
-def _require_distinct(leaves: Sequence[NamedArray | NamedValue], ref: str) -> None:
-    seen: set[str] = set()
-    for leaf in leaves:
-        if leaf.name in seen:
-            raise CannotConvert(
-                f"Two leaves of {ref} would both be called {leaf.name!r}. Nothing was written. "
-                "Give one of them another name with --rename, or leave it out.",
-                name=leaf.name,
-            )
-        seen.add(leaf.name)
+        wrapped = node.kind in WRAPPERS
+        key = "" if wrapped else str(place if child.key is None else child.key)
+        yield child, f"{name}/{key}" if name and key else name or key

@@ -21,7 +21,7 @@ from holdfast.convert.hdf5.attributes import is_holdable, to_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, stored_as
 from holdfast.convert.hdf5.library import h5py_library
 from holdfast.convert.hdf5.reading import KIND_ATTRIBUTE
-from holdfast.convert.naming import is_utf8
+from holdfast.convert.naming import is_utf8, names_around
 from holdfast.convert.selection import LONG_TEXTS, NamedArray, NamedValue
 from holdfast.errors import CannotConvert
 
@@ -187,7 +187,7 @@ def _require_names(names: Sequence[str]) -> None:
             raise _no_place(name, "it has a part between slashes that is empty, '.' or no text")
         if parts[0].startswith("holdfast.") or parts[-1].startswith("holdfast."):
             raise _no_place(name, "names that begin with 'holdfast.' are for marks")
-        above.update("/".join(parts[:n]) for n in range(1, len(parts)))
+        above.update(names_around(name))
     for name in names:
         if name in above:
             raise _no_place(name, "another name goes on behind it, as behind a group")
