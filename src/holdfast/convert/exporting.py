@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ from holdfast.convert.reading_back import read_back
 from holdfast.convert.registry import format_named
 from holdfast.convert.selection import Selection, select
 from holdfast.convert.streaming import ArrayWriter, WrittenSpan
+from holdfast.convert.tally import Progress, tally
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
@@ -26,8 +26,6 @@ from holdfast.records.marker import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 from holdfast.store.contract import ObjectStore
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +178,9 @@ def _write(
             file = place / plan.name if plan.name else place
             file.parent.mkdir(parents=True, exist_ok=True)
             files.append(OutFile(file, plan.nbytes))
-        report = _reporter(sum(plan.nbytes for plan in plans), progress)
+        # They are written, and then read back.
+        total = 2 * sum(plan.nbytes for plan in plans)
+        report = tally(total, progress or (lambda done, total: None))
         writer = ArrayWriter(store, selection, plans, files, full=full)
         writer.run(report)
         for number, plan in enumerate(plans):
@@ -195,17 +195,3 @@ def _write(
     finally:
         for opened in files:
             opened.close()
-
-
-def _reporter(nbytes: int, progress: Progress | None) -> Callable[[int], None]:
-    """Return what counts bytes that were written, and then read back."""
-    done, lock = 0, threading.Lock()
-
-    def report(n: int) -> None:
-        nonlocal done
-        with lock:
-            done += n
-            if progress is not None:
-                progress(min(done, 2 * nbytes), 2 * nbytes)
-
-    return report

@@ -13,9 +13,10 @@ from holdfast.convert import (
 )
 from holdfast.convert.bounds import require_in_proportion
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
-from holdfast.convert.counting import Progress, counted
+from holdfast.convert.counting import counted
 from holdfast.convert.naming import Rename, parse_rename, renamed
 from holdfast.convert.registry import format_named, format_of
+from holdfast.convert.tally import Progress
 from holdfast.errors import CannotConvert, NotFound, UsageError
 from holdfast.foreign import Unknown
 from holdfast.history.info import CheckpointInfo
