@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.chunks.array_bytes import read_array_bytes
@@ -108,36 +108,39 @@ def select(
     tree.children = [child for child in tree.children if not str(child.key).startswith("@")]
     below = _descend(tree, root, ref)
     chosen = selector(only, skip, lambda: entries_of_tree(tree)) or (lambda path: True)
-    arrays: list[NamedArray] = []
-    values: list[NamedValue] = []
-    unwanted: dict[str, str] = {}
-    for node, name in named_leaves(below):
-        if not chosen(node.path):
-            continue
-        name = renamed(name or str(below.key or "value"), rename)
-        if not texts and node.row >= 0 and part.arrays[node.row].framework in LONG_TEXTS:
-            unwanted[node.path] = name
-        elif node.row >= 0:
-            arrays.append(NamedArray(name, node.row, part.arrays[node.row]))
-        else:
-            values.append(NamedValue(name, value_of(node)))
-    if not arrays and not values and not unwanted:
+    leaves = [
+        (node, renamed(name or str(below.key or "value"), rename))
+        for node, name in named_leaves(below)
+        if chosen(node.path)
+    ]
+    if not leaves:
         raise UsageError(
             f"root={root!r}, only={only!r}, skip={skip!r} leave nothing of {ref} to export. "
             f"'holdfast show {ref}' lists the paths.",
             ref=ref,
         )
+    unwanted = {} if texts else _long_texts(leaves, part)
+    kept = [(node, name) for node, name in leaves if node.path not in unwanted]
     return Selection(
         ref,
         part,
         below,
-        arrays,
-        values,
+        [NamedArray(name, n.row, part.arrays[n.row]) for n, name in kept if n.row >= 0],
+        [NamedValue(name, value_of(n)) for n, name in kept if n.row < 0],
         lambda path: path not in unwanted and chosen(path),
         rename,
         tuple(unwanted.values()),
         lambda row: _text(store, part, row, ref),
     )
+
+
+def _long_texts(leaves: Iterable[tuple[Node, str]], part: Part) -> dict[str, str]:
+    """Return the names of long texts by their paths."""
+    return {
+        node.path: name
+        for node, name in leaves
+        if node.row >= 0 and part.arrays[node.row].framework in LONG_TEXTS
+    }
 
 
 def value_of(node: Node) -> object:

@@ -69,12 +69,7 @@ def lay_out(
     leaves: list[NamedArray | NamedValue] = [*found.arrays, *values, *numbers]
     _require_names([leaf.name for leaf in leaves])
     for array in found.arrays:
-        if len(how(array).shape) > _MAX_NDIM:
-            raise CannotConvert(
-                f"{array.name!r} has {len(array.array.shape)} dimensions; HDF5 knows up to "
-                f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
-                name=array.name,
-            )
+        _require_few_dims(array, how(array))
     with tempfile.TemporaryDirectory(prefix="holdfast-hdf5-") as folder:
         path = os.path.join(folder, "layout.h5")
         with _new_file(path) as file:
@@ -84,13 +79,22 @@ def lay_out(
                 groups.put(number.name, np.asarray(number.value))
             _put_values(groups, values, found.marks)
             places = [
-                Placement(array.row, dataset.get_offset())
+                (array, dataset.get_offset())
                 for array, dataset in zip(found.arrays, datasets, strict=True)
                 if array.array.nbytes
             ]
-        nbytes = [array.array.nbytes for array in found.arrays if array.array.nbytes]
-        extents = [(p.offset, p.offset + n) for p, n in zip(places, nbytes, strict=True)]
-        return FilePlan("", os.path.getsize(path), _pieces(path, extents), places)
+        extents = [(offset, offset + array.array.nbytes) for array, offset in places]
+        placements = [Placement(array.row, offset) for array, offset in places]
+        return FilePlan("", os.path.getsize(path), _pieces(path, extents), placements)
+
+
+def _require_few_dims(array: NamedArray, how: Stored) -> None:
+    if len(how.shape) > _MAX_NDIM:
+        raise CannotConvert(
+            f"{array.name!r} has {len(array.array.shape)} dimensions; HDF5 knows up to "
+            f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
+            name=array.name,
+        )
 
 
 def _new_file(path: str) -> Any:

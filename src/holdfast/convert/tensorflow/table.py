@@ -101,19 +101,10 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    offset, at = read_varint(handle, 0)
-    nbytes, _ = read_varint(handle, at)
-    end = offset + nbytes + _TRAILER_BYTES
-    if end > len(data) - FOOTER_BYTES or nbytes < 8:
-        raise ValueError("a block goes beyond it")
-    body = data[offset : end - 4]
-    if masked_checksum(body) != data[end - 4 : end]:
-        raise ValueError(f"the checksum of the block at byte {offset} is wrong")
-    if body[-1] != 0:
-        raise ValueError(f"the block at byte {offset} is compressed (method {body[-1]})")
-    block = body[:-1]
-    (n_whole,) = struct.unpack_from("<I", block, nbytes - 4)
-    limit = nbytes - 4 - 4 * n_whole
+    """Yield the keys and values of the block that a handle leads to."""
+    block = _plain_block(data, handle)
+    (n_whole,) = struct.unpack_from("<I", block, len(block) - 4)
+    limit = len(block) - 4 - 4 * n_whole
     if limit < 0:
         raise ValueError("a block has more whole keys than bytes")
     key, at = b"", 0
@@ -127,3 +118,18 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += rest
         yield key, block[at : at + n_value]
         at += n_value
+
+
+def _plain_block(data: bytes, handle: bytes) -> bytes:
+    """Return the bytes of a block, its checksum compared."""
+    offset, at = read_varint(handle, 0)
+    nbytes, _ = read_varint(handle, at)
+    end = offset + nbytes + _TRAILER_BYTES
+    if end > len(data) - FOOTER_BYTES or nbytes < 8:
+        raise ValueError("a block goes beyond it")
+    body = data[offset : end - 4]
+    if masked_checksum(body) != data[end - 4 : end]:
+        raise ValueError(f"the checksum of the block at byte {offset} is wrong")
+    if body[-1] != 0:
+        raise ValueError(f"the block at byte {offset} is compressed (method {body[-1]})")
+    return body[:-1]
