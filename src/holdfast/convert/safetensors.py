@@ -15,6 +15,7 @@ from holdfast.convert.contract import FilePlan, Imported, Placement
 from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.naming import require_utf8
 from holdfast.convert.selection import NamedArray, Selection
+from holdfast.convert.shard_index import read_shard_index
 from holdfast.errors import CannotConvert, ForeignDamaged, UsageError
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.format import dtypes
@@ -234,29 +235,19 @@ def _index_in(folder: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read_sharded(index: Path) -> Imported:
-    try:
-        content = json.loads(index.read_bytes())
-        places = {str(name): str(file) for name, file in content["weight_map"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ForeignDamaged(f"The index {str(index)!r} cannot be read: {error!r}.") from error
-    shards = {}
-    for name in sorted(set(places.values())):
-        # The index names files beside it, and nothing else.
-        if "/" in name or "\\" in name or name in ("", ".", ".."):
-            raise ForeignDamaged(f"The index {str(index)!r} names {name!r}, not a file beside it.")
-        if not (index.parent / name).is_file():
-            raise ForeignDamaged(f"The index {str(index)!r} names {name!r}, which is not there.")
-        shards[name] = _read_file(index.parent / name)
+def _read_sharded(path: Path) -> Imported:
+    index = read_shard_index(path)
+    shards = {name: _read_file(file) for name, file in index.files().items()}
     for shard, found in shards.items():
-        named = {name for name, file in places.items() if file == shard}
-        if named != found.tree.keys():
-            odd = sorted(named ^ found.tree.keys())[0]
-            raise ForeignDamaged(
-                f"The index {str(index)!r} and {shard!r} disagree about {odd!r}. Nothing was saved."
-            )
-    tree = {name: shards[file].tree[name] for name, file in places.items()}
-    return Imported(tree, {"metadata": content.get("metadata", {})})
+        named = {name for name, files in index.places.items() if shard in files}
+        if odd := sorted(named ^ found.tree.keys()):
+            raise index.damaged(f"it and {shard!r} disagree about {odd[0]!r}")
+    tree: dict[str, Any] = {}
+    for name, files in index.places.items():
+        if len(files) != 1:
+            raise index.damaged(f"it has {name!r} in {len(files)} files")
+        tree[name] = shards[files[0]].tree[name]
+    return Imported(tree, {"metadata": index.metadata})
 
 
 def _together(parts: Sequence[Imported], folder: Path) -> Imported:
