@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bits import COMMON, FLOAT8, array, arrays, same
+from bits import COMMON, FLOAT8, array, arrays, same, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,21 +31,7 @@ VALUES = st.one_of(
     st.floats(),
     st.sampled_from([np.float32(2.5), np.int8(-3)]),
 )
-TREES = st.dictionaries(
-    KEYS,
-    st.recursive(
-        arrays([*COMMON, *FLOAT8]) | VALUES,
-        lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner, max_size=3),
-        max_leaves=8,
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "s"
+TREES = trees(KEYS, arrays([*COMMON, *FLOAT8]) | VALUES)
 
 
 def write(path: Path, tree: Any) -> Path:
