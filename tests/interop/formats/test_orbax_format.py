@@ -257,6 +257,19 @@ def test_a_description_that_makes_no_sense_is_refused(
         import_checkpoint(store, tmp_path / "o", run="r")
 
 
+def test_a_type_that_we_do_not_have_is_refused(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "o"
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder}/w/"}}
+    made = tensorstore.open(spec, dtype=tensorstore.int4, shape=[3], create=True).result()
+    made.write(np.ones(3, "i1").astype(made.dtype.numpy_dtype)).result()
+    keys = [{"key": "w", "key_type": 2}]
+    leaf = {"key_metadata": keys, "value_metadata": {"value_type": "np.ndarray"}}
+    about = {"tree_metadata": {"('w',)": leaf}, "use_ocdbt": False, "use_zarr3": False}
+    (folder / "_METADATA").write_text(json.dumps(about))
+    with pytest.raises(CannotConvert, match="elements of int4"):
+        import_checkpoint(store, folder, run="r")
+
+
 def test_unfinished_and_empty_folders_are_told(store: Path, tmp_path: Path, whole: Path) -> None:
     unfinished = tmp_path / "5.orbax-checkpoint-tmp-3"
     shutil.copytree(whole, unfinished)

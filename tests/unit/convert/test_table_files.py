@@ -140,7 +140,8 @@ def test_texts_are_split_as_they_were_joined() -> None:
     head, summed = strings.head_of([len(t) for t in texts])
     data = b"".join(texts)
     assert strings.split(head + data, 3) == (texts, summed + data)
-    for wrong in (head + data + b"x", head + data[:-1], b"\x80", head[:-1] + b"?" + data):
+    far = varint((1 << 69) + 1)
+    for wrong in (head + data + b"x", head + data[:-1], b"\x80", head[:-1] + b"?" + data, far * 3):
         with pytest.raises(ValueError):
             strings.split(wrong, 3)
 

@@ -153,7 +153,9 @@ class ArrayStore:
 
 
 def _chunk_bytes(array: Any) -> int:
-    return prod(array.chunk_layout.read_chunk.shape or ()) * dtypes.itemsize(array.dtype.name)
+    # Also of a type that is refused later.
+    itemsize: int = array.dtype.numpy_dtype.itemsize
+    return prod(array.chunk_layout.read_chunk.shape or ()) * itemsize
 
 
 def _count_chunks(keys: Sequence[str], names: Collection[str]) -> Counter[str]:

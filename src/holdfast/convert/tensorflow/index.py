@@ -38,7 +38,8 @@ class Index:
 
     def file_of(self, entry: Any) -> ForeignFile:
         """Return the data file that an entry is in."""
-        return self.files[entry.shard_id]
+        number: int = entry.shard_id
+        return self.files[number]
 
     def require_checksum(self, name: str, entry: Any) -> None:
         """Read the bytes of an entry, and raise ForeignDamaged where its checksum is another."""

@@ -22,6 +22,8 @@ def split(data: bytes, count: int) -> tuple[list[bytes], bytes]:
     lengths, at = [], 0
     for _ in range(count):
         n, at = read_varint(data, at)
+        if n > len(data):
+            raise ValueError("a text goes beyond them all")
         lengths.append(n)
     head, summed = head_of(lengths)
     if data[at : at + 4] != head[-4:] or at + 4 + sum(lengths) != len(data):
