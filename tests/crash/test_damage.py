@@ -387,9 +387,10 @@ def test_a_module_and_its_optimizer_are_untouched_by_damage(tmp_path: Path) -> N
             for name, value in ((n, v.state_dict()) for n, v in state.items())
         }
 
-    holdfast.save(store, make(1), run=RUN, step=1, rng=False)
-    saved, standing = content(make(1)), make(2)
-    before = content(standing)
+    # What is made twice need not be equal: gradients behind a normalisation are rounding alone.
+    first, standing = make(1), make(2)
+    holdfast.save(store, first, run=RUN, step=1, rng=False)
+    saved, before = content(first), content(standing)
     packs = sorted((store / "runs" / RUN / "packs").iterdir())
     source = random.Random(3)
     for i in range(400 if IS_FULL else 60):
@@ -406,6 +407,7 @@ def test_a_module_and_its_optimizer_are_untouched_by_damage(tmp_path: Path) -> N
             # In the padding.
             assert _equal(content(standing), saved), i
             standing = make(2)
+            before = content(standing)
         path.write_bytes(data)
     holdfast.load(store, f"{RUN}@1", into=standing)
     assert _equal(content(standing), saved)

@@ -84,7 +84,7 @@ OPERATIONS: dict[str, tuple[Sequence[int], Operation, set[int]]] = {
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many packs of a small state, published in several batches."""
     monkeypatch.setattr("holdfast.plan.packs.PACK_BYTES", 500 << 10)
-    monkeypatch.setattr("holdfast.chunks.write.PUBLISH_EVERY", 1)
+    monkeypatch.setattr("holdfast.chunks.packing.PUBLISH_EVERY", 1)
 
 
 @pytest.fixture

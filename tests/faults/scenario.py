@@ -49,7 +49,7 @@ def small_packs() -> Iterator[None]:
     """Let a small state have many packs, published in several batches."""
     with (
         mock.patch("holdfast.plan.packs.PACK_BYTES", 200 << 10),
-        mock.patch("holdfast.chunks.write.PUBLISH_EVERY", 1),
+        mock.patch("holdfast.chunks.packing.PUBLISH_EVERY", 1),
     ):
         yield
 

@@ -22,13 +22,13 @@ from holdfast.chunks.codecs import planes
 from holdfast.chunks.codecs.decode import decode
 from holdfast.chunks.codecs.entropy import Squeeze
 from holdfast.chunks.codecs.errors import Undecodable
-from holdfast.convert.checksums import checksum
-from holdfast.convert.lazy import LazyArray
+from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.npz import npy_header
 from holdfast.convert.npz_dtypes import BITS_FIELD, true_dtypes
 from holdfast.convert.orbax import metadata as orbax_metadata
 from holdfast.convert.registry import format_of
 from holdfast.convert.savable import at_root
+from holdfast.convert.table_coding import read_varint, varint
 from holdfast.convert.tensorflow import table
 from holdfast.convert.tensorflow.messages import BundleEntry
 from holdfast.convert.tensorflow.reading import BundleReader
@@ -42,6 +42,7 @@ from holdfast.errors import (
     StoreTooNew,
     UsageError,
 )
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.formats import read_here
 from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format
@@ -289,13 +290,13 @@ def check_table(data: bytes) -> None:
 def _table_of_block(block: bytes) -> bytes:
     """Return a table file of one block, which may be anything, with checksums that are right."""
     body = block + b"\0"
-    check = table.masked(checksum("crc32c")(memoryview(body))).to_bytes(4, "little")
-    rest = table.write_table([(b"\xff" * 9, table.varint(0) + table.varint(len(block)))])
+    check = masked_checksum(body)
+    rest = table.write_table([(b"\xff" * 9, varint(0) + varint(len(block)))])
     # The block of that table becomes the index, behind the one that is given.
     first = body + check
-    index = rest[: table.read_varint(rest[-table.FOOTER_BYTES :], 0)[0]]
-    handle = table.varint(len(first)) + table.varint(len(index) - 5)
-    footer = (table.varint(0) + table.varint(0) + handle).ljust(table.FOOTER_BYTES - 8, b"\0")
+    index = rest[: read_varint(rest[-table.FOOTER_BYTES :], 0)[0]]
+    handle = varint(len(first)) + varint(len(index) - 5)
+    footer = (varint(0) + varint(0) + handle).ljust(table.FOOTER_BYTES - 8, b"\0")
     return first + index + footer + table.MAGIC.to_bytes(8, "little")
 
 
@@ -310,7 +311,7 @@ def check_bundle(data: bytes) -> None:
     except HoldfastError:
         return
     for value in tree.values():
-        if isinstance(value, LazyArray):
+        if isinstance(value, ForeignArray):
             assert value.nbytes <= 1 << 40
             with contextlib.suppress(ForeignDamaged):
                 value.read(0, memoryview(bytearray(min(value.nbytes, 1 << 16))))
@@ -424,7 +425,7 @@ def _tables() -> Iterator[bytes]:
     pairs = [(b"", b"\x08\x01"), *((b"layer/%02d" % i, b"x" * i) for i in range(20))]
     whole = table.write_table(pairs)
     yield whole
-    yield whole[: table.read_varint(whole[-table.FOOTER_BYTES :], 0)[0] - 5]
+    yield whole[: read_varint(whole[-table.FOOTER_BYTES :], 0)[0] - 5]
 
 
 def _bundle_entries() -> Iterator[bytes]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import final
 
-from holdfast.chunks.batch import ChunkRead, Stretch, extent, plain_bytes
+from holdfast.chunks.batch import ChunkRead, plain_bytes, stored_bytes
 from holdfast.chunks.codecs.errors import Undecodable
-from holdfast.chunks.form import form_of
+from holdfast.chunks.form import form_of, is_chunk
+from holdfast.chunks.stretch import Stretch
 from holdfast.format.digests import check
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectStore
 from holdfast.store.scratch import Scratch
@@ -39,8 +40,7 @@ class Bases:
             ChunkMissing, StoreUnavailable: It cannot be read.
         """
         form, row = form_of(self._store), base.row
-        nbytes = extent([base], form.trailer_bytes)[1]
-        memory = self._scratch.memory("stored", align(nbytes, CHUNK_ALIGNMENT))
+        memory = self._scratch.memory("stored", stored_bytes([base], form.trailer_bytes))
         plain = self._scratch.memory("plain", plain_bytes([base]))
         name = f"chunk {row.digest.hex()[:12]}… in {base.pack_key}, which it is a difference from,"
         with closing(self._store.open(base.pack_key)) as reader:
@@ -54,10 +54,6 @@ class Bases:
                 raise Undecodable(f"{name} does not open: {error}") from error
         data = stretch.data(base)
         is_good = check(data) == row.check
-        if is_good and self._full:
-            hasher = form.hasher()
-            hasher.update(data)
-            is_good = hasher.digest() == row.digest
-        if not is_good:
+        if not is_good or (self._full and not is_chunk(form, data, row.digest)):
             raise Undecodable(f"{name} is damaged")
         return data

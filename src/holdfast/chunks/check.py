@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import xxhash
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, read_of
+from holdfast.chunks.batch import Batch, ChunkRead, batches, extent, read_of, stored_bytes
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm, form_of
+from holdfast.chunks.stretch import Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, Part
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
 from holdfast.store.scratch import Scratch
@@ -43,21 +44,24 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
     Args:
         store: Where they lie.
         reads: The chunks; their targets are not used.
-        tell: Called for each chunk with None where it is good, else with what is wrong; from
+        tell: Called once for each chunk, with None where it is good, else with what is wrong; from
             several threads.
     """
     scratch, form, bases = Scratch(CHUNK_BYTES), form_of(store), Bases(store)
 
     def work(batch: Batch) -> None:
+        told = 0
         try:
             with closing(store.open(batch[0].pack_key)) as reader:
-                _check_batch(reader, batch, form, scratch, bases, tell)
+                for problem in _problems(reader, batch, form, scratch, bases):
+                    tell(batch[told], problem)
+                    told += 1
         except HoldfastError as error:
             if len(batch) == 1:
                 tell(batch[0], str(error))
                 return
             # One bad sector shall not condemn its neighbours.
-            for read in batch:
+            for read in batch[told:]:
                 work([read])
 
     with ThreadPoolExecutor(THREADS, "holdfast-check") as pool:
@@ -65,21 +69,17 @@ def check_chunks(store: ObjectStore, reads: Sequence[ChunkRead], tell: Verdict) 
             pass
 
 
-def _check_batch(
-    reader: ObjectReader,
-    batch: Batch,
-    form: ChunkForm,
-    scratch: Scratch,
-    bases: Bases,
-    tell: Verdict,
-) -> None:
-    begin, length = extent(batch, form.trailer_bytes)
-    memory = scratch.memory("stored", align(length, CHUNK_ALIGNMENT))
+def _problems(
+    reader: ObjectReader, batch: Batch, form: ChunkForm, scratch: Scratch, bases: Bases
+) -> Iterator[str | None]:
+    """Yield what is wrong with each chunk of a batch, in order; None where it is good."""
+    memory = scratch.memory("stored", stored_bytes(batch, form.trailer_bytes))
     stretch = Stretch(reader, batch, memory, form, give_base=bases)
     if stretch.is_cut_short:
+        begin, length = extent(batch, form.trailer_bytes)
         reader.read(memory[:length], begin)  # Its error says where the pack ends.
     for read in batch:
-        tell(read, _problem(stretch, read, form))
+        yield _problem(stretch, read, form)
 
 
 def _problem(stretch: Stretch, read: ChunkRead, form: ChunkForm) -> str | None:

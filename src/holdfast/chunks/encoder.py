@@ -24,12 +24,11 @@ from holdfast.errors import UsageError
 from holdfast.format.codecs import DELTA, MAX_PLAIN_BYTES, PLANES, RAW
 from holdfast.plan.elements import Elements
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.plan.packs import WRITERS
 from holdfast.store.buffers import Buffers
 
 Compress = Literal["none", "auto", "planes", "delta"]
 
-# One for each thread that writes packs.
-_KEPT_BUFFERS: Final = 4
 # A page is what the least chunk takes in a pack, however small it is made.
 _LEAST_BYTES: Final = CHUNK_ALIGNMENT
 # Saves for which it is remembered what was found out of a chunk, and between two tries.
@@ -76,7 +75,7 @@ class Encoder:
         self._is_auto = compress == "auto"
         self.rates = rates or Rates()
         self.writing, self._encoding = Meter(), Meter()
-        self._buffers = Buffers(_KEPT_BUFFERS)
+        self._buffers = Buffers(WRITERS)
         self._elements: Sequence[Elements] = ()
         self._lengths: Sequence[int] = ()
         self._plans: dict[int, Planes | None] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import ChunkRead, GiveBase, Stretch, extent, plain_bytes
-from holdfast.chunks.form import form_of
+from holdfast.chunks.batch import ChunkRead, plain_bytes, stored_bytes
+from holdfast.chunks.form import form_of, is_chunk
+from holdfast.chunks.stretch import GiveBase, Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.digests import check
-from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.contract import ObjectStore
 from holdfast.store.memory_pages import private_memory
 
@@ -31,19 +31,14 @@ def fetch_both(store: ObjectStore, read: ChunkRead) -> tuple[memoryview, memoryv
 def is_whole_with(store: ObjectStore, read: ChunkRead, base: memoryview) -> bool:
     """Say whether a delta is good, given the bytes of what it is a difference from."""
     found = _fetch(store, read, lambda _: base)
-    if found is None:
-        return False
-    hasher = form_of(store).hasher()
-    hasher.update(found[0])
-    return hasher.digest() == read.row.digest
+    return found is not None and is_chunk(form_of(store), found[0], read.row.digest)
 
 
 def _fetch(
     store: ObjectStore, read: ChunkRead, give_base: GiveBase
 ) -> tuple[memoryview, memoryview] | None:
     form = form_of(store)
-    nbytes = extent([read], form.trailer_bytes)[1]
-    memory = memoryview(private_memory(align(nbytes, CHUNK_ALIGNMENT)))
+    memory = memoryview(private_memory(stored_bytes([read], form.trailer_bytes)))
     plain = memoryview(bytearray(plain_bytes([read])))
     try:
         with closing(store.open(read.pack_key)) as reader:

@@ -13,6 +13,7 @@ import numpy as np
 
 from holdfast.format.floats import count_not_finite
 from holdfast.format.part import ArrayRow
+from holdfast.plan.pieces import pieces
 
 # By a chunk's digest and the kinds of its stretches: how many are not finite in each of them.
 Known = Mapping[tuple[bytes, tuple["Kind", ...]], Sequence[int]]
@@ -48,12 +49,9 @@ class FiniteLook:
                 self._add(number, row, lengths)
 
     def _add(self, number: int, row: ArrayRow, lengths: Sequence[int]) -> None:
-        chunk, begin, left = row.chunk, row.offset, row.nbytes
-        while left:
-            nbytes = min(left, lengths[chunk] - begin)
+        for chunk, begin, nbytes, _ in pieces((row.chunk, row.offset), row.nbytes, lengths):
             self._rows.setdefault(chunk, []).append(number)
             self._kinds.setdefault(chunk, []).append(Kind(row.dtype, begin, begin + nbytes))
-            left, chunk, begin = left - nbytes, chunk + 1, 0
 
     def look(self, chunk: int, at: int, piece: memoryview) -> None:
         """Look at some bytes of a chunk; the pieces of one come in order.

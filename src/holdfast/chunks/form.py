@@ -118,3 +118,10 @@ _PLAIN = PlainForm()
 def form_of(store: ObjectStore) -> ChunkForm:
     """Return how chunks lie in a store."""
     return store.chunk_form if isinstance(store, SealedStore) else _PLAIN
+
+
+def is_chunk(form: ChunkForm, data: memoryview, name: bytes) -> bool:
+    """Say whether bytes are those of the chunk with an id."""
+    hasher = form.hasher()
+    hasher.update(data)
+    return hasher.digest() == name

@@ -56,8 +56,10 @@ def _base_check(read: ChunkRead) -> bytes:
 
 def _in_planes(row: ChunkRow, data: memoryview) -> memoryview | None:
     """Return a chunk in planes, in any way that is short enough."""
-    turns = [(width, turned) for width in planes.WIDTHS for turned in {width > 1, False}]
-    for (width, turned), how in product(turns, (Squeeze.FREQUENCY, Squeeze.STRINGS)):
+    squeezes = Squeeze.FREQUENCY, Squeeze.STRINGS
+    for width, turned, how in product(planes.WIDTHS, (False, True), squeezes):
+        if turned and width == 1:
+            continue  # No codec turns the bits of single bytes.
         into = memoryview(bytearray(planes.head_bytes(data.nbytes, width) + data.nbytes))
         nbytes = planes.encode(data, width, turned, [how] * width, into)
         if nbytes <= row.encoded_length:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from holdfast.chunks.batch import Target
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a stretch of a chunk goes: its begin in the chunk, and the memory."""
 
-def of(data: memoryview, target: Target) -> memoryview:
-    """Return the bytes of a chunk that go to a target."""
-    return data[target.begin : target.begin + target.into.nbytes]
+    begin: int
+    into: memoryview
+
+    def of(self, data: memoryview) -> memoryview:
+        """Return the bytes of a chunk that go here."""
+        return data[self.begin : self.begin + self.into.nbytes]
 
 
 def apart(targets: Sequence[Target]) -> tuple[list[Target], list[Target]]:

@@ -13,6 +13,7 @@ import threading
 import numpy as np
 
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.store.scratch import Scratch
 
 _PIECE_BYTES = 256 << 10
 
@@ -28,7 +29,7 @@ class Undo:
         self._memory = memory
         self._fill = 0
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._pieces = Scratch(_PIECE_BYTES)
         self._old: list[tuple[memoryview, memoryview]] = []
 
     @property
@@ -46,7 +47,7 @@ class Undo:
         """Put lent bytes into memory that stands, and its old content in their place."""
         with self._lock:
             self._old.append((into, lent))
-        kept = self._kept()
+        kept = np.frombuffer(self._pieces.memory("kept", _PIECE_BYTES), np.uint8)
         new, old = np.frombuffer(lent, np.uint8), np.frombuffer(into, np.uint8)
         for at in range(0, into.nbytes, _PIECE_BYTES):
             end = min(at + _PIECE_BYTES, into.nbytes)
@@ -73,13 +74,6 @@ class Undo:
         for into, old in reversed(self._old):
             copy_bytes(into, old)
         self._old.clear()
-
-    def _kept(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        kept: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
-        kept = getattr(self._local, "kept", None)
-        if kept is None:
-            kept = self._local.kept = np.empty(_PIECE_BYTES, np.uint8)
-        return kept
 
 
 def copy_bytes(into: memoryview, data: memoryview) -> None:

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from holdfast.chunks.bases import Bases
-from holdfast.chunks.batch import Batch, ChunkRead, Stretch, batches, extent, plain_bytes
+from holdfast.chunks.batch import Batch, ChunkRead, batches, plain_bytes, stored_bytes
 from holdfast.chunks.crew import Crew
-from holdfast.chunks.form import ChunkForm, form_of
+from holdfast.chunks.form import ChunkForm, form_of, is_chunk
+from holdfast.chunks.stretch import Stretch
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.store.contract import ObjectStore
 from holdfast.store.scratch import Scratch
 
@@ -40,8 +41,7 @@ def visit_chunks(
     scratch, form, bases = Scratch(CHUNK_BYTES), form_of(store), Bases(store)
 
     def work(batch: Batch) -> None:
-        nbytes = align(extent(batch, form.trailer_bytes)[1], CHUNK_ALIGNMENT)
-        memory = scratch.memory("stored", nbytes)
+        memory = scratch.memory("stored", stored_bytes(batch, form.trailer_bytes))
         plain = scratch.memory("plain", plain_bytes(batch))
         with closing(store.open(batch[0].pack_key)) as reader:
             stretch = Stretch(reader, batch, memory, form, plain, bases)
@@ -64,11 +64,7 @@ def visit_chunks(
 
 
 def _is_good(read: ChunkRead, data: memoryview, form: ChunkForm, *, full: bool) -> bool:
-    if not full:
-        return check(data) == read.row.check
-    name = form.hasher()
-    name.update(data)
-    return name.digest() == read.row.digest
+    return is_chunk(form, data, read.row.digest) if full else check(data) == read.row.check
 
 
 def _damaged(read: ChunkRead, ref: str) -> ChunkDamaged:

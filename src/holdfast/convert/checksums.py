@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from holdfast.errors import MissingDependency
@@ -41,6 +41,28 @@ def masked(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
 
 
+def masked_checksum(data: bytes) -> bytes:
+    """Return the CRC32C of bytes as it stands behind them in such files.
+
+    Raises:
+        MissingDependency: The package crc32c is not installed.
+    """
+    return masked(checksum("crc32c")(memoryview(data))).to_bytes(4, "little")
+
+
+def combined(kind: str, parts: Iterable[tuple[int, int]]) -> int:
+    """Return the checksum of stretches of bytes behind one another.
+
+    Args:
+        kind: ``crc32`` or ``crc32c``.
+        parts: Checksum and length in bytes of each stretch.
+    """
+    total = 0
+    for value, nbytes in parts:
+        total = combine(kind, total, value, nbytes)
+    return total
+
+
 def combine(kind: str, first: int, second: int, second_bytes: int) -> int:
     """Return the checksum of two stretches of bytes behind one another, from those of each.
 
@@ -51,7 +73,10 @@ def combine(kind: str, first: int, second: int, second_bytes: int) -> int:
     >>> combine("crc32", zlib.crc32(b"hold"), zlib.crc32(b"fast"), 4) == zlib.crc32(b"holdfast")
     True
     """
-    return _times(_zeros(kind, second_bytes), first) ^ second if second_bytes else first
+    if not second_bytes:
+        return first
+    # The checksum of nothing is zero, and stays so.
+    return _times(_zeros(kind, second_bytes), first) ^ second if first else second
 
 
 @lru_cache(maxsize=4096)

@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.convert.selection import NamedArray, NamedValue, Selection
-from holdfast.format.tree import KEYED, NodeKind
+from holdfast.convert.selection import (
+    NamedArray,
+    NamedValue,
+    Selection,
+    named_children,
+    named_leaves,
+)
+from holdfast.format.tree import KEYED, WRAPPERS, NodeKind
 from holdfast.state.nodes import Node
 
 LIST, TUPLE, NUMBERED, EMPTY = "list", "tuple", "numbered", "dict"
 MARKS = frozenset({LIST, TUPLE, NUMBERED, EMPTY})
-_WRAPPERS = (NodeKind.STATEFUL, NodeKind.CUSTOM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,8 @@ def contained(selection: Selection) -> Contained:
 def in_order(selection: Selection) -> Iterator[NamedArray | NamedValue]:
     """Yield arrays and plain values in the order of the tree."""
     arrays, values = iter(selection.arrays), iter(selection.values)
-    stack = [selection.root]
-    while stack:
-        node = stack.pop()
-        if node.children:
-            stack.extend(reversed(node.children))
-        elif node.kind != NodeKind.OMITTED and selection.chosen(node.path):
+    for node, _ in named_leaves(selection.root):
+        if selection.chosen(node.path):
             yield next(arrays) if node.row >= 0 else next(values)
 
 
@@ -69,13 +70,10 @@ class _Walk:
         """Go through what is below a node; say whether all of it is there under its own name."""
         if not node.children:
             return self._leaf(node, name)
-        wraps = node.kind in _WRAPPERS
         whole = True
-        for place, child in enumerate(node.children):
-            key = "" if wraps else str(place if child.key is None else child.key)
-            below = f"{name}/{key}" if name and key else name or key
+        for child, below in named_children(node, name):
             whole = self.visit(child, below) and whole
-        if whole and not wraps and (mark := _mark(node)):
+        if whole and node.kind not in WRAPPERS and (mark := _mark(node)):
             self.marks[name] = mark
         return whole
 

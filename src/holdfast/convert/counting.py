@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
+from holdfast.convert.tally import Progress, tally
 from holdfast.foreign.arrays import ForeignArray, ReadInto
-from holdfast.foreign.tree import replaced_arrays
+from holdfast.foreign.tree import arrays_in, replaced_arrays
 from holdfast.state.paths import Patterns, join, selector
-
-Progress = Callable[[int, int], None]
 
 
 def counted(
@@ -25,14 +23,7 @@ def counted(
         only: Glob patterns on leaf paths; only arrays that match are chosen.
         skip: Glob patterns on leaf paths; arrays that match are not chosen.
     """
-    lock = threading.Lock()
-    done, total = 0, sum(array_sizes(tree, only, skip).values())
-
-    def told(nbytes: int) -> None:
-        nonlocal done
-        with lock:
-            done += nbytes
-            progress(min(done, total), total)
+    told = tally(sum(array_sizes(tree, only, skip).values()), progress)
 
     def telling(array: ForeignArray) -> ForeignArray:
         return replace(array, read=_telling(array.read, told), identity=_who(array))
@@ -46,22 +37,11 @@ def array_sizes(
 ) -> dict[Hashable, int]:
     """Return the bytes of each array that is chosen, of those that are one and the same once."""
     chosen = selector(only, skip) or (lambda path: True)
-    return {_who(array): array.nbytes for path, array in _arrays(tree, "") if chosen(path)}
+    return {_who(array): array.nbytes for path, array in arrays_in(tree, join) if chosen(path)}
 
 
 def _who(array: ForeignArray) -> Hashable:
     return array if array.identity is None else array.identity
-
-
-def _arrays(value: object, path: str) -> Iterator[tuple[str, ForeignArray]]:
-    if isinstance(value, ForeignArray):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _arrays(inner, join(path, key))
-    elif isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from _arrays(inner, join(path, i))
 
 
 def _telling(read: ReadInto, told: Callable[[int], None]) -> ReadInto:

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-
-import xxhash
 
 from holdfast.convert.contract import FilePlan, Format, HoldsSome, KeepsTree
 from holdfast.convert.naming import parse_rename
-from holdfast.convert.out_file import OutFile
 from holdfast.convert.output import appearing
-from holdfast.convert.reading_back import read_back
 from holdfast.convert.registry import format_named
 from holdfast.convert.selection import Selection, select
-from holdfast.convert.streaming import ArrayWriter, WrittenSpan
+from holdfast.convert.tally import Progress
+from holdfast.convert.writing_files import write_files
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
 from holdfast.records.marker import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
-from holdfast.store.contract import ObjectStore
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,46 +93,45 @@ def export(
     store, trust = at.open(), at.authenticity.trust
 
     def run(record: CommitRecord) -> ExportReport:
+        texts = _holds_texts(wanted)
         selection = select(
-            store,
-            record,
-            root=root,
-            only=only,
-            skip=skip,
-            rename=rules,
-            texts=_holds_texts(wanted),
+            store, record, root=root, only=only, skip=skip, rename=rules, texts=texts
         )
-        if not isinstance(wanted, KeepsTree):
-            selection.require_distinct()
         left_out = _left_out(wanted, selection)
-        if not selection.arrays and len(left_out) == len(selection.values) + len(
-            selection.left_out
-        ):
-            raise CannotConvert(
-                f"{wanted.name} has no place for anything that is selected of {selection.ref}: "
-                f"{', '.join(left_out[:5])}. Nothing was written.",
-                ref=selection.ref,
-            )
+        _require_exportable(wanted, selection, left_out)
         plans = wanted.plan(selection, options or {})
-        is_folder = any(plan.name for plan in plans)
-        where, members = Path(path), wanted.members
+        members = wanted.members if _is_folder(plans) else ()
         with appearing(
-            where, is_folder=is_folder, overwrite=overwrite, members=members if is_folder else ()
+            Path(path), is_folder=_is_folder(plans), overwrite=overwrite, members=members
         ) as place:
             # A checksum can be made to fit: where it matters who wrote, digests are compared.
-            _write(store, selection, plans, place, progress, full=trust is not None)
-        return ExportReport(
-            selection.ref,
-            os.fspath(path),
-            wanted.name,
-            tuple(plan.name for plan in plans),
-            sum(plan.nbytes for plan in plans),
-            len(selection.arrays),
-            left_out,
-            tuple(note for plan in plans for note in plan.notes),
-        )
+            write_files(store, selection, plans, place, progress, full=trust is not None)
+        return _report(os.fspath(path), wanted, selection, plans, left_out)
 
     return read_ref(store, ref, run, trust)
+
+
+def _is_folder(plans: Sequence[FilePlan]) -> bool:
+    return any(plan.name for plan in plans)
+
+
+def _report(
+    path: str,
+    format: Format,
+    selection: Selection,
+    plans: Sequence[FilePlan],
+    left_out: tuple[str, ...],
+) -> ExportReport:
+    return ExportReport(
+        selection.ref,
+        path,
+        format.name,
+        tuple(plan.name for plan in plans),
+        sum(plan.nbytes for plan in plans),
+        len(selection.arrays),
+        left_out,
+        tuple(note for plan in plans for note in plan.notes),
+    )
 
 
 def _require_known(format: Format, options: Mapping[str, object]) -> None:
@@ -165,47 +156,14 @@ def _left_out(format: Format, selection: Selection) -> tuple[str, ...]:
     return (*left, *selection.left_out)
 
 
-def _write(
-    store: ObjectStore,
-    selection: Selection,
-    plans: Sequence[FilePlan],
-    place: Path,
-    progress: Progress | None,
-    *,
-    full: bool,
-) -> None:
-    files: list[OutFile] = []
-    try:
-        for plan in plans:
-            file = place / plan.name if plan.name else place
-            file.parent.mkdir(parents=True, exist_ok=True)
-            files.append(OutFile(file, plan.nbytes))
-        report = _reporter(sum(plan.nbytes for plan in plans), progress)
-        writer = ArrayWriter(store, selection, plans, files, full=full)
-        writer.run(report)
-        for number, plan in enumerate(plans):
-            source = number if plan.sums_of is None else plan.sums_of
-            late = plan.late(writer.sums(source)) if plan.sums is not None else ()
-            for offset, data in chain(plan.pieces, late):
-                files[number].write(data, offset)
-                digest = xxhash.xxh3_64_intdigest(data)
-                writer.spans.append(WrittenSpan(number, offset, len(data), digest))
-            files[number].sync()
-        read_back(writer.spans, files, report)
-    finally:
-        for opened in files:
-            opened.close()
-
-
-def _reporter(nbytes: int, progress: Progress | None) -> Callable[[int], None]:
-    """Return what counts bytes that were written, and then read back."""
-    done, lock = 0, threading.Lock()
-
-    def report(n: int) -> None:
-        nonlocal done
-        with lock:
-            done += n
-            if progress is not None:
-                progress(min(done, 2 * nbytes), 2 * nbytes)
-
-    return report
+def _require_exportable(format: Format, selection: Selection, left_out: Sequence[str]) -> None:
+    """Raise CannotConvert where the format has no place for anything, or two leaves one name."""
+    if not isinstance(format, KeepsTree):
+        selection.require_distinct()
+    count = len(selection.values) + len(selection.left_out)
+    if not selection.arrays and len(left_out) == count:
+        raise CannotConvert(
+            f"{format.name} has no place for anything that is selected of {selection.ref}: "
+            f"{', '.join(left_out[:5])}. Nothing was written.",
+            ref=selection.ref,
+        )

@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert import (
+    lazy,  # noqa: F401 - arrays of files are leaves of what is imported
+)
 from holdfast.convert.bounds import require_in_proportion
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
-from holdfast.convert.counting import Progress, counted
+from holdfast.convert.counting import counted
 from holdfast.convert.naming import Rename, parse_rename, renamed
 from holdfast.convert.registry import format_named, format_of
+from holdfast.convert.tally import Progress
 from holdfast.errors import CannotConvert, NotFound, UsageError
 from holdfast.foreign import Unknown
 from holdfast.history.info import CheckpointInfo
@@ -77,19 +81,10 @@ def import_checkpoint(
     rules = [parse_rename(text) for text in rename]
     reader = format_named(format) if format is not None else format_of(where)
     found = _read(reader, where, unknown)
-    tree = found.tree
-    if rules:
-        tree = _renamed(tree, rules)
+    tree = _renamed(found.tree, rules) if rules else found.tree
     if root:
         tree = {root: tree}
-    for name in tree:
-        if name.startswith("@"):
-            raise CannotConvert(
-                f"{name!r} cannot stand at the root of a checkpoint, where such names are "
-                "holdfast's own. Nothing was saved. Put everything under a name with --root, or "
-                "change it with --rename.",
-                name=name,
-            )
+    _require_names_of_theirs(tree)
     require_in_proportion(tree, where, only, skip)
     info = save(
         location,
@@ -115,6 +110,17 @@ def _read(reader: Format, path: Path, unknown: Unknown) -> Imported:
             f"unknown={unknown!r} is for pickles; {str(path)!r} is of the format {reader.name}."
         )
     return reader.read_unknown(path, unknown)
+
+
+def _require_names_of_theirs(tree: dict[str, Any]) -> None:
+    for name in tree:
+        if name.startswith("@"):
+            raise CannotConvert(
+                f"{name!r} cannot stand at the root of a checkpoint, where such names are "
+                "holdfast's own. Nothing was saved. Put everything under a name with --root, or "
+                "change it with --rename.",
+                name=name,
+            )
 
 
 def _renamed(tree: dict[str, Any], rules: Sequence[Rename]) -> dict[str, Any]:

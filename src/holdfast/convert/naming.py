@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import CannotConvert, UsageError
@@ -54,6 +54,30 @@ def renamed(name: str, rules: Sequence[Rename]) -> str:
     for rule in rules:
         name = rule.pattern.sub(rule.replacement, name)
     return name
+
+
+def require_distinct(names: Iterable[str], ref: str) -> None:
+    """Raise CannotConvert where two leaves of a checkpoint have one name."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise CannotConvert(
+                f"Two leaves of {ref} would both be called {name!r}. Nothing was written. "
+                "Give one of them another name with --rename, or leave it out.",
+                name=name,
+            )
+        seen.add(name)
+
+
+def names_around(name: str) -> Iterator[str]:
+    """Yield the names of the containers that a name is in, from the innermost on.
+
+    >>> list(names_around("model/layers/0"))
+    ['model/layers', 'model']
+    """
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
 
 
 def is_utf8(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,11 +11,9 @@ import numpy as np
 from holdfast.convert.naming import renamed
 from holdfast.convert.selection import LONG_TEXTS, Selection, value_of
 from holdfast.errors import CannotConvert
-from holdfast.format.tree import NodeKind
+from holdfast.format.tree import KEYED, WRAPPERS, NodeKind
 from holdfast.state.nodes import Node, prune
 
-_MAPPINGS = (NodeKind.DICT, NodeKind.ORDERED_DICT, NodeKind.NAMED_TUPLE, NodeKind.DATACLASS)
-_WRAPPERS = (NodeKind.STATEFUL, NodeKind.CUSTOM)
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -65,9 +62,9 @@ class _Nesting:
             if self._selection.part.arrays[node.row].framework in LONG_TEXTS:
                 return self._selection.text_of(node.row)
             return ArrayAt(node.row, node.path)
-        if node.kind in _WRAPPERS:
+        if node.kind in WRAPPERS:
             return self.value(node.children[0])
-        if node.kind in _MAPPINGS:
+        if node.kind in KEYED:
             return self._mapping(node)
         if node.kind in (NodeKind.LIST, NodeKind.TUPLE):
             items = [self.value(child) for child in node.children]
@@ -111,9 +108,9 @@ class _Nesting:
 
 
 def _is_mapping(node: Node) -> bool:
-    while node.kind in _WRAPPERS:
+    while node.kind in WRAPPERS:
         node = node.children[0]
-    return node.kind in _MAPPINGS
+    return node.kind in KEYED
 
 
 def _nearest(value: object) -> object:
@@ -123,17 +120,3 @@ def _nearest(value: object) -> object:
         found = value.item()
         return found if isinstance(found, _PLAIN) else str(value)
     return str(value)
-
-
-def replaced(value: object, make: Callable[[ArrayAt], object]) -> object:
-    """Return a nested value with something else in the place of each array."""
-    if isinstance(value, ArrayAt):
-        return make(value)
-    if isinstance(value, dict):
-        pairs = [(key, replaced(item, make)) for key, item in value.items()]
-        return OrderedDict(pairs) if isinstance(value, OrderedDict) else dict(pairs)
-    if isinstance(value, list):
-        return [replaced(item, make) for item in value]
-    if isinstance(value, tuple):
-        return tuple(replaced(item, make) for item in value)
-    return value

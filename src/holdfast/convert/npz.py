@@ -7,7 +7,7 @@ the archive's directory, which other readers skip, says what they are, so that t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -17,7 +17,14 @@ from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.npz_dtypes import BITS_FIELD, true_dtypes
 from holdfast.convert.pickled_files import begins_with, members_of, read_pickled
 from holdfast.convert.selection import NamedArray, Selection
-from holdfast.convert.zip_plan import MAX_NAME_BYTES, Array, Member, Segment, extra_field, plan_zip
+from holdfast.convert.zip_plan import (
+    Array,
+    Member,
+    Segment,
+    extra_field,
+    plan_zip,
+    require_member_names,
+)
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.foreign import Unknown
 from holdfast.foreign.array_files import NPY_MAGIC
@@ -57,17 +64,17 @@ class Npz:
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         as_bits = _as_bits(options)
         names = {array.name for array in selection.arrays}
+        require_member_names(array.name for array in selection.arrays)
         members, notes = [], []
         for array in selection.arrays:
-            _require_name(array.name, names)
+            _require_found(array.name, names)
             dtype, field = _dtype(array, as_bits=as_bits)
             if field:
                 notes.append(f"{array.name}: {array.array.dtype} became the bits of it, {dtype}")
             head = npy_header(dtype, array.array.shape)
             segments: list[Segment] = [head, Array(array.row, array.array.nbytes)]
             members.append(Member(array.name + _SUFFIX, segments, field))
-        plan = plan_zip(members)
-        return [FilePlan("", plan.nbytes, (), plan.arrays, "crc32", plan.pieces, notes)]
+        return [plan_zip(members).as_file(notes)]
 
 
 def npy_header(dtype: np.dtype[np.generic], shape: Sequence[int]) -> bytes:
@@ -112,17 +119,7 @@ def _dtype(array: NamedArray, *, as_bits: bool) -> tuple[np.dtype[np.generic], b
     return np.dtype(f"u{dtypes.itemsize(name)}"), extra_field(BITS_FIELD, name.encode())
 
 
-def _require_name(name: str, names: Iterable[str]) -> None:
-    try:
-        is_short = len(name.encode()) <= MAX_NAME_BYTES
-    except UnicodeEncodeError:
-        is_short = False
-    if "\0" in name or not is_short:
-        raise CannotConvert(
-            f"{name[:80]!r} cannot be the name of a member of an archive. Nothing was written. "
-            "Give it another one with --rename.",
-            name=name,
-        )
+def _require_found(name: str, names: Collection[str]) -> None:
     if name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX) in names:
         raise CannotConvert(
             f"NumPy would find {name.removesuffix(_SUFFIX)!r} under the name {name!r}. Nothing was "

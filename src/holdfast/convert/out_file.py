@@ -61,21 +61,16 @@ class OutFile:
 
     def read(self, offset: int, nbytes: int) -> Iterator[memoryview]:
         """Yield what is in a stretch, piece by piece, each good until the next; less at the end."""
-        fd = self._direct_fd if nbytes >= _LEAST_DIRECT_BYTES else self._fd
-        buffer = self._staging()
+        is_direct = self._direct_fd >= 0 and nbytes >= _LEAST_DIRECT_BYTES
         end = min(offset + nbytes, self._nbytes)
         while offset < end:
-            first = offset // BLOCK * BLOCK if fd == self._direct_fd else offset
-            wanted = min(end - first, len(buffer))
-            length = -(-wanted // BLOCK) * BLOCK if fd == self._direct_fd else wanted
             try:
-                n = os.preadv(fd if fd >= 0 else self._fd, [buffer[:length]], first)
+                found = self._read_piece(offset, end, is_direct=is_direct)
             except OSError as error:
-                if fd != self._direct_fd or error.errno not in direct.REFUSED:
+                if not is_direct or error.errno not in direct.REFUSED:
                     raise
-                fd = self._fd
+                is_direct = False
                 continue
-            found = buffer[offset - first : min(n, wanted)]
             if not found:
                 return
             yield found
@@ -119,6 +114,15 @@ class OutFile:
             if n % BLOCK or n == 0:
                 self._write_cached(view[done:], offset + done)
                 return
+
+    def _read_piece(self, offset: int, end: int, *, is_direct: bool) -> memoryview:
+        """Return what is at an offset, up to an end, as far as the memory for it reaches."""
+        buffer, block = self._staging(), BLOCK if is_direct else 1
+        first = offset // block * block
+        wanted = min(end - first, len(buffer))
+        blocks = buffer[: -(-wanted // block) * block]
+        n = os.preadv(self._direct_fd if is_direct else self._fd, [blocks], first)
+        return buffer[offset - first : min(n, wanted)]
 
     def _staging(self) -> memoryview:
         buffer: memoryview | None = getattr(self._local, "buffer", None)

@@ -44,13 +44,7 @@ def message_classes(
         message = file.message_type.add(name=message_name)
         for field, (number, kind) in fields.items():
             made = message.field.add(name=field, number=number)
-            repeated = kind.startswith("*")
-            made.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            kind = kind.removeprefix("*")
-            if kind in _TYPES:
-                made.type = _TYPES[kind]
-            else:
-                made.type, made.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"
+            _set_type(made, kind, package)
             if (message_name, field) in presence:
                 message.oneof_decl.add(name=f"_{field}")
                 made.oneof_index, made.proto3_optional = 0, True
@@ -63,3 +57,13 @@ def message_classes(
         )
 
     return cls
+
+
+def _set_type(field: descriptor_pb2.FieldDescriptorProto, kind: str, package: str) -> None:
+    repeated = kind.startswith("*")
+    field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+    kind = kind.removeprefix("*")
+    if kind in _TYPES:
+        field.type = _TYPES[kind]
+    else:
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
@@ -32,7 +32,8 @@ def read_back(
 
     def work(batch: Sequence[WrittenSpan]) -> None:
         for span in batch:
-            _compare(span, files[span.file])
+            pieces = files[span.file].read(span.offset, span.nbytes)
+            require_same(pieces, span.digest, span.nbytes)
             report(span.nbytes)
 
     with ThreadPoolExecutor(_THREADS, "holdfast-read-back") as pool:
@@ -51,15 +52,25 @@ def _batches(spans: Sequence[WrittenSpan]) -> Iterator[list[WrittenSpan]]:
     yield batch
 
 
-def _compare(span: WrittenSpan, file: OutFile) -> None:
+def require_same(pieces: Iterable[bytes | memoryview], digest: int, nbytes: int) -> None:
+    """Compare what is read with what was written.
+
+    Args:
+        pieces: What is read, piece by piece.
+        digest: XXH3 of what was written.
+        nbytes: How much that was.
+
+    Raises:
+        IncompleteWrite: It is something else.
+    """
     found, done = xxhash.xxh3_64(), 0
-    for piece in file.read(span.offset, span.nbytes):
+    for piece in pieces:
         found.update(piece)
         done += len(piece)
-    if found.intdigest() != span.digest:
+    if found.intdigest() != digest:
         raise IncompleteWrite(
             "What was written is not what is read back; nothing is left of it. Is the disk in "
             "order?",
-            planned=span.nbytes,
+            planned=nbytes,
             written=done,
         )

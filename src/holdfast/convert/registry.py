@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.convert import tensorboard
 from holdfast.convert.contract import Format
 from holdfast.convert.dcp import DistributedCheckpoint
 from holdfast.convert.hdf5 import Hdf5
@@ -45,7 +46,7 @@ def format_named(name: str) -> Format:
     for known in _FORMATS:
         if known.name == name:
             return known
-    if name == "tensorboard":
+    if name == tensorboard.NAME:
         raise UsageError("tensorboard gets the metrics of a run: convert.export_metrics().")
     raise UsageError(f"There is no format {name!r}; there are {', '.join(format_names())}.")
 

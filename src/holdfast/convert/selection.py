@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.chunks.batch import ChunkRead
-from holdfast.chunks.visit import visit_chunks
-from holdfast.convert.naming import Rename, renamed
-from holdfast.errors import CannotConvert, UsageError
+from holdfast.chunks.array_bytes import read_array_bytes
+from holdfast.convert.naming import Rename, renamed, require_distinct
+from holdfast.errors import UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import ArrayRow, Part
-from holdfast.format.tree import NodeKind
-from holdfast.plan.reads import plan_reads
+from holdfast.format.tree import WRAPPERS, NodeKind
 from holdfast.records import commits
 from holdfast.state.nodes import Node, decode_tree, plain_value
 from holdfast.state.paths import Patterns, selector
@@ -76,7 +74,7 @@ class Selection:
 
     def require_distinct(self) -> None:
         """Raise CannotConvert where two leaves have one name."""
-        _require_distinct([*self.arrays, *self.values], self.ref)
+        require_distinct(self.names(), self.ref)
 
 
 def select(
@@ -110,36 +108,39 @@ def select(
     tree.children = [child for child in tree.children if not str(child.key).startswith("@")]
     below = _descend(tree, root, ref)
     chosen = selector(only, skip, lambda: entries_of_tree(tree)) or (lambda path: True)
-    arrays: list[NamedArray] = []
-    values: list[NamedValue] = []
-    unwanted: dict[str, str] = {}
-    for node, name in _named(below, ""):
-        if not chosen(node.path):
-            continue
-        name = renamed(name or str(below.key or "value"), rename)
-        if not texts and node.row >= 0 and part.arrays[node.row].framework in LONG_TEXTS:
-            unwanted[node.path] = name
-        elif node.row >= 0:
-            arrays.append(NamedArray(name, node.row, part.arrays[node.row]))
-        else:
-            values.append(NamedValue(name, value_of(node)))
-    if not arrays and not values and not unwanted:
+    leaves = [
+        (node, renamed(name or str(below.key or "value"), rename))
+        for node, name in named_leaves(below)
+        if chosen(node.path)
+    ]
+    if not leaves:
         raise UsageError(
             f"root={root!r}, only={only!r}, skip={skip!r} leave nothing of {ref} to export. "
             f"'holdfast show {ref}' lists the paths.",
             ref=ref,
         )
+    unwanted = {} if texts else _long_texts(leaves, part)
+    kept = [(node, name) for node, name in leaves if node.path not in unwanted]
     return Selection(
         ref,
         part,
         below,
-        arrays,
-        values,
+        [NamedArray(name, n.row, part.arrays[n.row]) for n, name in kept if n.row >= 0],
+        [NamedValue(name, value_of(n)) for n, name in kept if n.row < 0],
         lambda path: path not in unwanted and chosen(path),
         rename,
         tuple(unwanted.values()),
         lambda row: _text(store, part, row, ref),
     )
+
+
+def _long_texts(leaves: Iterable[tuple[Node, str]], part: Part) -> dict[str, str]:
+    """Return the names of long texts by their paths."""
+    return {
+        node.path: name
+        for node, name in leaves
+        if node.row >= 0 and part.arrays[node.row].framework in LONG_TEXTS
+    }
 
 
 def value_of(node: Node) -> object:
@@ -153,20 +154,10 @@ def value_of(node: Node) -> object:
 def _text(store: ObjectStore, part: Part, row: int, ref: str) -> str | bytes:
     array = part.arrays[row]
     into = bytearray(array.nbytes)
-    spans = plan_reads(part.arrays, [chunk.length for chunk in part.chunks], [row])
-    reads = {}
-    for chunk, found in spans.items():
-        at = part.chunks[chunk]
-        read = ChunkRead(at, part.packs[at.pack].key, (), False, "a text")
-        reads[id(read)] = read, found
-
-    def take(read: ChunkRead, data: memoryview) -> None:
-        for span in reads[id(read)][1]:
-            into[span.at : span.at + span.nbytes] = data[span.begin : span.begin + span.nbytes]
-
-    visit_chunks(store, [read for read, _ in reads.values()], take, ref=ref, full=True)
-    data = bytes(into)
-    return data.decode("utf-8", "surrogatepass") if array.framework == "str" else data
+    read_array_bytes(store, part, row, memoryview(into), leaf="a text", ref=ref, full=True)
+    if array.framework == "str":
+        return into.decode("utf-8", "surrogatepass")
+    return bytes(into)
 
 
 def _descend(tree: Node, root: str | None, ref: str) -> Node:
@@ -176,32 +167,28 @@ def _descend(tree: Node, root: str | None, ref: str) -> Node:
     while stack:
         node = stack.pop()
         # Of nodes with one path, a wrapper and what it wraps, the inner one has the names.
-        if node.path == root and node.kind not in (NodeKind.STATEFUL, NodeKind.CUSTOM):
+        if node.path == root and node.kind not in WRAPPERS:
             return node
         stack.extend(reversed(node.children))
     roots = ", ".join(repr(child.path) for child in tree.children)
     raise UsageError(f"{ref} has no node {root!r}; at its root are {roots}.", ref=ref, root=root)
 
 
-def _named(node: Node, name: str) -> Iterator[tuple[Node, str]]:
-    """Yield the leaves below a node with their names: keys joined by slashes, as they are."""
-    if not node.children:
-        if node.kind != NodeKind.OMITTED:
-            yield node, name
-        return
-    wraps = node.kind in (NodeKind.STATEFUL, NodeKind.CUSTOM)
+def named_leaves(node: Node, name: str = "") -> Iterator[tuple[Node, str]]:
+    """Yield the leaves below a node of some name, with their names."""
+    if node.children:
+        for child, below in named_children(node, name):
+            yield from named_leaves(child, below)
+    elif node.kind != NodeKind.OMITTED:
+        yield node, name
+
+
+def named_children(node: Node, name: str) -> Iterator[tuple[Node, str]]:
+    """Yield the children of a node of some name with theirs: keys joined by slashes, as they are.
+
+    What a node wraps has the name of the node.
+    """
     for place, child in enumerate(node.children):
-        key = "" if wraps else str(place if child.key is None else child.key)
-        yield from _named(child, f"{name}/{key}" if name and key else name or key)
-
-
-def _require_distinct(leaves: Sequence[NamedArray | NamedValue], ref: str) -> None:
-    seen: set[str] = set()
-    for leaf in leaves:
-        if leaf.name in seen:
-            raise CannotConvert(
-                f"Two leaves of {ref} would both be called {leaf.name!r}. Nothing was written. "
-                "Give one of them another name with --rename, or leave it out.",
-                name=leaf.name,
-            )
-        seen.add(leaf.name)
+        wrapped = node.kind in WRAPPERS
+        key = "" if wrapped else str(place if child.key is None else child.key)
+        yield child, f"{name}/{key}" if name and key else name or key

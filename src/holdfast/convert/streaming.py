@@ -10,7 +10,7 @@ import xxhash
 
 from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.visit import visit_chunks
-from holdfast.convert.checksums import checksum, combine
+from holdfast.convert.checksums import checksum, combined
 from holdfast.convert.contract import FilePlan
 from holdfast.convert.out_file import OutFile
 from holdfast.convert.selection import Selection
@@ -92,15 +92,9 @@ class ArrayWriter:
         """Return the checksums of a file's arrays, in the order of its plan."""
         kind = self._plans[file].sums
         assert kind is not None
-        found = []
-        for want, (of_file, _) in enumerate(self._wants):
-            if of_file == file:
-                total, empty = 0, True
-                for _, (value, nbytes) in sorted(self._sums.get(want, {}).items()):
-                    total = value if empty else combine(kind, total, value, nbytes)
-                    empty = False
-                found.append(checksum(kind)(memoryview(b"")) if empty else total)
-        return found
+        wants = [want for want, (of_file, _) in enumerate(self._wants) if of_file == file]
+        sums = [self._sums.get(want, {}) for want in wants]
+        return [combined(kind, (part for _, part in sorted(found.items()))) for found in sums]
 
     def _write(self, span: Span, data: memoryview) -> None:
         file, array = self._wants[span.want]

@@ -46,9 +46,7 @@ class Torch:
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         nested = nest(selection)
         plan = plan_archive(nested.value, selection.part.arrays)
-        return [
-            FilePlan("", plan.nbytes, (), plan.arrays, "crc32", plan.pieces, tuple(nested.notes))
-        ]
+        return [plan.as_file(tuple(nested.notes))]
 
 
 def _is_tar(path: Path) -> bool:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.convert.checksums import combine
-from holdfast.convert.contract import Piece, Placement
+from holdfast.convert.checksums import combined
+from holdfast.convert.contract import FilePlan, Piece, Placement
+from holdfast.convert.naming import is_utf8
+from holdfast.errors import CannotConvert
 
 ALIGNMENT = 64
 # What is large begins at a whole page: it is written and mapped as it lies in memory.
 _PAGE, _LARGE_BYTES = 4096, 1 << 20
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
+# What the header of a member and its entry in the directory have in common.
+_COMMON = struct.Struct("<5H3I2H")
+_LOCAL_BYTES = 4 + _COMMON.size
 _END = struct.Struct("<4s4H2IH")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR_64 = struct.Struct("<4sIQI")
@@ -32,7 +35,7 @@ _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
 _ZIP64_ID = 1
 # What PyTorch pads with, too; readers skip fields that they do not know.
 _PADDING_ID = int.from_bytes(b"FB", "little")
-MAX_NAME_BYTES = 0xF000
+_MAX_NAME_BYTES = 0xF000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,14 @@ class _Place:
     begin: int
     padding: int
 
+    def segments(self) -> Iterator[tuple[int, Segment]]:
+        """Yield the segments that have any bytes, with where in the archive each begins."""
+        at = self.begin
+        for segment in self.member.segments:
+            if length_of(segment):
+                yield at, segment
+            at += length_of(segment)
+
 
 @dataclass(frozen=True, slots=True)
 class ZipPlan:
@@ -102,19 +113,36 @@ class ZipPlan:
         left = iter(sums)
         entries = []
         for place in self._places:
-            value, at = 0, place.begin
-            for segment in place.member.segments:
-                nbytes = length_of(segment)
-                if nbytes:
-                    one = zlib.crc32(segment) if isinstance(segment, bytes) else next(left)
-                    value = combine("crc32", value, one, nbytes) if at > place.begin else one
-                if nbytes and isinstance(segment, bytes):
+            for at, segment in place.segments():
+                if isinstance(segment, bytes):
                     yield self.base + at, segment
-                at += nbytes
+            value = combined("crc32", _sums(place, left))
             yield self.base + place.header, _local_header(place, value)
             entries.append(_entry(place, value))
         entries.append(_end(len(entries), self._directory, sum(map(len, entries))))
         yield self.base + self._directory, b"".join(entries)
+
+    def as_file(self, notes: Sequence[str] = ()) -> FilePlan:
+        """Return the archive as a planned file of its own, with notes for users."""
+        return FilePlan("", self.nbytes, (), self.arrays, "crc32", self.pieces, notes)
+
+
+def _sums(place: _Place, of_arrays: Iterator[int]) -> Iterator[tuple[int, int]]:
+    """Yield the CRC-32 and the length of each segment of a member that has any bytes."""
+    for _, segment in place.segments():
+        value = zlib.crc32(segment) if isinstance(segment, bytes) else next(of_arrays)
+        yield value, length_of(segment)
+
+
+def require_member_names(names: Iterable[str]) -> None:
+    """Raise CannotConvert where a member of an archive cannot have a name."""
+    for name in names:
+        if "\0" in name or not is_utf8(name) or len(name.encode()) > _MAX_NAME_BYTES:
+            raise CannotConvert(
+                f"{name[:80]!r} cannot be the name of a member of an archive. Nothing was "
+                "written. Give it another one with --rename.",
+                name=name,
+            )
 
 
 def plan_zip(members: Sequence[Member], base: int = 0) -> ZipPlan:
@@ -127,18 +155,17 @@ def plan_zip(members: Sequence[Member], base: int = 0) -> ZipPlan:
     places, arrays, at = [], [], 0
     for member in members:
         name = member.name.encode()
-        fixed = _LOCAL.size + len(name) + (20 if _is_large(member) else 0)
+        fixed = _LOCAL_BYTES + len(name) + (20 if _is_large(member) else 0)
         alignment = _PAGE if member.nbytes >= _LARGE_BYTES else ALIGNMENT
         padding = -(base + at + fixed) % alignment
         # A field has at least its own header.
         padding += alignment if 0 < padding < 4 else 0
         place = _Place(member, name, at, at + fixed + padding, padding)
         places.append(place)
-        at = place.begin
-        for segment in member.segments:
-            if isinstance(segment, Array) and segment.nbytes:
-                arrays.append(Placement(segment.row, base + at))
-            at += length_of(segment)
+        at = place.begin + member.nbytes
+        for begin, segment in place.segments():
+            if isinstance(segment, Array):
+                arrays.append(Placement(segment.row, base + begin))
     directory_bytes = sum(len(_entry(place, 0)) for place in places)
     nbytes = at + directory_bytes + len(_end(len(places), at, directory_bytes))
     return ZipPlan(base, nbytes, arrays, places, at)
@@ -154,25 +181,11 @@ def _flags(name: bytes) -> int:
 
 def _local_header(place: _Place, value: int) -> bytes:
     nbytes, is_large = place.member.nbytes, _is_large(place.member)
-    extra = _field(_ZIP64_ID, struct.pack("<2Q", nbytes, nbytes)) if is_large else b""
+    extra = extra_field(_ZIP64_ID, struct.pack("<2Q", nbytes, nbytes)) if is_large else b""
     if place.padding:
-        extra += _field(_PADDING_ID, bytes(place.padding - 4))
-    shown = _MAX_32 if is_large else nbytes
+        extra += extra_field(_PADDING_ID, bytes(place.padding - 4))
     version = _VERSION_64 if is_large else _LEAST_VERSION
-    fixed = _LOCAL.pack(
-        b"PK\x03\x04",
-        version,
-        _flags(place.name),
-        0,
-        0,
-        _DATE,
-        value,
-        shown,
-        shown,
-        len(place.name),
-        len(extra),
-    )
-    return fixed + place.name + extra
+    return b"PK\x03\x04" + _common(place, version, value, extra) + place.name + extra
 
 
 def _entry(place: _Place, value: int) -> bytes:
@@ -180,30 +193,20 @@ def _entry(place: _Place, value: int) -> bytes:
     nbytes = place.member.nbytes
     large = [nbytes, nbytes] if _is_large(place.member) else []
     large += [place.header] if place.header >= _MAX_32 else []
-    extra = _field(_ZIP64_ID, struct.pack(f"<{len(large)}Q", *large)) if large else b""
+    extra = extra_field(_ZIP64_ID, struct.pack(f"<{len(large)}Q", *large)) if large else b""
     extra += place.member.field
-    shown = _MAX_32 if _is_large(place.member) else nbytes
     version = _VERSION_64 if large else _LEAST_VERSION
-    fixed = _CENTRAL.pack(
-        b"PK\x01\x02",
-        version,
-        version,
-        _flags(place.name),
-        0,
-        0,
-        _DATE,
-        value,
-        shown,
-        shown,
-        len(place.name),
-        len(extra),
-        0,
-        0,
-        0,
-        0,
-        min(place.header, _MAX_32),
-    )
-    return fixed + place.name + extra
+    made_by = b"PK\x01\x02" + struct.pack("<H", version)
+    # No comment, the first disk, no attributes.
+    header = struct.pack("<3H2I", 0, 0, 0, 0, min(place.header, _MAX_32))
+    return made_by + _common(place, version, value, extra) + header + place.name + extra
+
+
+def _common(place: _Place, version: int, value: int, extra: bytes) -> bytes:
+    shown = min(place.member.nbytes, _MAX_32)
+    flags, stored, time = _flags(place.name), 0, 0
+    lengths = len(place.name), len(extra)
+    return _COMMON.pack(version, flags, stored, time, _DATE, value, shown, shown, *lengths)
 
 
 def _end(count: int, directory: int, directory_bytes: int) -> bytes:
@@ -227,10 +230,6 @@ def _end(count: int, directory: int, directory_bytes: int) -> bytes:
     )
 
 
-def _field(kind: int, data: bytes) -> bytes:
-    return struct.pack("<2H", kind, len(data)) + data
-
-
 def extra_field(kind: int, data: bytes) -> bytes:
     """Return an extra field with its header."""
-    return _field(kind, data)
+    return struct.pack("<2H", kind, len(data)) + data

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.fetch import fetch_both
-from holdfast.chunks.form import form_of
+from holdfast.chunks.form import form_of, is_chunk
 from holdfast.chunks.refit import as_stored
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow
@@ -56,13 +56,8 @@ class ChunkFinder:
         for source in self._sources:
             for there in self._index(source).get((row.check, row.length), ()):
                 found = fetch_both(source, there)
-                if found is not None and self._is_it(found[0], row):
+                if found is not None and is_chunk(form_of(self._store), found[0], row.digest):
                     yield source, there, *found
-
-    def _is_it(self, data: memoryview, row: ChunkRow) -> bool:
-        hasher = form_of(self._store).hasher()
-        hasher.update(data)
-        return hasher.digest() == row.digest
 
     def _index(self, source: ObjectStore) -> _Index:
         # By checksum, not by id: encrypted stores give ids of their own to the same bytes.

@@ -18,8 +18,9 @@ from holdfast.chunks.deltas import Ages, Deltas, Origin, origins
 from holdfast.chunks.encoder import Compress, Encoder
 from holdfast.chunks.fetch import fetch_chunk
 from holdfast.chunks.finite import FiniteLook, Known
+from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
-from holdfast.chunks.write import ChunkSource, Written, write_chunks
+from holdfast.chunks.write import Written, write_chunks
 from holdfast.engine.base import Base, load_base, still_stored, with_bases
 from holdfast.engine.job import SaveJob
 from holdfast.engine.writer_lock import WriterLock

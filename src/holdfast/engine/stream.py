@@ -6,8 +6,9 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from holdfast.chunks.write import Abandoned
+from holdfast.chunks.source import Abandoned
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align
+from holdfast.plan.pieces import pieces
 from holdfast.state.arrays import RangeAdapter
 from holdfast.state.flatten import Leaf
 from holdfast.store.memory_pages import private_memory
@@ -87,12 +88,9 @@ class StreamSource:
 def leaf_filler(leaves: Sequence[Leaf], layout: Layout) -> Fill:
     """Return a function that copies the leaves of a chunk into its buffer."""
     members: dict[int, list[tuple[Leaf, int, int, int]]] = {}
-    for leaf, (chunk, begin) in zip(leaves, layout.places, strict=True):
-        left, at = leaf.spec.nbytes, 0
-        while left:
-            n = min(left, layout.lengths[chunk] - begin)
-            members.setdefault(chunk, []).append((leaf, at, begin, n))
-            left, at, chunk, begin = left - n, at + n, chunk + 1, 0
+    for leaf, place in zip(leaves, layout.places, strict=True):
+        for chunk, begin, nbytes, at in pieces(place, leaf.spec.nbytes, layout.lengths):
+            members.setdefault(chunk, []).append((leaf, at, begin, nbytes))
     exported: dict[int, memoryview] = {}
     lock = threading.Lock()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from holdfast.chunks.batch import Target, read_of
+from holdfast.chunks.batch import read_of
 from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.targets import Target
 from holdfast.engine import job as jobs
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource
 from holdfast.format import part as part_format
 from holdfast.format.codecs import DELTA
 from holdfast.format.commit import CommitRecord
-from holdfast.plan.layout import CHUNK_ALIGNMENT, Layout, align
+from holdfast.plan.layout import laid_out
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.security.authenticity import NOBODY, Authenticity
@@ -46,10 +47,6 @@ def copy_checkpoint(
     # Chunks that deltas are differences from lie behind those that hold the state.
     used = plan_reads(part.arrays, lengths, range(len(part.arrays)))
     lengths = lengths[: max(used, default=-1) + 1]
-    offsets, total = [], 0
-    for length in lengths:
-        offsets.append(total)
-        total = align(total + length, CHUNK_ALIGNMENT)
     ref = f"{record.run}@{record.step}"
 
     def fill(index: int, view: memoryview) -> None:
@@ -59,7 +56,7 @@ def copy_checkpoint(
 
     checkpoint_id = jobs.new_id()
     plan = part_format.encode(replace(part, checkpoint_id=checkpoint_id, chunks=(), packs=()))
-    layout = Layout((), lengths, offsets, total)
+    layout = laid_out(lengths)
     job = jobs.SaveJob(
         id=checkpoint_id,
         step=record.step,

@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from holdfast.foreign.arguments import as_int, as_text
 from holdfast.foreign.arrays import ForeignArray, boxed_array
+from holdfast.foreign.covering import require_cover
 from holdfast.foreign.layout import Box
 from holdfast.foreign.session import Session
 from holdfast.foreign.sources import FileRange
@@ -21,8 +21,6 @@ from holdfast.security.pickle_machine import Call, Global, Items
 
 METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint.metadata"
-# Boxes of one tensor are compared with one another.
-_MOST_BOXES = 4096
 _Place = tuple[str, tuple[int, ...]]
 
 
@@ -77,7 +75,7 @@ class _Folder:
             raise ValueError("a tensor without chunks")
         dtype, shape = _dtype(tensor.get("properties")), sizes(tensor.get("size"))
         boxes = [box for chunk in chunks for box in self._boxes(name, chunk, dtype)]
-        _check_boxes(shape, boxes)
+        require_cover(shape, boxes)
         return boxed_array(dtype, shape, tuple(boxes), "torch")
 
     def _boxes(self, name: str, chunk: object, dtype: str) -> Iterator[Box]:
@@ -146,27 +144,6 @@ def _dtype(properties: object) -> str:
     if isinstance(state, tuple) and state:
         return torch_dtype(state[0])
     return torch_dtype(_record(properties, "TensorProperties").get("dtype"))
-
-
-def _check_boxes(shape: tuple[int, ...], boxes: Sequence[Box]) -> None:
-    """Raise ValueError unless boxes make up an array, each element once."""
-    if len(boxes) > _MOST_BOXES:
-        raise ValueError(f"a tensor in more than {_MOST_BOXES} pieces")
-    for i, box in enumerate(boxes):
-        fits = len(box.at) == len(shape) and all(
-            at + n <= whole for at, n, whole in zip(box.at, box.view.shape, shape, strict=True)
-        )
-        if not fits or any(_overlap(box, other) for other in boxes[:i]):
-            raise ValueError("the pieces of a tensor overlap, or lie outside of it")
-    if not boxes or sum(prod(box.view.shape) for box in boxes) != prod(shape):
-        raise ValueError("pieces of a tensor are missing")
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return all(
-        x < y + m and y < x + n
-        for x, n, y, m in zip(a.at, a.view.shape, b.at, b.view.shape, strict=True)
-    )
 
 
 # --- the tree ---

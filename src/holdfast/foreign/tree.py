@@ -29,7 +29,7 @@ class ForeignTree:
 
     def arrays(self) -> Iterator[tuple[str, ForeignArray]]:
         """Yield the arrays with their places in the tree, in order."""
-        yield from _arrays(self.root, "")
+        yield from arrays_in(self.root, _joined)
 
     def numpy(self) -> object:
         """Return the tree with every array in memory, tied ones once."""
@@ -43,15 +43,28 @@ class ForeignTree:
         return replaced_arrays(self.root, in_memory)
 
 
-def _arrays(value: object, path: str) -> Iterator[tuple[str, ForeignArray]]:
+def _joined(path: str, key: object) -> str:
+    return f"{path}/{key}" if path else str(key)
+
+
+def arrays_in(
+    value: object, join: Callable[[str, object], str], path: str = ""
+) -> Iterator[tuple[str, ForeignArray]]:
+    """Yield the arrays of a tree with their places, in order.
+
+    Args:
+        value: The tree.
+        join: Makes the place of what is in a container, from the container's and a key.
+        path: The place of the tree itself.
+    """
     if isinstance(value, ForeignArray):
         yield path, value
-        return
-    pairs = value.items() if isinstance(value, dict) else ()
-    if isinstance(value, list | tuple):
-        pairs = enumerate(value)  # type: ignore[assignment]
-    for key, inner in pairs:
-        yield from _arrays(inner, f"{path}/{key}" if path else str(key))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from arrays_in(inner, join, join(path, key))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from arrays_in(inner, join, join(path, i))
 
 
 def replaced_arrays(value: object, make: Callable[[ForeignArray], object]) -> object:

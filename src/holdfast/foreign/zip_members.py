@@ -6,8 +6,10 @@ members do not overlap, have one name each, and have it in both places.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from holdfast.foreign.session import Session
@@ -44,18 +46,33 @@ def zip_members(session: Session, archive: FileRange) -> dict[str, Member]:
     return found
 
 
-def _stretch(session: Session, file: BinaryIO, entry: zipfile.ZipInfo) -> tuple[int, int]:
-    file.seek(max(0, entry.header_offset))
+@dataclass(frozen=True, slots=True)
+class LocalHeader:
+    """What stands in front of a member's bytes: its name, and where in the file they begin."""
+
+    name: str
+    begin: int
+
+
+def local_header(file: BinaryIO, at: int) -> LocalHeader | None:
+    """Return the header of a member that is at a place in a file; None where there is none."""
+    file.seek(max(0, at))
     header = file.read(_LOCAL_BYTES)
     if len(header) != _LOCAL_BYTES or not header.startswith(b"PK\x03\x04"):
-        raise session.damaged(f"the member {entry.filename!r} is not where it should be.")
-    name_bytes = int.from_bytes(header[26:28], "little")
-    extra_bytes = int.from_bytes(header[28:30], "little")
+        return None
+    name_bytes, extra_bytes = struct.unpack_from("<2H", header, 26)
     encoding = "utf-8" if header[7] & 0x08 else "cp437"
-    if file.read(name_bytes).decode(encoding, "replace") != entry.orig_filename:
+    name = file.read(name_bytes).decode(encoding, "replace")
+    return LocalHeader(name, at + _LOCAL_BYTES + name_bytes + extra_bytes)
+
+
+def _stretch(session: Session, file: BinaryIO, entry: zipfile.ZipInfo) -> tuple[int, int]:
+    header = local_header(file, entry.header_offset)
+    if header is None:
+        raise session.damaged(f"the member {entry.filename!r} is not where it should be.")
+    if header.name != entry.orig_filename:
         raise session.damaged(f"the member {entry.filename!r} has two names.")
-    begin = entry.header_offset + _LOCAL_BYTES + name_bytes + extra_bytes
-    return begin, begin + entry.compress_size
+    return header.begin, header.begin + entry.compress_size
 
 
 def _check_ranges(session: Session, ranges: Sequence[tuple[int, int]], nbytes: int) -> None:

@@ -48,7 +48,9 @@ class KeyKind(IntEnum):
 KEYED = frozenset({NodeKind.DICT, NodeKind.ORDERED_DICT, NodeKind.NAMED_TUPLE, NodeKind.DATACLASS})
 ROOTS = frozenset({NodeKind.DICT, NodeKind.ORDERED_DICT})
 SEQUENCES = frozenset({NodeKind.LIST, NodeKind.TUPLE, NodeKind.NAMED_TUPLE})
-CONTAINERS = KEYED | {NodeKind.LIST, NodeKind.TUPLE, NodeKind.STATEFUL, NodeKind.CUSTOM}
+# Nodes of one child that has no key: what it wraps.
+WRAPPERS = frozenset({NodeKind.STATEFUL, NodeKind.CUSTOM})
+CONTAINERS = KEYED | WRAPPERS | {NodeKind.LIST, NodeKind.TUPLE}
 TYPED = frozenset(
     {
         NodeKind.NAMED_TUPLE,

@@ -14,14 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from holdfast.chunks.batch import reads_of
-from holdfast.chunks.read import read_chunks
+from holdfast.chunks.array_bytes import read_array_bytes
 from holdfast.format import dtypes
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import Part
 from holdfast.history.diff.widen import Bytes, widen
 from holdfast.history.leaves import part_leaves
-from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
 
@@ -61,12 +59,7 @@ def _array(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     spec = part.arrays[row]
     raw: Bytes = np.empty(spec.nbytes, np.uint8)
-    spans = plan_reads(part.arrays, [chunk.length for chunk in part.chunks], [row])
-    targets = {
-        chunk: [(span.begin, raw.data[span.at : span.at + span.nbytes], False, path)]
-        for chunk, [span] in spans.items()
-    }
-    read_chunks(store, reads_of(part, targets), ref=ref)
+    read_array_bytes(store, part, row, raw.data, leaf=path, ref=ref)
     if spec.dtype in _WIDENED or spec.dtype.startswith("float8"):
         kind = _WIDENED.get(spec.dtype, np.float32)
         return widen(raw, spec.dtype).astype(kind).reshape(spec.shape)

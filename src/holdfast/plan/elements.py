@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.format.part import ArrayRow
+from holdfast.plan.pieces import pieces
 
 # The bytes of an element that a number is made of; a complex one is two numbers.
 _FLOATS = {
@@ -64,9 +65,7 @@ def elements_of_chunks(rows: Iterable[ArrayRow], lengths: Sequence[int]) -> list
     """
     shares: list[dict[Elements, int]] = [{} for _ in lengths]
     for row in rows:
-        left, chunk, begin, kind = row.nbytes, row.chunk, row.offset, elements_of(row.dtype)
-        while left:
-            n = min(left, lengths[chunk] - begin)
-            shares[chunk][kind] = shares[chunk].get(kind, 0) + n
-            left, chunk, begin = left - n, chunk + 1, 0
+        kind = elements_of(row.dtype)
+        for chunk, _, nbytes, _ in pieces((row.chunk, row.offset), row.nbytes, lengths):
+            shares[chunk][kind] = shares[chunk].get(kind, 0) + nbytes
     return [max(share, key=share.__getitem__) if share else BYTES for share in shares]

@@ -54,8 +54,7 @@ def plan_layout(leaves: Iterable[tuple[str, int]]) -> Layout:
     """
     places: list[tuple[int, int]] = []
     lengths: list[int] = []
-    # For adapters and for the rest: the group that is open, its bytes, the root key it is under.
-    open_groups = {True: (-1, 0, ""), False: (-1, 0, "")}
+    adapters, others = _Groups(lengths), _Groups(lengths)
     for path, nbytes in leaves:
         if nbytes == 0:
             places.append((0, 0))
@@ -66,14 +65,35 @@ def plan_layout(leaves: Iterable[tuple[str, int]]) -> Layout:
             if rest:
                 lengths.append(rest)
         else:
-            root, is_adapter = path.partition("/")[0], _ADAPTER in path
-            group, fill, group_root = open_groups[is_adapter]
-            if group < 0 or root != group_root or fill + nbytes > GROUP_BYTES:
-                group, fill = len(lengths), 0
-                lengths.append(0)
-            places.append((group, fill))
-            lengths[group] = fill + nbytes
-            open_groups[is_adapter] = group, align(fill + nbytes, LEAF_ALIGNMENT), root
+            groups = adapters if _ADAPTER in path else others
+            places.append(groups.place(path.partition("/")[0], nbytes))
+    return laid_out(lengths, places)
+
+
+class _Groups:
+    """Small leaves in groups, one of which is open; each is a chunk, added to lengths."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self._lengths = lengths
+        self._chunk, self._fill, self._root = -1, 0, ""
+
+    def place(self, root: str, nbytes: int) -> tuple[int, int]:
+        """Return where the next leaf goes: its chunk, and the offset in it."""
+        if self._chunk < 0 or root != self._root or self._fill + nbytes > GROUP_BYTES:
+            self._chunk, self._fill, self._root = len(self._lengths), 0, root
+            self._lengths.append(0)
+        at, end = self._fill, self._fill + nbytes
+        self._lengths[self._chunk] = end
+        self._fill = align(end, LEAF_ALIGNMENT)
+        return self._chunk, at
+
+
+def laid_out(lengths: Sequence[int], places: Sequence[tuple[int, int]] = ()) -> Layout:
+    """Return the layout of chunks, one behind the other, and of leaves in them.
+
+    >>> laid_out([5, 4096, 1]).offsets
+    [0, 4096, 8192]
+    """
     offsets, total = [], 0
     for length in lengths:
         offsets.append(total)

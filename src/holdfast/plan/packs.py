@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 PACK_BYTES = 32 << 20
+# Packs that are written at a time.
+WRITERS = 4
 
 
 class Packer:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.format.part import ArrayRow
+from holdfast.plan.pieces import pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,6 @@ def plan_reads(
     spans: dict[int, list[Span]] = {}
     for want, index in enumerate(wanted):
         row = rows[index]
-        left, at, chunk, begin = row.nbytes, 0, row.chunk, row.offset
-        while left:
-            n = min(left, lengths[chunk] - begin)
-            spans.setdefault(chunk, []).append(Span(begin, n, want, at))
-            left, at, chunk, begin = left - n, at + n, chunk + 1, 0
+        for chunk, begin, nbytes, at in pieces((row.chunk, row.offset), row.nbytes, lengths):
+            spans.setdefault(chunk, []).append(Span(begin, nbytes, want, at))
     return spans

@@ -9,18 +9,16 @@ from typing import final
 from blake3 import blake3
 
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.plan.packs import WRITERS
 from holdfast.security.seal import TRAILER_BYTES, ChunkOpener, Seals
 from holdfast.store.buffers import Buffers
-
-# One for each thread that writes packs; more are not kept.
-_KEPT_BUFFERS = 4
 
 
 @final
 class SealedForm:
     """How chunks lie in an encrypted store: sealed with their ids, what opens them behind them.
 
-    Buffers to seal into are kept.
+    A buffer to seal into is kept for each pack that is written at a time.
     """
 
     trailer_bytes = TRAILER_BYTES
@@ -29,7 +27,7 @@ class SealedForm:
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
         self._id_key = seals.keyring.lasting_key("chunk-ids")
-        self._buffers = Buffers(_KEPT_BUFFERS)
+        self._buffers = Buffers(WRITERS)
 
     def hasher(self) -> blake3:
         return blake3(key=self._id_key)

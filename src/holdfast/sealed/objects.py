@@ -74,7 +74,9 @@ def resealed(seals: Seals, stored_key: str, stored: bytes) -> bytes | None:
     """
     if _is_lines(stored_key, stored):
         lines = [seal_line(seals, stored_key, *line) for line in _lines(seals, stored_key, stored)]
-        return b"".join(lines) if _is_old(seals, stored) else None
+        is_object = not lines and seals.generation_of(stored) > 0
+        if not is_object:
+            return b"".join(lines) if _is_old(seals, stored) else None
     if seals.generation_of(stored) == seals.keyring.newest:
         return None
     return seal_object(seals, stored_key, *open_object(seals, stored_key, stored))

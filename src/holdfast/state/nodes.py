@@ -12,6 +12,7 @@ from holdfast.format.tree import (
     KEYED,
     ROOTS,
     TYPED,
+    WRAPPERS,
     KeyKind,
     NodeKind,
     TreeColumns,
@@ -118,7 +119,7 @@ class _Decoder:
         count = next(self._children)
         if node.kind in KEYED:
             self._fill_keyed(node, count, depth)
-        elif node.kind in (NodeKind.STATEFUL, NodeKind.CUSTOM):
+        elif node.kind in WRAPPERS:
             if count != 1:
                 raise ValueError("a wrapped value has one child")
             node.children.append(self._node(node.path, None, depth + 1))

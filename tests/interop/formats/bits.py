@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -43,6 +44,21 @@ def array(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
 def arrays(dtypes: list[str]) -> st.SearchStrategy[np.ndarray[Any, Any]]:
     shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
     return st.builds(array, st.sampled_from(dtypes), shapes, st.integers(0, 99))
+
+
+def trees(
+    keys: st.SearchStrategy[str],
+    leaves: st.SearchStrategy[Any],
+    more: Callable[[st.SearchStrategy[Any]], st.SearchStrategy[Any]] = lambda inner: st.nothing(),
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Trees of mappings, lists and what more makes of what is in it."""
+
+    def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        mappings = st.dictionaries(keys, inner, max_size=3)
+        return mappings | st.lists(inner, max_size=3) | more(inner)
+
+    nested = st.recursive(leaves, containers, max_leaves=8)
+    return st.dictionaries(keys, nested, min_size=1, max_size=4)
 
 
 def same(first: Any, second: Any) -> bool:

@@ -7,10 +7,12 @@ import pickle
 import shutil
 import warnings
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import round_trips
 import torch
 import torch.distributed.checkpoint as dcp
 from hypothesis import Phase, given, settings
@@ -51,10 +53,7 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def exported(folder: Path, state: dict[str, Any], **more: Any) -> Path:
-    holdfast.save(folder / "s", state, run="r", step=0, rng=False)
-    export(folder / "s", "r@0", folder / "dcp", format="dcp", **more)
-    return folder / "dcp"
+exported = partial(round_trips.exported, name="dcp", format="dcp")
 
 
 @settings(max_examples=20, deadline=None)

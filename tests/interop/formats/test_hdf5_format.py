@@ -11,7 +11,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
-from bits import COMMON, FLOAT8, array, arrays, same
+from bits import COMMON, FLOAT8, array, arrays, same, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,26 +35,14 @@ KEYS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0/@~"), min_size=1, max_size=6
 ).filter(lambda key: key not in (".", "..") and not key.startswith("holdfast."))
 LEAVES = arrays([*COMMON, *FLOAT8]) | VALUES
-TREES = st.dictionaries(
+TREES = trees(
     KEYS,
-    st.recursive(
-        LEAVES,
-        lambda inner: (
-            st.dictionaries(KEYS, inner, max_size=3)
-            | st.dictionaries(INT64, inner, min_size=1, max_size=3)
-            | st.lists(inner, max_size=3)
-            | st.lists(inner, max_size=3).map(tuple)
-        ),
-        max_leaves=8,
+    LEAVES,
+    lambda inner: (
+        st.dictionaries(INT64, inner, min_size=1, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
     ),
-    min_size=1,
-    max_size=4,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "s"
 
 
 @settings(max_examples=25, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import joblib
 import ml_dtypes
 import numpy as np
 import pytest
+import round_trips
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
@@ -55,10 +57,7 @@ def arrays(draw: Any) -> Any:
 trees = st.dictionaries(names, arrays(), min_size=1, max_size=6)
 
 
-def exported(folder: Path, state: dict[str, Any], **more: Any) -> Path:
-    holdfast.save(folder / "s", state, run="r", step=0, rng=False)
-    export(folder / "s", "r@0", folder / "x.npz", format="npz", **more)
-    return folder / "x.npz"
+exported = partial(round_trips.exported, name="x.npz", format="npz")
 
 
 def same_as(found: Any, tree: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bits import COMMON, FLOAT8, array, arrays, same
+from bits import COMMON, FLOAT8, array, arrays, same, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,21 +31,7 @@ VALUES = st.one_of(
     st.floats(),
     st.sampled_from([np.float32(2.5), np.int8(-3)]),
 )
-TREES = st.dictionaries(
-    KEYS,
-    st.recursive(
-        arrays([*COMMON, *FLOAT8]) | VALUES,
-        lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner, max_size=3),
-        max_leaves=8,
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "s"
+TREES = trees(KEYS, arrays([*COMMON, *FLOAT8]) | VALUES)
 
 
 def write(path: Path, tree: Any) -> Path:
@@ -269,6 +255,19 @@ def test_a_description_that_makes_no_sense_is_refused(
     (tmp_path / "o/_METADATA").write_text(about)
     with pytest.raises(ForeignDamaged):
         import_checkpoint(store, tmp_path / "o", run="r")
+
+
+def test_a_type_that_we_do_not_have_is_refused(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "o"
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder}/w/"}}
+    made = tensorstore.open(spec, dtype=tensorstore.int4, shape=[3], create=True).result()
+    made.write(np.ones(3, "i1").astype(made.dtype.numpy_dtype)).result()
+    keys = [{"key": "w", "key_type": 2}]
+    leaf = {"key_metadata": keys, "value_metadata": {"value_type": "np.ndarray"}}
+    about = {"tree_metadata": {"('w',)": leaf}, "use_ocdbt": False, "use_zarr3": False}
+    (folder / "_METADATA").write_text(json.dumps(about))
+    with pytest.raises(CannotConvert, match="elements of int4"):
+        import_checkpoint(store, folder, run="r")
 
 
 def test_unfinished_and_empty_folders_are_told(store: Path, tmp_path: Path, whole: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nested_states import bits, tensor
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -40,21 +41,9 @@ DTYPES = [
 ]
 
 
-def tensor(dtype: torch.dtype, shape: tuple[int, ...], seed: int) -> torch.Tensor:
-    raw = np.random.default_rng(seed).integers(0, 256, size=(*shape, dtype.itemsize), dtype="u1")
-    if dtype == torch.bool:
-        raw &= 1
-    flat = torch.from_numpy(raw.reshape(-1).copy())
-    return flat.view(dtype).view(shape) if flat.numel() else torch.empty(shape, dtype=dtype)
-
-
-def raw(value: torch.Tensor) -> bytes:
-    return bytes(value.contiguous().view(-1).view(torch.uint8).numpy()) if value.numel() else b""
-
-
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(
-        (a.dtype, a.shape, raw(a)) == (second[key].dtype, second[key].shape, raw(second[key]))
+        (a.dtype, a.shape, bits(a)) == (second[key].dtype, second[key].shape, bits(second[key]))
         for key, a in first.items()
     )
 

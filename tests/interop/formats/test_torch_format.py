@@ -6,11 +6,13 @@ import os
 import zipfile
 import zlib
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import round_trips
 import torch
 from hypothesis import Phase, given, settings
 from nested_states import DTYPES, assert_same, states, tensor
@@ -25,10 +27,7 @@ from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 CORPUS = Path(__file__).parents[2] / "fuzz/corpus/foreign"
 
 
-def exported(folder: Path, state: dict[str, Any], **more: Any) -> Path:
-    holdfast.save(folder / "s", state, run="r", step=0, rng=False)
-    export(folder / "s", "r@0", folder / "x.pt", format="torch", **more)
-    return folder / "x.pt"
+exported = partial(round_trips.exported, name="x.pt", format="torch")
 
 
 @settings(max_examples=60, deadline=None)

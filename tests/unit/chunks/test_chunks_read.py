@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.chunks.batch import ChunkRead, Target, batches
+from holdfast.chunks.batch import ChunkRead, batches
 from holdfast.chunks.check import check_chunks
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.targets import Target
 from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, RestoreIncomplete
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
@@ -310,6 +311,23 @@ def test_batches_hold_every_read_once_and_stay_within_a_pack() -> None:
             assert b.row.offset == align(a.row.offset + a.row.length, CHUNK_ALIGNMENT)
 
 
+def test_many_small_chunks_in_one_batch_are_looked_at_a_few_times_each() -> None:
+    class Counted:
+        pack_key, looks = "packs/0", 0
+
+        def __init__(self, number: int) -> None:
+            self._row = ChunkRow(b"", b"", 1, 0, number * CHUNK_ALIGNMENT)
+
+        @property
+        def row(self) -> ChunkRow:
+            Counted.looks += 1
+            return self._row
+
+    reads: list[Any] = [Counted(number) for number in range(2000)]
+    assert [len(batch) for batch in batches(reads, 0)] == [2000]
+    assert Counted.looks < 20 * len(reads)
+
+
 # --- checking where they lie ---
 
 
@@ -342,22 +360,37 @@ def test_a_wrong_checksum_in_the_manifest_is_told_from_damage(store: Store) -> N
     assert "checksum" in str(checked(store, [(wrong, key)])["0"])
 
 
+class BadSector(Store):
+    """A store that cannot read one byte of its first pack."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(cached=False)
+        self._at = at
+
+    def open(self, key: str) -> Any:
+        reader = super().open(key)
+        real = reader.read_uncached
+
+        def read_uncached(into: memoryview, offset: int) -> None:
+            if key == "packs/0" and offset <= self._at < offset + into.nbytes:
+                raise HoldfastError("bad sector")
+            real(into, offset)
+
+        reader.read_uncached = read_uncached
+        return reader
+
+
 def test_a_bad_sector_condemns_nobody_else() -> None:
-    class BadSector(Store):
-        def open(self, key: str) -> Any:
-            reader = super().open(key)
-            real = reader.read_uncached
-
-            def read_uncached(into: memoryview, offset: int) -> None:
-                if key == "packs/0" and offset <= 4096 < offset + into.nbytes:
-                    raise HoldfastError("bad sector")
-                real(into, offset)
-
-            reader.read_uncached = read_uncached
-            return reader
-
-    store = BadSector(cached=False)
+    store = BadSector(4096)
     places = rows_in(store)
     told = checked(store, places)
     assert {i for i, problem in told.items() if problem is not None} == {"1"}
     assert store.opened == store.closed
+
+
+def test_each_chunk_is_told_once_wherever_a_sector_is_bad() -> None:
+    store = BadSector(5 << 19)
+    reads = whole(rows_in(store), standing(), in_place=False)
+    told: list[tuple[str, bool]] = []
+    check_chunks(store, reads, lambda read, problem: told.append((read.leaf, problem is None)))
+    assert sorted(told) == [(f"leaf {i}", i != 3) for i in range(len(CHUNKS))]

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from holdfast.chunks.batch import ChunkRead, Target
+from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.targets import Target
 from holdfast.chunks.undo import Undo
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check, digest

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.chunks import write as writing
+from holdfast.chunks import packing
+from holdfast.chunks.source import Abandoned
 from holdfast.chunks.stored import Stored
-from holdfast.chunks.write import Abandoned, Written, write_chunks
+from holdfast.chunks.write import Written, write_chunks
 from holdfast.errors import IncompleteWrite, NoSpace, StoreUnavailable
 from holdfast.format.digests import check, digest
 from holdfast.plan import packs
@@ -270,7 +271,7 @@ class Failing:
 def test_nothing_is_left_when_the_store_fails(
     small_packs: None, monkeypatch: pytest.MonkeyPatch, method: str, nth: int, error: BaseException
 ) -> None:
-    monkeypatch.setattr(writing, "PUBLISH_EVERY", 1)
+    monkeypatch.setattr(packing, "PUBLISH_EVERY", 1)
     chunks = [content(9_000, i) for i in range(20)]
     store, source = Failing(method, nth, error), Source(chunks)
     with pytest.raises(type(error)):
@@ -326,7 +327,7 @@ def test_many_packs_are_published_on_the_way(
     small_packs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Staged objects are open files: only so many at a time.
-    monkeypatch.setattr(writing, "PUBLISH_EVERY", 4)
+    monkeypatch.setattr(packing, "PUBLISH_EVERY", 4)
     most = 0
 
     class Counting(MemoryStore):  # type: ignore[misc]

@@ -12,6 +12,10 @@ import pytest
 
 import holdfast
 from holdfast.convert import import_checkpoint
+from holdfast.convert.checksums import masked_checksum
+from holdfast.convert.tensorflow.element_types import STRING
+from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
+from holdfast.convert.tensorflow.table import write_table
 from holdfast.errors import ForeignRefused
 
 
@@ -66,6 +70,33 @@ def test_texts_are_read_whatever_their_shape(tmp_path: Path) -> None:
     import_checkpoint(tmp_path / "store", path, run="r")
     tree = holdfast.load(tmp_path / "store", "r@0")
     assert (tree["t"], tree["one"], tree["none"]) == (wanted, "alone", [])
+
+
+def test_lists_without_texts_are_bounded_in_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("t", (1 << 40, 0), h5py.string_dtype())
+    refused(path, "more lists")
+
+
+def test_an_attribute_of_lists_without_texts_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["w"] = np.ones(2)
+        file.attrs.create("t", np.empty((1 << 40, 0), object), dtype=h5py.string_dtype())
+    import_checkpoint(tmp_path / "store", path, run="r")
+    assert list(holdfast.load(tmp_path / "store", "r@0")) == ["w"]
+
+
+def test_lists_without_texts_are_bounded_in_tensorflow(tmp_path: Path) -> None:
+    entry = BundleEntry(dtype=STRING, crc32c=int.from_bytes(masked_checksum(b""), "little"))
+    for size in (1 << 40, 0):
+        entry.shape.dim.add(size=size)
+    header = BundleHeader(num_shards=1).SerializeToString()
+    table = write_table([(b"", header), (b"t", entry.SerializeToString())])
+    (tmp_path / "x.index").write_bytes(table)
+    (tmp_path / "x.data-00000-of-00001").write_bytes(b"")
+    refused(tmp_path / "x.index", "more lists")
 
 
 def keras_archive(path: Path, weights: bytes, assets: int) -> Path:

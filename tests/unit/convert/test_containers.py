@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.convert.containers import LIST, NUMBERED, TUPLE, rebuilt
 from holdfast.convert.orbax import ocdbt
-from holdfast.convert.slabs import read_by_slabs, slabs
+from holdfast.convert.slabs import slab_reader, slabs
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_bytes_are_read_from_any_offset(shape: list[int], dtype: str, data: st.D
     array = np.frombuffer(raw[: prod(shape) * kind.itemsize], kind).reshape(shape)
     begin = data.draw(st.integers(0, array.nbytes))
     into = bytearray(data.draw(st.integers(0, array.nbytes - begin)))
-    read_by_slabs(shape, kind.itemsize, lambda slab: array[slab], begin, memoryview(into))
+    slab_reader(shape, kind.itemsize, lambda slab: array[slab])(begin, memoryview(into))
     assert bytes(into) == raw[begin : begin + len(into)]
 
 

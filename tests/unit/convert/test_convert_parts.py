@@ -267,6 +267,16 @@ def test_long_texts_stay_texts_or_are_told(tmp_path: Path) -> None:
             export(tmp_path / "s", "r@0", tmp_path / "no", format=format, skip="w")
 
 
+def test_a_long_text_that_is_stored_as_a_difference_is_exported(tmp_path: Path) -> None:
+    before = np.random.default_rng(0).bytes(400_003)
+    tree = {"blob": bytes(100) + before[100:]}
+    for step, state in enumerate([{"blob": before}, tree]):
+        holdfast.save(tmp_path / "s", state, run="r", step=step, rng=False, compress="delta")
+    export(tmp_path / "s", "r@1", tmp_path / "o", format="torch")
+    import_checkpoint(tmp_path / "s", tmp_path / "o", run="back")
+    assert holdfast.load(tmp_path / "s", "back@0") == tree
+
+
 NO_NAMES = [
     ("safetensors", {"__metadata__": 1}, "__metadata__"),
     ("safetensors", {"a\udcff": 1}, "UTF-8"),
@@ -287,6 +297,21 @@ def test_what_a_reader_would_not_find_is_not_written(
     holdfast.save(tmp_path / "s", tree, run="r", step=0, rng=False)
     with pytest.raises(CannotConvert, match=told):
         export(tmp_path / "s", "r@0", tmp_path / "o", format=format)
+    assert os.listdir(tmp_path) == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"assets": {"a\udcff": b"x"}}, "name of a member"), ({"config.json": "\ud800"}, "UTF-8")],
+)
+def test_texts_that_a_saved_model_cannot_have_are_refused(
+    tmp_path: Path, changed: dict[str, object], told: str
+) -> None:
+    weights = {"layers": {"dense": {"vars": {"0": np.ones(2)}}}}
+    tree = {"config.json": "{}", "metadata.json": "{}", "weights": weights} | changed
+    holdfast.save(tmp_path / "s", tree, run="r", step=0, rng=False)
+    with pytest.raises(CannotConvert, match=told):
+        export(tmp_path / "s", "r@0", tmp_path / "o.keras", format="keras")
     assert os.listdir(tmp_path) == ["s"]
 
 

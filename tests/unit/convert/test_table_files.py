@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from holdfast.convert.checksums import checksum, masked
+from holdfast.convert.checksums import masked, masked_checksum
+from holdfast.convert.table_coding import read_varint, varint
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.graph import graph_of, keys_of, speaks_of
 from holdfast.convert.tensorflow.messages import BundleEntry, ObjectGraph
@@ -15,8 +16,6 @@ from holdfast.convert.tensorflow.slice_keys import slice_key
 from holdfast.convert.tensorflow.table import (
     MAGIC,
     read_table,
-    read_varint,
-    varint,
     write_table,
 )
 from holdfast.errors import ForeignDamaged
@@ -69,8 +68,7 @@ def test_a_compressed_block_is_told() -> None:
     # The type is behind the block, in front of its checksum.
     body_end = at - 5
     whole[body_end] = 1
-    value = masked(checksum("crc32c")(memoryview(bytes(whole[: body_end + 1]))))
-    whole[body_end + 1 : body_end + 5] = value.to_bytes(4, "little")
+    whole[body_end + 1 : body_end + 5] = masked_checksum(bytes(whole[: body_end + 1]))
     with pytest.raises(ForeignDamaged, match="compressed"):
         list(read_table(bytes(whole), "t"))
 
@@ -142,7 +140,8 @@ def test_texts_are_split_as_they_were_joined() -> None:
     head, summed = strings.head_of([len(t) for t in texts])
     data = b"".join(texts)
     assert strings.split(head + data, 3) == (texts, summed + data)
-    for wrong in (head + data + b"x", head + data[:-1], b"\x80", head[:-1] + b"?" + data):
+    far = varint((1 << 69) + 1)
+    for wrong in (head + data + b"x", head + data[:-1], b"\x80", head[:-1] + b"?" + data, far * 3):
         with pytest.raises(ValueError):
             strings.split(wrong, 3)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.chunks.write import Abandoned
+from holdfast.chunks.source import Abandoned
 from holdfast.engine import stream
 from holdfast.engine.arena import Arena
 from holdfast.engine.snapshot import Copier

@@ -13,6 +13,7 @@ import numpy as np
 
 from holdfast.convert.hdf5.library import h5py_library
 from holdfast.convert.naming import is_utf8
+from holdfast.convert.text_tensors import has_room
 from holdfast.state.values import INT64_MAX, INT64_MIN
 
 # More bytes have no place in an attribute of one object header message.
@@ -81,8 +82,9 @@ def from_attribute(value: Any) -> Any:
 
 def _of_array(value: np.ndarray[Any, Any]) -> Any:
     if value.dtype.hasobject or value.dtype.kind in "SU":
-        items = value.tolist()
-        return _texts(items)
+        if not has_room(value.shape):
+            raise NotPlain("more empty lists than have a place in memory")
+        return _texts(value.tolist())
     return np.ascontiguousarray(value).reshape(value.shape)
 
 

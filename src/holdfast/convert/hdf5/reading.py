@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from holdfast.convert.containers import MARKS, rebuilt
+from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.hdf5.attributes import NotPlain, from_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, named_type
 from holdfast.convert.hdf5.library import damage_told, h5py_library
-from holdfast.convert.lazy import ForeignFile, LazyArray
+from holdfast.convert.hdf5.texts import read_texts
 from holdfast.convert.selection import LONG_TEXTS
-from holdfast.convert.slabs import Slab, read_by_slabs, slabs
+from holdfast.convert.slabs import Slab, slab_reader
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
-from holdfast.foreign.limits import Limits
+from holdfast.foreign.arrays import ForeignArray
 from holdfast.state.nodes import MAX_DEPTH
 
 log = logging.getLogger("holdfast")
 
 KIND_ATTRIBUTE = "holdfast.kind"
-# Texts become values of the tree, all of them at once.
-_MAX_TEXTS = 1_000_000
-_TEXT_BYTES = 64 << 20
 
 
 class Hdf5Reader:
@@ -145,7 +141,7 @@ class Hdf5Reader:
         if dataset.shape is None:
             return from_attribute(self._h5py.Empty(dtype))
         if self._h5py.check_string_dtype(dtype) and dtype.hasobject:
-            return self._texts(dataset, path)
+            return read_texts(dataset, path, self._file)
         name, inner = (None, ()) if dtype.hasobject else found_type(dtype)
         if name is None:
             raise CannotConvert(
@@ -162,7 +158,7 @@ class Hdf5Reader:
         name: str,
         shape: tuple[int, ...],
         path: str,
-    ) -> LazyArray:
+    ) -> ForeignArray:
         framework, kept, outer = "numpy", name, shape
         beside = attributes.pop(DTYPE_ATTRIBUTE, None)
         if beside in LONG_TEXTS and name == "uint8" and len(shape) == 1:
@@ -208,65 +204,13 @@ class Hdf5Reader:
 
     def _through_h5py(
         self, dataset: Any, framework: str, dtype: str, shape: tuple[int, ...]
-    ) -> LazyArray:
-        stored, itemsize = dataset.shape, dataset.dtype.itemsize
+    ) -> ForeignArray:
         path = self._path
 
         def fetch(slab: Slab) -> np.ndarray[Any, Any]:
             with damage_told(path):
-                found = np.asarray(dataset[slab] if slab else dataset[()])
-            return np.ascontiguousarray(found).reshape(-1).view(np.uint8)
-
-        def read(begin: int, into: memoryview) -> None:
-            read_by_slabs(stored, itemsize, fetch, begin, into)
+                return np.asarray(dataset[slab] if slab else dataset[()])
 
         identity = (os.path.realpath(path), self._h5py.h5o.get_info(dataset.id).addr)
-        return LazyArray(framework, dtype, shape, read, identity)
-
-    def _texts(self, dataset: Any, path: str) -> Any:
-        if dataset.size > _MAX_TEXTS:
-            raise CannotConvert(
-                f"{path!r} of {self._path!r} has {dataset.size:,} texts; more than {_MAX_TEXTS:,} "
-                "are not read as values. Nothing was saved.",
-                path=path,
-            )
-        return _nested(iter(self._counted_texts(dataset, path)), dataset.shape)
-
-    def _counted_texts(self, dataset: Any, path: str) -> list[Any]:
-        # Many elements can be one and the same text of the file, which is in memory for each: a few
-        # at a time, until it is too much.
-        most = Limits().most_unpacked(self._file.size)
-        values: list[Any] = []
-        nbytes, at_once = 0, max(1, min(4096, _TEXT_BYTES // max(1, self._file.size)))
-        for slab in _slabs_of(dataset.shape, at_once):
-            found = np.asarray(dataset[slab], dtype=object).reshape(-1)
-            nbytes += sum(len(text) for text in found)
-            if nbytes > most:
-                raise ForeignRefused(
-                    f"The texts of {path!r} of {self._path!r} have more than {most:,} bytes, and "
-                    f"the file {self._file.size:,}. Nothing was saved.",
-                    path=path,
-                )
-            values += _flat(from_attribute(found))
-        return values
-
-
-def _slabs_of(shape: Sequence[int], n_elements: int) -> Iterator[Slab]:
-    """Yield slabs of so many elements at most, in C order."""
-    total = prod(shape)
-    for begin in range(0, total, n_elements):
-        yield from slabs(shape, begin, min(total, begin + n_elements))
-
-
-def _flat(item: Any) -> Iterator[Any]:
-    if isinstance(item, list):
-        for part in item:
-            yield from _flat(part)
-    else:
-        yield item
-
-
-def _nested(values: Iterator[Any], shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return next(values)
-    return [_nested(values, shape[1:]) for _ in range(shape[0])]
+        read = slab_reader(dataset.shape, dataset.dtype.itemsize, fetch)
+        return ForeignArray(framework, dtype, shape, read, identity)

@@ -21,7 +21,7 @@ from holdfast.convert.hdf5.attributes import is_holdable, to_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, stored_as
 from holdfast.convert.hdf5.library import h5py_library
 from holdfast.convert.hdf5.reading import KIND_ATTRIBUTE
-from holdfast.convert.naming import is_utf8
+from holdfast.convert.naming import is_utf8, names_around
 from holdfast.convert.selection import LONG_TEXTS, NamedArray, NamedValue
 from holdfast.errors import CannotConvert
 
@@ -69,12 +69,7 @@ def lay_out(
     leaves: list[NamedArray | NamedValue] = [*found.arrays, *values, *numbers]
     _require_names([leaf.name for leaf in leaves])
     for array in found.arrays:
-        if len(how(array).shape) > _MAX_NDIM:
-            raise CannotConvert(
-                f"{array.name!r} has {len(array.array.shape)} dimensions; HDF5 knows up to "
-                f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
-                name=array.name,
-            )
+        _require_few_dims(array, how(array))
     with tempfile.TemporaryDirectory(prefix="holdfast-hdf5-") as folder:
         path = os.path.join(folder, "layout.h5")
         with _new_file(path) as file:
@@ -84,13 +79,22 @@ def lay_out(
                 groups.put(number.name, np.asarray(number.value))
             _put_values(groups, values, found.marks)
             places = [
-                Placement(array.row, dataset.get_offset())
+                (array, dataset.get_offset())
                 for array, dataset in zip(found.arrays, datasets, strict=True)
                 if array.array.nbytes
             ]
-        nbytes = [array.array.nbytes for array in found.arrays if array.array.nbytes]
-        extents = [(p.offset, p.offset + n) for p, n in zip(places, nbytes, strict=True)]
-        return FilePlan("", os.path.getsize(path), _pieces(path, extents), places)
+        extents = [(offset, offset + array.array.nbytes) for array, offset in places]
+        placements = [Placement(array.row, offset) for array, offset in places]
+        return FilePlan("", os.path.getsize(path), _pieces(path, extents), placements)
+
+
+def _require_few_dims(array: NamedArray, how: Stored) -> None:
+    if len(how.shape) > _MAX_NDIM:
+        raise CannotConvert(
+            f"{array.name!r} has {len(array.array.shape)} dimensions; HDF5 knows up to "
+            f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
+            name=array.name,
+        )
 
 
 def _new_file(path: str) -> Any:
@@ -187,7 +191,7 @@ def _require_names(names: Sequence[str]) -> None:
             raise _no_place(name, "it has a part between slashes that is empty, '.' or no text")
         if parts[0].startswith("holdfast.") or parts[-1].startswith("holdfast."):
             raise _no_place(name, "names that begin with 'holdfast.' are for marks")
-        above.update("/".join(parts[:n]) for n in range(1, len(parts)))
+        above.update(names_around(name))
     for name in names:
         if name in above:
             raise _no_place(name, "another name goes on behind it, as behind a group")

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from holdfast.convert.lazy import LazyArray
 from holdfast.convert.selection import NamedArray, NamedValue
 from holdfast.errors import CannotConvert
+from holdfast.foreign.arrays import ForeignArray
 
 VARS = "vars"
 # The branches of a state tree, in the order in which a layer saves its variables.
@@ -65,7 +65,7 @@ def groups_of(tree: Mapping[str, Any], path: str = "") -> Iterator[Group]:
         if not isinstance(member, Mapping):
             continue
         if name == VARS:
-            found = {key: a for key, a in member.items() if isinstance(a, LazyArray)}
+            found = {key: a for key, a in member.items() if isinstance(a, ForeignArray)}
             keys = sorted(found, key=lambda key: (len(key), key))
             shapes = tuple(found[key].shape for key in keys)
             yield Group(below, str(member.get("name", "")), tuple(keys), shapes)

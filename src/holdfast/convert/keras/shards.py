@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from holdfast.convert.hdf5.reading import Hdf5Reader
 from holdfast.convert.keras.names import VARS
-from holdfast.errors import ForeignDamaged
+from holdfast.convert.shard_index import ShardIndex, read_shard_index
 
 SUFFIX = ".weights.json"
-_MAX_INDEX_BYTES = 1 << 28
 
 
-def read_shards(index: Path) -> dict[str, Any]:
+def read_shards(path: Path) -> dict[str, Any]:
     """Return the tree that the files of an index make up.
 
     Raises:
         ForeignDamaged: Index and files disagree, or something is not there.
     """
-    places = _places(index)
+    index = read_shard_index(path)
     tree: dict[str, Any] = {}
     found: set[tuple[str, str]] = set()
-    for name in sorted({name for _, name in places}):
-        # The index names files beside it, and nothing else.
-        if "/" in name or "\\" in name or name in ("", ".", ".."):
-            raise _damaged(index, f"it names {name!r}, which is no file beside it")
-        if not (index.parent / name).is_file():
-            raise _damaged(index, f"it names {name!r}, which is not there")
-        shard = Hdf5Reader(str(index.parent / name)).read()
-        found |= {(path, name) for path in _groups(shard, "")}
+    for name, file in index.files().items():
+        shard = Hdf5Reader(str(file)).read()
+        found |= {(group, name) for group in _groups(shard, "")}
         _merge(tree, shard, index)
+    # A group of variables may be in several files.
+    places = {(group, name) for group, files in index.places.items() for name in files}
     if odd := sorted(places ^ found):
-        raise _damaged(index, f"it and {odd[0][1]!r} disagree about {odd[0][0]!r}")
+        raise index.damaged(f"it and {odd[0][1]!r} disagree about {odd[0][0]!r}")
     return tree
-
-
-def _places(index: Path) -> set[tuple[str, str]]:
-    """Return the groups of variables with the file of each; one may be in several."""
-    try:
-        if index.stat().st_size > _MAX_INDEX_BYTES:
-            raise ValueError("it is too large")
-        entries = json.loads(index.read_bytes())["weight_map"].items()
-        listed = {group: [at] if isinstance(at, str) else at for group, at in entries}
-        return {(str(group), str(name)) for group, names in listed.items() for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(index, f"it cannot be read ({error!r})") from error
 
 
 def _groups(tree: Mapping[str, Any], path: str) -> set[str]:
@@ -62,7 +45,7 @@ def _groups(tree: Mapping[str, Any], path: str) -> set[str]:
     return found
 
 
-def _merge(tree: dict[str, Any], more: Mapping[str, Any], index: Path) -> None:
+def _merge(tree: dict[str, Any], more: Mapping[str, Any], index: ShardIndex) -> None:
     for name, member in more.items():
         if name not in tree:
             tree[name] = member
@@ -72,11 +55,4 @@ def _merge(tree: dict[str, Any], more: Mapping[str, Any], index: Path) -> None:
             # The name of a layer whose variables are in several files.
             continue
         else:
-            raise _damaged(index, f"two of its files have {name!r}")
-
-
-def _damaged(index: Path, what: str) -> ForeignDamaged:
-    return ForeignDamaged(
-        f"The index {str(index)!r} is not that of whole weights: {what}. Nothing was saved.",
-        path=str(index),
-    )
+            raise index.damaged(f"two of its files have {name!r}")

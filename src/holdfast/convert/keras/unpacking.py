@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from holdfast.convert.hdf5.reading import Hdf5Reader
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 from holdfast.foreign.limits import Limits
+from holdfast.foreign.sources import FileRange
+from holdfast.foreign.zip_members import local_header
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
-_LOCAL_BYTES = 30
 # Texts and assets become values, all of them at once; models have some kilobytes of them.
 _MAX_VALUE_BYTES = 1 << 28
 _PIECE = 1 << 20
-
-
-class Window(io.RawIOBase):
-    """A stretch of a file as a file of its own."""
-
-    def __init__(self, file: BinaryIO, begin: int, nbytes: int) -> None:
-        self._file, self._begin, self._nbytes, self._at = file, begin, nbytes, 0
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say that it has positions."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position, and return it."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._nbytes}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def readinto(self, into: Any) -> int:
-        """Fill memory from the position on, and return how many bytes there were."""
-        view = memoryview(into).cast("B")
-        n = max(0, min(view.nbytes, self._nbytes - self._at))
-        n = os.preadv(self._file.fileno(), [view[:n]], self._begin + self._at) if n else 0
-        self._at += n
-        return n
 
 
 def is_archive(path: Path) -> bool:
@@ -129,12 +96,11 @@ def _weights(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> An
         while member.read(_PIECE):
             pass
     with path.open("rb") as file:
-        file.seek(entry.header_offset)
-        header = file.read(_LOCAL_BYTES)
-        names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        begin = entry.header_offset + _LOCAL_BYTES + names
-    window = io.BufferedReader(Window(path.open("rb"), begin, entry.file_size))
-    return Hdf5Reader(str(path), window, begin).read()
+        header = local_header(file, entry.header_offset)
+    # The archive has looked at it when the member was opened.
+    assert header is not None
+    stretch = FileRange(str(path), header.begin, header.begin + entry.file_size)
+    return Hdf5Reader(str(path), stretch.open(), header.begin).read()
 
 
 def _unpacked(member: Any) -> Any:

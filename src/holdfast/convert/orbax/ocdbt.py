@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.convert.checksums import checksum
+from holdfast.convert.table_coding import shared_bytes, varint
 
 MANIFEST = "manifest.ocdbt"
 _MANIFEST_MAGIC, _NODE_MAGIC = 0x0CDB3A2A, 0x0CDB20DE
@@ -115,7 +116,7 @@ def _leaf(
     keys, values = [key for key, _ in entries], [value for _, value in entries]
     outside = [value for value in values if isinstance(value, Outside)]
     shared, suffixes = _prefixed(keys)
-    body = b"\0" + table + _varint(len(entries)) + _column(shared)
+    body = b"\0" + table + varint(len(entries)) + _column(shared)
     body += _column(map(len, suffixes)) + b"".join(suffixes)
     body += _column(value.nbytes for value in values)
     body += _column(int(isinstance(value, Outside)) for value in values)
@@ -138,7 +139,7 @@ def _interior(
     out: bytearray, begin: int, table: bytes, height: int, children: Sequence[_Node]
 ) -> _Node:
     shared, suffixes = _prefixed([child.key for child in children])
-    body = bytes([height]) + table + _varint(len(children)) + _column(shared)
+    body = bytes([height]) + table + varint(len(children)) + _column(shared)
     # Keys below are whole, not without what they have in common.
     body += _column(map(len, suffixes)) + _column(0 for _ in children) + b"".join(suffixes)
     body += _column(0 for _ in children)
@@ -159,7 +160,7 @@ def _interior(
 
 def _manifest(table: bytes, root: _Node, height: int, uuid: bytes, commit_ns: int) -> bytes:
     # Of one kind of manifest, a single file; not compressed.
-    config = uuid + b"\0" + _varint(_MAX_INLINE_BYTES) + _varint(_MAX_NODE_BYTES)
+    config = uuid + b"\0" + varint(_MAX_INLINE_BYTES) + varint(_MAX_NODE_BYTES)
     config += bytes([_ARITY_LOG2]) + b"\0"
     version = b"\1" + b"\1" + bytes([height])
     version += _column([0, root.offset, root.nbytes])
@@ -179,29 +180,14 @@ def _framed(magic: int, body: bytes) -> bytes:
 def _file_table(path: str) -> bytes:
     """Return the table of data files that has one, whose path belongs to this database alone."""
     name = path.encode()
-    return _varint(1) + _varint(len(name)) + _varint(0) + name
+    return varint(1) + varint(len(name)) + varint(0) + name
 
 
 def _prefixed(keys: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
     """Return what each key but the first shares with the one before, and the rest of each."""
-    shared, suffixes = [], [keys[0]]
-    for before, key in pairwise(keys):
-        n, limit = 0, min(len(before), len(key))
-        while n < limit and before[n] == key[n]:
-            n += 1
-        shared.append(n)
-        suffixes.append(key[n:])
-    return shared, suffixes
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    shared = [shared_bytes(before, key) for before, key in pairwise(keys)]
+    return shared, [keys[0], *(key[n:] for key, n in zip(keys[1:], shared, strict=True))]
 
 
 def _column(numbers: Iterable[int]) -> bytes:
-    return b"".join(_varint(number) for number in numbers)
+    return b"".join(varint(number) for number in numbers)

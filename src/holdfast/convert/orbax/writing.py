@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from holdfast.convert.containers import contained
+from holdfast.convert.containers import EMPTY, LIST, TUPLE, contained
 from holdfast.convert.contract import FilePlan, Piece, Placement
-from holdfast.convert.naming import require_utf8
+from holdfast.convert.naming import names_around, require_utf8
 from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.element_types import NAMES
 from holdfast.convert.orbax.metadata import Leaf
 from holdfast.convert.orbax.ocdbt import MANIFEST, Inline, Outside, build
-from holdfast.convert.selection import Selection
+from holdfast.convert.selection import NamedArray, Selection
 from holdfast.errors import CannotConvert
 from holdfast.format import dtypes
 from holdfast.state.values import INT64_MAX, INT64_MIN
@@ -30,7 +31,7 @@ _ALIGNMENT = 64
 _MAX_NDIM, _MAX_NAME_BYTES = 32, 60_000
 # Whoever reads a part of an array has to read whole chunks.
 _CHUNK_BYTES = 32 << 20
-_EMPTY = {"list": "List", "tuple": "Tuple", "dict": "Dict"}
+_EMPTY = {LIST: "List", TUPLE: "Tuple", EMPTY: "Dict"}
 
 Entries = list[tuple[bytes, Inline | Outside]]
 
@@ -52,59 +53,95 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
     """
     found = contained(selection)
     require_utf8(selection.names(), "Orbax")
-    leaves: list[Leaf] = []
-    entries: Entries = []
-    placements, at = [], 0
+    contents = _Contents(found.marks)
     for array in found.arrays:
-        row = array.array
-        if row.dtype not in NAMES:
-            raise CannotConvert(
-                f"{array.name!r} is of {row.dtype}, for which Orbax has no array. Nothing was "
-                f"written. To leave it out: --skip {array.name!r}.",
-                name=array.name,
-            )
-        if len(row.shape) > _MAX_NDIM:
-            raise CannotConvert(
-                f"{array.name!r} has {len(row.shape)} dimensions; Orbax's arrays have up to "
-                f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
-                name=array.name,
-            )
-        leaf = metadata.leaf_of(array.name, found.marks, metadata.ARRAY)
-        leaves.append(leaf)
-        chunk = _chunk_shape(row.shape, dtypes.itemsize(row.dtype))
-        entries.append(_zarr(leaf.name, row.dtype, row.shape, chunk))
-        if row.nbytes:
-            at += -at % _ALIGNMENT
-            placements.append(Placement(array.row, at))
-            # Chunks are rows, so that they lie behind one another as the array does. The last one
-            # is as long as the others: behind the array are zeros.
-            nbytes = prod(chunk) * dtypes.itemsize(row.dtype)
-            for number in range(-(-row.nbytes // nbytes)):
-                entries.append((_chunk_key(leaf.name, chunk, number), Outside(at, nbytes)))
-                at += nbytes
+        _require_array(array)
+        contents.add_array(array)
     for value in found.values:
         if is_holdable(value.value):
-            leaves.append(_of_value(value.name, value.value, found.marks, entries))
-    ways = [leaf.way for leaf in leaves] + [tuple(name.split("/")) for name in found.marks]
-    holders = {"/".join(way[:n]) for way in ways for n in range(1, len(way))}
-    for name, mark in found.marks.items():
-        if name and name not in holders:
-            # Nothing is in it.
-            leaves.append(metadata.leaf_of(name, found.marks, _EMPTY.get(mark, "Dict")))
-    _require_names(leaves)
-    return _plan_files(leaves, entries, placements, at)
+            contents.add_value(value.name, value.value)
+    contents.add_empty_containers()
+    _require_names(contents.leaves)
+    return _plan_files(contents)
 
 
-def _of_value(name: str, value: Any, marks: Any, entries: Entries) -> Leaf:
-    if value is None:
-        return metadata.leaf_of(name, marks, "None")
-    leaf = metadata.leaf_of(name, marks, metadata.SCALAR)
-    scalar = np.asarray(value)
-    dtype = dtypes.from_numpy(scalar.dtype)
-    assert dtype is not None
-    entries.append(_zarr(leaf.name, dtype, (), ()))
-    entries.append((_chunk_key(leaf.name, (), 0), Inline(scalar.tobytes())))
-    return leaf
+def _require_array(array: NamedArray) -> None:
+    row = array.array
+    if row.dtype not in NAMES:
+        raise CannotConvert(
+            f"{array.name!r} is of {row.dtype}, for which Orbax has no array. Nothing was "
+            f"written. To leave it out: --skip {array.name!r}.",
+            name=array.name,
+        )
+    if len(row.shape) > _MAX_NDIM:
+        raise CannotConvert(
+            f"{array.name!r} has {len(row.shape)} dimensions; Orbax's arrays have up to "
+            f"{_MAX_NDIM}. Nothing was written. To leave it out: --skip {array.name!r}.",
+            name=array.name,
+        )
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What a checkpoint is made of.
+
+    Attributes:
+        marks: Of containers, by their names.
+        leaves: For the description of the tree.
+        entries: Of the database.
+        placements: Of arrays in the data file.
+        end: Where in the data file the arrays end.
+    """
+
+    marks: Mapping[str, str]
+    leaves: list[Leaf] = field(default_factory=list)
+    entries: Entries = field(default_factory=list)
+    placements: list[Placement] = field(default_factory=list)
+    end: int = 0
+
+    def add_array(self, array: NamedArray) -> None:
+        """Add an array in as many chunks as it needs."""
+        row, leaf = array.array, metadata.leaf_of(array.name, self.marks, metadata.ARRAY)
+        chunk = _chunk_shape(row.shape, dtypes.itemsize(row.dtype))
+        self.leaves.append(leaf)
+        self.entries.append(_zarr(leaf.name, row.dtype, row.shape, chunk))
+        if not row.nbytes:
+            return
+        self.end += -self.end % _ALIGNMENT
+        self.placements.append(Placement(array.row, self.end))
+        # Chunks are rows, so that they lie behind one another as the array does. The last one is as
+        # long as the others: behind the array are zeros.
+        nbytes = prod(chunk) * dtypes.itemsize(row.dtype)
+        for number in range(-(-row.nbytes // nbytes)):
+            key = _chunk_key(leaf.name, chunk, number)
+            self.entries.append((key, Outside(self.end, nbytes)))
+            self.end += nbytes
+
+    def add_value(self, name: str, value: Any) -> None:
+        """Add a plain value: None, or an array without dimensions."""
+        if value is None:
+            self.leaves.append(metadata.leaf_of(name, self.marks, "None"))
+            return
+        leaf = metadata.leaf_of(name, self.marks, metadata.SCALAR)
+        scalar = np.asarray(value)
+        dtype = dtypes.from_numpy(scalar.dtype)
+        assert dtype is not None
+        self.leaves.append(leaf)
+        self.entries.append(_zarr(leaf.name, dtype, (), ()))
+        self.entries.append((_chunk_key(leaf.name, (), 0), Inline(scalar.tobytes())))
+
+    def add_empty_containers(self) -> None:
+        """Add the containers with marks in which there is nothing."""
+        names = [*map(_name_of, self.leaves), *self.marks]
+        holders = {holder for name in names for holder in names_around(name)}
+        for name, mark in self.marks.items():
+            if name and name not in holders:
+                kind = _EMPTY.get(mark, "Dict")
+                self.leaves.append(metadata.leaf_of(name, self.marks, kind))
+
+
+def _name_of(leaf: Leaf) -> str:
+    return "/".join(leaf.way)
 
 
 def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -139,34 +176,37 @@ def _chunk_key(name: str, chunk: tuple[int, ...], number: int) -> bytes:
 
 
 def _require_names(leaves: Sequence[Leaf]) -> None:
-    holders = {leaf.way[:n] for leaf in leaves for n in range(1, len(leaf.way))}
+    holders = {holder for leaf in leaves for holder in names_around(_name_of(leaf))}
     seen: set[str] = set()
     for leaf in leaves:
-        why = None
-        if any(part in ("", ".", "..") for part in leaf.way):
-            why = "a part of it is empty or dots"
-        elif leaf.name in seen:
-            why = f"another leaf is called {leaf.name!r} as well"
-        elif leaf.way in holders:
-            why = "another name goes on behind it"
-        elif len(leaf.name.encode()) > _MAX_NAME_BYTES:
-            why = f"it has more than {_MAX_NAME_BYTES:,} bytes"
+        why = _why_not(leaf, holders, seen)
         if why is not None:
             raise CannotConvert(
-                f"{'/'.join(leaf.way)[:200]!r} is no name for Orbax: {why}. Nothing was written. "
+                f"{_name_of(leaf)[:200]!r} is no name for Orbax: {why}. Nothing was written. "
                 "Change it with --rename.",
                 name=leaf.name,
             )
         seen.add(leaf.name)
 
 
-def _plan_files(
-    leaves: Sequence[Leaf], entries: Entries, placements: Sequence[Placement], at: int
-) -> Sequence[FilePlan]:
-    now = time.time_ns()
+def _why_not(leaf: Leaf, holders: Collection[str], seen: Collection[str]) -> str | None:
+    """Return why a leaf cannot have its name; None where it can."""
+    if any(part in ("", ".", "..") for part in leaf.way):
+        return "a part of it is empty or dots"
+    if leaf.name in seen:
+        return f"another leaf is called {leaf.name!r} as well"
+    if _name_of(leaf) in holders:
+        return "another name goes on behind it"
+    if len(leaf.name.encode()) > _MAX_NAME_BYTES:
+        return f"it has more than {_MAX_NAME_BYTES:,} bytes"
+    return None
+
+
+def _plan_files(contents: _Contents) -> Sequence[FilePlan]:
+    now, at = time.time_ns(), contents.end
     file = f"d/{uuid.uuid4().hex}"
     database = build(
-        sorted(entries, key=lambda entry: entry[0]),
+        sorted(contents.entries, key=lambda entry: entry[0]),
         data_file=file,
         begin=at,
         uuid=uuid.uuid4().bytes,
@@ -180,10 +220,11 @@ def _plan_files(
         "commit_timestamp_nsecs": now,
         "custom_metadata": {},
     }
+    nodes = [(at, database.nodes)]
     return [
-        FilePlan(file, at + len(database.nodes), [(at, database.nodes)], placements),
+        FilePlan(file, at + len(database.nodes), nodes, contents.placements),
         _small(MANIFEST, database.manifest),
-        _small(metadata.FILE, metadata.encode(leaves)),
+        _small(metadata.FILE, metadata.encode(contents.leaves)),
         _small(CHECKPOINT_FILE, json.dumps(about).encode()),
     ]
 

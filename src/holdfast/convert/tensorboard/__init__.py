@@ -12,9 +12,10 @@ import xxhash
 
 from holdfast.convert.naming import Rename, parse_rename, renamed
 from holdfast.convert.output import appearing
+from holdfast.convert.reading_back import require_same
 from holdfast.convert.tensorboard import events
 from holdfast.convert.tensorboard.marks import Mark, marks_of
-from holdfast.errors import CannotConvert, IncompleteWrite
+from holdfast.errors import CannotConvert
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.metrics import MetricsLog
 from holdfast.policy.curve import Curve
@@ -154,15 +155,7 @@ def _write(path: Path, records: Iterator[bytes]) -> int:
             nbytes += len(data)
         file.flush()
         os.fsync(file.fileno())
-    found = xxhash.xxh3_64()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            found.update(piece)
-    if found.digest() != written.digest():
-        raise IncompleteWrite(
-            "What was written is not what is read back; nothing is left of it. Is the disk in "
-            "order?",
-            planned=nbytes,
-            written=nbytes,
-        )
+    with path.open("rb") as back:
+        pieces = iter(lambda: back.read(_PIECE_BYTES), b"")
+        require_same(pieces, written.intdigest(), nbytes)
     return nbytes

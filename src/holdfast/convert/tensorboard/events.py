@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.convert.checksums import checksum, masked
+from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.protobuf_messages import Messages, message_classes
+from holdfast.convert.tensorflow.element_types import NUMBERS, STRING
 
 _MESSAGES: Messages = {
     "Shape": {},
@@ -35,8 +36,7 @@ _class = message_classes("tensorboard", _MESSAGES)
 Event: Any = _class("Event")
 
 _VERSION = "brain.Event:2"
-# By their numbers in types.proto, and the classes of data in summary.proto.
-_DOUBLE, _STRING = 2, 7
+# The classes of data in summary.proto.
 _CLASS_SCALAR, _CLASS_TENSOR = 1, 2
 
 
@@ -59,11 +59,11 @@ def event(
     made = Event(wall_time=time_s, step=step)
     for name, number in scalars.items():
         tensor = _value(made, name, "scalars", _CLASS_SCALAR)
-        tensor.dtype = _DOUBLE
+        tensor.dtype = NUMBERS["float64"]
         tensor.double_val.append(number)
     for name, text in texts.items():
         tensor = _value(made, name, "text", _CLASS_TENSOR)
-        tensor.dtype = _STRING
+        tensor.dtype = STRING
         tensor.string_val.append(text.encode("utf-8", "replace"))
     return record(made)
 
@@ -81,8 +81,4 @@ def record(message: Any) -> bytes:
     """Return a message as a record."""
     data: bytes = message.SerializeToString(deterministic=True)
     length = len(data).to_bytes(8, "little")
-    return length + _sum(length) + data + _sum(data)
-
-
-def _sum(data: bytes) -> bytes:
-    return masked(checksum("crc32c")(memoryview(data))).to_bytes(4, "little")
+    return length + masked_checksum(length) + data + masked_checksum(data)

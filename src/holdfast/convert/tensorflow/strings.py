@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from holdfast.convert.checksums import checksum, masked
-from holdfast.convert.tensorflow.table import read_varint, varint
+from holdfast.convert.checksums import masked_checksum
+from holdfast.convert.table_coding import read_varint, varint
 
 
 def head_of(lengths: list[int]) -> tuple[bytes, bytes]:
     """Return what comes before texts, and what their checksum begins with in its place."""
     summed = b"".join(n.to_bytes(4 if n < 1 << 32 else 8, "little") for n in lengths)
-    check = masked(checksum("crc32c")(memoryview(summed))).to_bytes(4, "little")
+    check = masked_checksum(summed)
     return b"".join(map(varint, lengths)) + check, summed + check
 
 
@@ -22,6 +22,8 @@ def split(data: bytes, count: int) -> tuple[list[bytes], bytes]:
     lengths, at = [], 0
     for _ in range(count):
         n, at = read_varint(data, at)
+        if n > len(data):
+            raise ValueError("a text goes beyond them all")
         lengths.append(n)
     head, summed = head_of(lengths)
     if data[at : at + 4] != head[-4:] or at + 4 + sum(lengths) != len(data):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from holdfast.convert.checksums import checksum, masked
+from holdfast.convert.checksums import masked_checksum
+from holdfast.convert.table_coding import read_varint, shared_bytes, varint
 from holdfast.errors import ForeignDamaged
 
 MAGIC = 0xDB4775248B80FB57
@@ -18,34 +19,6 @@ FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _BLOCK_BYTES = 4 << 10
 _WHOLE_KEY_EVERY = 16
-_MAX_VARINT_BYTES = 10
-
-
-def varint(number: int) -> bytes:
-    """Return a number in base 128, the lowest digits first."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number and where it ends.
-
-    Raises:
-        ValueError: There is none.
-    """
-    number = 0
-    for place in range(_MAX_VARINT_BYTES):
-        if at + place >= len(data):
-            break
-        digit = data[at + place]
-        number |= (digit & 0x7F) << (7 * place)
-        if digit < 0x80:
-            return number, at + place + 1
-    raise ValueError("a number does not end")
 
 
 def write_table(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
@@ -79,16 +52,14 @@ def _append(
         if number % whole_key_every == 0:
             whole += [len(block)] if number else []
         else:
-            limit = min(len(before), len(key))
-            while shared < limit and before[shared] == key[shared]:
-                shared += 1
+            shared = shared_bytes(before, key)
         block += varint(shared) + varint(len(key) - shared) + varint(len(value))
         block += key[shared:] + value
         before = key
     block += struct.pack(f"<{len(whole) + 1}I", *whole, len(whole))
     handle = varint(len(out)) + varint(len(block))
     block += b"\0"
-    out += block + masked(checksum("crc32c")(memoryview(bytes(block)))).to_bytes(4, "little")
+    out += block + masked_checksum(bytes(block))
     return handle
 
 
@@ -130,21 +101,10 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    offset, at = read_varint(handle, 0)
-    nbytes, _ = read_varint(handle, at)
-    end = offset + nbytes + _TRAILER_BYTES
-    if end > len(data) - FOOTER_BYTES or nbytes < 8:
-        raise ValueError("a block goes beyond it")
-    body = data[offset : end - 4]
-    if masked(checksum("crc32c")(memoryview(body))) != int.from_bytes(
-        data[end - 4 : end], "little"
-    ):
-        raise ValueError(f"the checksum of the block at byte {offset} is wrong")
-    if body[-1] != 0:
-        raise ValueError(f"the block at byte {offset} is compressed (method {body[-1]})")
-    block = body[:-1]
-    (n_whole,) = struct.unpack_from("<I", block, nbytes - 4)
-    limit = nbytes - 4 - 4 * n_whole
+    """Yield the keys and values of the block that a handle leads to."""
+    block = _plain_block(data, handle)
+    (n_whole,) = struct.unpack_from("<I", block, len(block) - 4)
+    limit = len(block) - 4 - 4 * n_whole
     if limit < 0:
         raise ValueError("a block has more whole keys than bytes")
     key, at = b"", 0
@@ -158,3 +118,18 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += rest
         yield key, block[at : at + n_value]
         at += n_value
+
+
+def _plain_block(data: bytes, handle: bytes) -> bytes:
+    """Return the bytes of a block, its checksum compared."""
+    offset, at = read_varint(handle, 0)
+    nbytes, _ = read_varint(handle, at)
+    end = offset + nbytes + _TRAILER_BYTES
+    if end > len(data) - FOOTER_BYTES or nbytes < 8:
+        raise ValueError("a block goes beyond it")
+    body = data[offset : end - 4]
+    if masked_checksum(body) != data[end - 4 : end]:
+        raise ValueError(f"the checksum of the block at byte {offset} is wrong")
+    if body[-1] != 0:
+        raise ValueError(f"the block at byte {offset} is compressed (method {body[-1]})")
+    return body[:-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.convert.containers import LIST, Contained
+from holdfast.convert.naming import names_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ def text_lists(found: Contained) -> list[TextList]:
     others |= {value.name for value in found.values if not isinstance(value.value, bytes)}
     # A list with anything else below it is none, nor is any list around it.
     for name in others:
-        lists -= set(_around(name))
+        lists -= set(names_around(name))
     members: dict[str, dict[str, Any]] = {name: {} for name in lists}
-    outermost = [name for name in lists if not lists & set(_around(name))]
+    outermost = [name for name in lists if not lists & set(names_around(name))]
     texts = {v.name: v.value for v in found.values if isinstance(v.value, bytes)}
     for name in [*lists, *texts]:
         above, _, key = name.rpartition("/")
@@ -48,12 +49,6 @@ def text_lists(found: Contained) -> list[TextList]:
             leaves = list(_leaves(name, members))
             made.append(TextList(name, shape, [texts[leaf] for leaf in leaves], leaves))
     return made
-
-
-def _around(name: str) -> Iterator[str]:
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        yield name
 
 
 def _places(name: str, members: dict[str, dict[str, Any]]) -> list[str] | None:

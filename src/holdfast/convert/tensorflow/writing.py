@@ -97,18 +97,22 @@ def _tensors(selection: Selection, *, is_plain: bool) -> list[Tensor]:
                 "Change it with --rename.",
                 name=leaf.name,
             )
-        key = leaf.name if is_plain else key_of(leaf.name)
-        if isinstance(leaf, NamedArray):
-            found.append(_of_array(key, leaf))
-        elif isinstance(leaf, TextList):
-            found.append(_texts(key, leaf.shape, leaf.texts))
-        elif isinstance(leaf.value, np.generic) and not isinstance(leaf.value, np.character):
-            found.append(_of_number(key, leaf, leaf.value))
-        elif isinstance(leaf.value, bytes | str):
-            text = leaf.value
-            data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-            found.append(_texts(key, (), [data]))
+        tensor = _tensor(leaf.name if is_plain else key_of(leaf.name), leaf)
+        found += [tensor] if tensor is not None else []
     return found
+
+
+def _tensor(key: str, leaf: NamedArray | NamedValue | TextList) -> Tensor | None:
+    """Return the tensor of a leaf; None of a value that has no place."""
+    if isinstance(leaf, NamedArray):
+        return _of_array(key, leaf)
+    if isinstance(leaf, TextList):
+        return _texts(key, leaf.shape, leaf.texts)
+    if isinstance(leaf.value, np.generic) and not isinstance(leaf.value, np.character):
+        return _of_number(key, leaf, leaf.value)
+    if isinstance(leaf.value, str):
+        return _texts(key, (), [leaf.value.encode("utf-8", "surrogatepass")])
+    return _texts(key, (), [bytes(leaf.value)]) if isinstance(leaf.value, bytes) else None
 
 
 def _of_array(key: str, leaf: NamedArray) -> Tensor:
