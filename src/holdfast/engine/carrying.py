@@ -1,0 +1,159 @@
+"""What a save carries over from the checkpoint before it: chunks that it refers to, not writes.
+
+What is damaged is not, nor what would hold an old pack for the sake of little; both are written
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
+from typing import final
+
+from holdfast.chunks.deltas import Ages, Origin, origins
+from holdfast.chunks.fetch import fetch_chunk
+from holdfast.chunks.stored import Stored
+from holdfast.chunks.write import Written
+from holdfast.engine.base import Base, load_base, with_bases
+from holdfast.engine.job import SaveJob
+from holdfast.format.commit import CommitRecord
+from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
+from holdfast.records import pins
+from holdfast.store.contract import ObjectStore
+
+_log = logging.getLogger("holdfast")
+
+
+@final
+class Carrying:
+    """Knows the newest checkpoint of a run, and what of it the next save may refer to.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+
+    Attributes:
+        base: That checkpoint, or None where there is none to build on.
+    """
+
+    def __init__(self, store: ObjectStore, run: str) -> None:
+        self._store = store
+        self._run = run
+        self._keys = RunKeys(run)
+        self._ages = Ages()
+        self._turn = 0
+        self.base: Base | None = None
+
+    def note_ages(self, records: Iterable[CommitRecord]) -> None:
+        """Take in when the packs of checkpoints that are there were written."""
+        for record in records:
+            self._ages.note(record.id, record.seq)
+
+    def begin_at(self, record: CommitRecord) -> bool:
+        """Let the next save build on a checkpoint that is there; return whether it can."""
+        self.base = load_base(self._store, record)
+        return self.base is not None
+
+    def go_on_from(self, record: CommitRecord, written: Written) -> None:
+        """Let the next save build on the one that was committed just now."""
+        self.base = Base(
+            record.seq,
+            record.id,
+            tuple(part.key for part in record.parts),
+            with_bases(written.places),
+            is_ours=True,
+            written_bytes=record.stored_bytes,
+            places=written.places,
+        )
+        self._ages.note(record.id, record.seq)
+
+    def pinned(self, checkpoint_id: str) -> Base | None:
+        """Announce a save; return what it may refer to from now until its pin goes, if anything."""
+        base = self._pinned(checkpoint_id)
+        if base is None:
+            return None
+        return self._without_remains(self._without_damage(base))
+
+    def _pinned(self, checkpoint_id: str) -> Base | None:
+        base = self.base
+        pin = pins.Pin(checkpoint_id, base.part_keys if base else ())
+        pins.put_pin(self._store, self._run, pin)
+        # After the pin is visible, not before: see records.pins.
+        if base is not None and not self._store.exists(self._keys.commit(base.seq)):
+            base = self.base = None
+        return base
+
+    def check_for(self, base: Base | None) -> Callable[[Stored], bool] | None:
+        """Return what says of a chunk of a base whether it is good; None where nobody need ask."""
+        return None if base is None or base.is_ours else self._is_intact
+
+    def origins(self, job: SaveJob, base: Base | None) -> dict[int, Origin]:
+        """Return what a save's chunks may be stored as differences from, by index."""
+        if base is None:
+            return {}
+        return origins(base.places, job.layout.lengths, base.chunks, self._ages)
+
+    def _is_intact(self, place: Stored) -> bool:
+        return fetch_chunk(self._store, place.read()) is not None
+
+    def _without_damage(self, base: Base) -> Base:
+        """Read a pack that was carried over again, another one each time; forget what is damaged.
+
+        A frozen leaf is stored once and referred to for as long as training lasts. A bit of it that
+        flips on the disk meanwhile shall not spoil every checkpoint to come.
+        """
+        carried = _carried(base) if base.is_ours else {}
+        if not carried:
+            return base
+        key = sorted(carried)[self._turn % len(carried)]
+        self._turn += 1
+        bad = {place.digest for place in carried[key] if not self._is_intact(place)}
+        if not bad:
+            return base
+        _log.warning(
+            "%d chunk(s) in %s are damaged or gone. They are written again; checkpoints before "
+            "this one stay damaged: 'holdfast verify' tells which.",
+            len(bad),
+            key,
+        )
+        return _without(base, bad)
+
+    def _without_remains(self, base: Base) -> Base:
+        """Forget chunks that are better written again: see plan.carrying."""
+        tiny = repeated_bytes([place.length for place in base.chunks.values()])
+        small = {name for name, place in base.chunks.items() if place.length <= tiny}
+        return _without(base, small | self._chunks_to_move(base))
+
+    def _chunks_to_move(self, base: Base) -> set[bytes]:
+        carried = _carried(base)
+        if not carried:
+            return set()
+        there = {checkpoint_of(info.key) for info in self._store.list(self._keys.parts)}
+        old = [
+            CarriedPack(of_pack[0].pack_length, {at.digest: at.stored_length for at in of_pack})
+            for key, of_pack in carried.items()
+            if checkpoint_of(key) not in there
+        ]
+        return chunks_to_move(old, base.written_bytes)
+
+
+def _carried(base: Base) -> Mapping[str, list[Stored]]:
+    """Return the chunks that a checkpoint has from earlier ones, by pack."""
+    found: dict[str, list[Stored]] = {}
+    for place in base.chunks.values():
+        if checkpoint_of(place.pack_key) != base.checkpoint_id:
+            found.setdefault(place.pack_key, []).append(place)
+    return found
+
+
+def _without(base: Base, digests: Set[bytes]) -> Base:
+    """Return a base without some chunks, nor those that are differences from them."""
+    kept = {name: at for name, at in base.chunks.items() if not digests & _named_by(at)}
+    return replace(base, chunks=kept)
+
+
+def _named_by(place: Stored) -> set[bytes]:
+    """Return the digests of a chunk, and of what it is a difference from."""
+    return {place.digest} | ({place.base.digest} if place.base is not None else set())

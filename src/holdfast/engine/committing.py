@@ -1,0 +1,200 @@
+"""How the commit of a save comes about: its number, and what happens where it fails.
+
+The record goes last: its presence is the commit. A save whose commit failed may have it all the
+same, since a server may carry out what nobody waits for any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+from holdfast.chunks.write import Written
+from holdfast.engine.job import SaveJob
+from holdfast.engine.naming import Naming
+from holdfast.errors import DataError, HoldfastError, RunBusy
+from holdfast.format import commit as commit_format
+from holdfast.format import part as part_format
+from holdfast.format.commit import CommitRecord, Link, PartRef
+from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.records import commits, pins
+from holdfast.records.visible import wait_until_seen
+from holdfast.security.authenticity import Authenticity
+from holdfast.store.contract import ObjectStore
+
+
+@final
+class Committing:
+    """Commits the saves of a run, one after the other.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        authenticity: Who signs.
+        naming: Knows which names come next.
+    """
+
+    def __init__(
+        self, store: ObjectStore, run: str, authenticity: Authenticity, naming: Naming
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._sign = authenticity.sign
+        self._naming = naming
+        self._keys = RunKeys(run)
+        self._previous: Link | None = None
+        self._next_seq = 1
+        # Saves that failed when their commit was there already, so that it may count or not.
+        self._in_doubt: set[str] = set()
+        # Of those, the ones whose commit may still be carried out.
+        self._may_come: set[str] = set()
+
+    def go_on_after(self, numbers: Sequence[int]) -> None:
+        """Give the next commit the number after those that are taken, which rise."""
+        self._next_seq = numbers[-1] + 1 if numbers else 1
+
+    def link_to(self, newest: Link) -> None:
+        """Have the next commit name the newest one that is trusted; the first call counts."""
+        self._previous = self._previous or newest
+
+    def may_come_yet(self, job: SaveJob) -> bool:
+        """Say whether the commit of a save that failed may still appear.
+
+        What it would name has to stay until the run is opened again.
+        """
+        return job.id in self._may_come
+
+    def commit(
+        self,
+        job: SaveJob,
+        parts: Sequence[PartRef],
+        written: Written,
+        not_finite: int | None,
+    ) -> tuple[CommitRecord, bytes]:
+        """Commit what a save has written; return the record and its bytes once all can see it.
+
+        Args:
+            job: The save.
+            parts: Its manifests.
+            written: Where its chunks lie.
+            not_finite: How many elements are not finite, if anybody looked.
+
+        Raises:
+            RunBusy: Another writer has committed to the run.
+            NoSpace, StoreUnavailable: It did not come about; nor is what was written left there,
+                unless it may come yet.
+        """
+        try:
+            data = self._put(job, parts, written, not_finite)
+        except HoldfastError as error:
+            self._in_doubt.add(job.id)
+            if error.facts.get("in_doubt"):
+                self._may_come.add(job.id)
+            else:
+                taken = isinstance(error, RunBusy)
+                self._take_back(job, written, parts, number_is_taken=taken)
+            raise
+        record = commit_format.decode(data, what="a new commit")
+        # Before the pin goes: a sweep that sees neither would take the packs for debris.
+        wait_until_seen(self._store, self._keys.commit(record.seq))
+        self._require_pin(record)
+        self._previous = record.link
+        return record, data
+
+    def _put(
+        self, job: SaveJob, parts: Sequence[PartRef], written: Written, not_finite: int | None
+    ) -> bytes:
+        names = self._naming.next_names(job, not_finite)
+        while True:
+            record = self._record(job, parts, written, not_finite, names)
+            data = commit_format.encode(record, self._sign)
+            if self._store.put_new(self._keys.commit(record.seq), data):
+                self._next_seq = record.seq + 1
+                return data
+            own = self._own(record.seq)
+            if own is None:
+                self._refuse(record)
+            self._previous = own.link
+            self._next_seq = record.seq + 1
+
+    def _record(
+        self,
+        job: SaveJob,
+        parts: Sequence[PartRef],
+        written: Written,
+        not_finite: int | None,
+        names: tuple[str, ...],
+    ) -> CommitRecord:
+        return CommitRecord(
+            run=self._run,
+            step=job.step,
+            id=job.id,
+            seq=self._next_seq,
+            # A clock from before the epoch must not cost the checkpoint.
+            created_ns=max(time.time_ns(), 0),
+            parts=tuple(parts),
+            metrics=job.metrics,
+            reason=job.reason,
+            parent=job.parent,
+            incarnation=job.incarnation,
+            state_bytes=job.state_bytes,
+            stored_bytes=written.new_bytes + sum(part.length for part in parts),
+            n_leaves=job.n_leaves,
+            environment=job.environment,
+            previous=self._previous,
+            lineage=job.lineage,
+            names=names,
+            epoch=job.epoch,
+            not_finite=not_finite,
+            format=part_format.format_of(written.places),
+        )
+
+    def _own(self, seq: int) -> CommitRecord | None:
+        """Return the commit that took a number if it is of a save of ours that failed yet."""
+        try:
+            record = commits.read_commit(self._store, self._run, seq)
+        except DataError:
+            return None
+        return record if record.id in self._in_doubt else None
+
+    def _take_back(
+        self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
+    ) -> None:
+        """Delete what was written for a commit that did not come about."""
+        with contextlib.suppress(HoldfastError):
+            # It may have come about all the same, and only its sync have failed.
+            if not number_is_taken and commits.is_listed(
+                self._store, self._run, self._next_seq, job.id
+            ):
+                return
+            packs = {place.pack_key for place in written.places}
+            own = [key for key in packs if checkpoint_of(key) == job.id]
+            self._store.delete([*own, *(part.key for part in parts)])
+
+    def _refuse(self, record: CommitRecord) -> NoReturn:
+        raise RunBusy(
+            f"Another process committed a checkpoint to the run {self._run!r} meanwhile (number "
+            f"{record.seq}). Step {record.step} was not saved by this one; the other's checkpoints "
+            "are intact. Give one of the two runs another name.",
+            run=self._run,
+            step=record.step,
+        )
+
+    def _require_pin(self, record: CommitRecord) -> None:
+        """Take a commit back if another writer has thought us dead, and may have swept its packs.
+
+        Between processes of one machine the lock keeps that from happening.
+        """
+        # After the commit is visible, not before: see records.pins.
+        if pins.is_pinned(self._store, self._run, record.id):
+            return
+        self._store.delete([self._keys.commit(record.seq)])
+        raise RunBusy(
+            f"Another process took over the run {self._run!r} while step {record.step} was being "
+            "saved by this one. That step was not saved; the other's checkpoints, and those that "
+            "were committed before, are intact. Give one of the two runs another name.",
+            run=self._run,
+            step=record.step,
+        )
