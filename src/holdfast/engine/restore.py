@@ -1,38 +1,21 @@
-"""Restoring: what fits is settled first, then all is read and checked, then it is applied."""
+"""Restoring one checkpoint: what fits is settled first, then all is read, then it is applied."""
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.read import read_chunks
 from holdfast.engine.shield import uninterrupted
-from holdfast.errors import (
-    DataError,
-    HoldfastError,
-    Mismatch,
-    NoGoodCheckpoint,
-    RestoreIncomplete,
-    StoreTooNew,
-    StoreUnavailable,
-    Untrusted,
-    UsageError,
-)
+from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
 from holdfast.format.commit import CommitRecord
-from holdfast.format.names import RunKeys
 from holdfast.format.part import Part
-from holdfast.history.chain import objection, require_head
-from holdfast.history.log import require_run
-from holdfast.history.refs import ATTEMPTS, LATEST, read_ref, removed_too_fast, split_ref
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
-from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
 from holdfast.state.bind import Binder, Thunk, unfit
@@ -89,10 +72,6 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-class _RemovedMeanwhile(Exception):
-    """Retention took a checkpoint while it was being read; there are newer ones."""
-
-
 def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     """Restore one checkpoint.
 
@@ -113,24 +92,12 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     part = commits.read_only_part(store, record)
     root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
     frameworks.activate_for({row.framework for row in part.arrays} | packages_of_codecs(root))
-    target = wanted.target
-    chosen = selector(
-        wanted.only,
-        wanted.skip,
-        lambda: entries_of_tree(root) if target is None else entries_of(target),
-    )
+    chosen = _chosen(root, wanted)
     state, generators = _split(root, wanted, chosen)
     if chosen is not None and generators is None and next(state.leaves(), None) is None:
-        raise UsageError(
-            f"only={wanted.only!r}, skip={wanted.skip!r} leave nothing of {ref} to restore: no "
-            f"leaf path matches. Nothing was changed; 'holdfast show {ref}' lists the paths.",
-            ref=ref,
-        )
+        raise _nothing_left(ref, wanted)
     binder = Binder(part.arrays, chosen=chosen, convert=wanted.convert)
-    if wanted.target is None:
-        apply: Thunk = binder.fresh(state)
-    else:
-        apply = _bind_root(binder, state, wanted)
+    apply = _bind_root(binder, state, wanted.target)
     set_generators = binder.fresh(generators) if generators is not None else None
     _settle(binder, wanted)
     compare_overlaps = stage_overlaps(binder.reads)
@@ -140,13 +107,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
     if record.not_finite:
-        _log.warning(
-            "%s was restored, and %d value(s) of it are NaN or infinite, as they were when it was "
-            "saved. 'holdfast show %s' tells which.",
-            ref,
-            record.not_finite,
-            ref,
-        )
+        _warn_of(ref, record.not_finite)
     return Outcome(
         record,
         value,
@@ -157,107 +118,32 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     )
 
 
-def restore_ref(store: ObjectStore, ref: str, wanted: Wanted) -> Outcome:
-    """Restore what a ref names; for ``latest`` the newest checkpoint that is good.
-
-    Raises:
-        NotFound: It names nothing.
-        DataError: Something of it is damaged or missing; nothing was changed.
-        Mismatch: It does not fit; nothing was changed.
-    """
-    run, what = split_ref(ref)
-    if what == LATEST:
-        require_run(store, run)
-        outcome = restore_latest(store, run, wanted)
-        if outcome is not None:
-            return outcome
-    return read_ref(
-        store, ref, lambda record: restore_checkpoint(store, record, wanted), wanted.trust
+def _warn_of(ref: str, not_finite: int) -> None:
+    _log.warning(
+        "%s was restored, and %d value(s) of it are NaN or infinite, as they were when it was "
+        "saved. 'holdfast show %s' tells which.",
+        ref,
+        not_finite,
+        ref,
     )
 
 
-def restore_named(
-    store: ObjectStore, run: str, name: str | int | None, wanted: Wanted
-) -> Outcome | None:
-    """Restore what a run's own script names: a ref of any run, what follows ``@`` of its own run's.
-
-    Returns:
-        None where the run has no checkpoint at all, and none was named.
-    """
-    ref = None if name is None else str(name)
-    if ref is None or ref in (LATEST, f"{run}@{LATEST}"):
-        return restore_latest(store, run, wanted)
-    return restore_ref(store, ref if "@" in ref else f"{run}@{ref}", wanted)
-
-
-def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | None:
-    """Restore the newest checkpoint of a run that is good, stepping over those that are not.
-
-    Returns:
-        None where the run has no checkpoint at all.
-
-    Raises:
-        NoGoodCheckpoint: There are checkpoints, but none is good; nothing was changed.
-        RolledBack: The run is not what the policy's head says; nothing was changed.
-        Mismatch: The newest good one does not fit; nothing was changed.
-    """
-    damaged: dict[str, str] = {}
-    for _ in range(ATTEMPTS):
-        with suppress(_RemovedMeanwhile):
-            return _restore_newest(store, run, wanted, damaged)
-    raise removed_too_fast(run)
-
-
-def _restore_newest(
-    store: ObjectStore, run: str, wanted: Wanted, damaged: dict[str, str]
-) -> Outcome | None:
-    """Try the checkpoints that are listed now; note in ``damaged`` what is stepped over, by key."""
-    listed = list(commits.all_commits(store, run))
-    require_head(run, listed, wanted.trust)
-    for found in reversed(listed):
-        key = RunKeys(run).commit(found.seq)
-        if key in damaged:
-            continue
-        try:
-            if isinstance(found, DamagedCommit):
-                raise objection(run, found, wanted.trust) or found.error
-            outcome = restore_checkpoint(store, found, wanted)
-        except (StoreTooNew, RestoreIncomplete):
-            raise
-        except (DataError, StoreUnavailable) as error:
-            if isinstance(error, StoreUnavailable) and error.facts.get("errno") != errno.EIO:
-                raise
-            if isinstance(found, CommitRecord) and not commits.is_listed(
-                store, run, found.seq, found.id
-            ):
-                raise _RemovedMeanwhile from error
-            damaged[key] = _say_damaged(run, found, error)
-            continue
-        if damaged:
-            _log.warning("Restored %s@%s, the newest good one.", run, outcome.record.step)
-        return replace(outcome, stepped_over=tuple(damaged.values()))
-    if damaged:
-        raise _none_good(run, list(damaged.values()))
-    return None
-
-
-def _none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
-    listed = "\n  ".join(stepped_over)
-    return NoGoodCheckpoint(
-        f"Run {run!r} has {len(stepped_over)} checkpoint(s), none of which is good; nothing "
-        f"was changed, and training did not silently begin anew.\n  {listed}\n"
-        "Bring back a copy of the store, or begin anew under another run name.",
-        run=run,
-        stepped_over=tuple(stepped_over),
+def _chosen(root: Node, wanted: Wanted) -> Callable[[str], bool] | None:
+    """Return what says of a leaf's path whether it is wanted; None: all are."""
+    target = wanted.target
+    return selector(
+        wanted.only,
+        wanted.skip,
+        lambda: entries_of_tree(root) if target is None else entries_of(target),
     )
 
 
-def _say_damaged(run: str, found: CommitRecord | DamagedCommit, error: HoldfastError) -> str:
-    name = f"{run}@{found.step}" if isinstance(found, CommitRecord) else found.key
-    what = "" if isinstance(error, Untrusted) else " is damaged and"
-    text = f"{name}{what} was stepped over: {error}"
-    _log.warning("%s", text)
-    return text
+def _nothing_left(ref: str, wanted: Wanted) -> UsageError:
+    return UsageError(
+        f"only={wanted.only!r}, skip={wanted.skip!r} leave nothing of {ref} to restore: no leaf "
+        f"path matches. Nothing was changed; 'holdfast show {ref}' lists the paths.",
+        ref=ref,
+    )
 
 
 def _split(
@@ -277,9 +163,9 @@ def _split(
     return state, generators if wanted.rng else None
 
 
-def _bind_root(binder: Binder, state: Node, wanted: Wanted) -> Thunk:
-    target = wanted.target
-    assert target is not None
+def _bind_root(binder: Binder, state: Node, target: dict[str, Any] | None) -> Thunk:
+    if target is None:
+        return binder.fresh(state)
     if not target:
         raise Mismatch("There is nothing to restore into: into= is empty.")
     return binder.into(state, target, "")

@@ -15,7 +15,8 @@ from holdfast.engine.ledger import Ledger
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.pace import Pace
-from holdfast.engine.restore import Outcome, Wanted, restore_named
+from holdfast.engine.restore import Outcome, Wanted
+from holdfast.engine.restore_ref import restore_named
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import WhatIsSaved
 from holdfast.engine.schedule import Schedule
