@@ -22,7 +22,7 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import Part
 from holdfast.history.sweep import find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
-from holdfast.records import commits, keyrings, marker, tags
+from holdfast.records import commits, keyring_repair, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -102,8 +102,8 @@ class _Repair:
             self._note("holdfast.json", "written anew; checkpoints do not depend on it")
             if not self.dry_run:
                 marker.renew(self.store)
-        for key in keyrings.mend(self.store, dry_run=self.dry_run):
-            self._note(key, "keyring taken from its copy")
+        for key, what in keyring_repair.mend(self.store, dry_run=self.dry_run):
+            self._note(key, what)
 
     def fix_run(self, run: str) -> None:
         if self.dry_run:

@@ -31,7 +31,7 @@ from holdfast.format.names import RunKeys
 from holdfast.history.chain import linked
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.elements import elements_of_chunks
-from holdfast.records import commits, keyrings, pins
+from holdfast.records import commits, pins, unlocking
 from holdfast.records.commits import DamagedCommit
 from holdfast.records.rewriting import alone
 from holdfast.sealed.store import SealedStore
@@ -147,7 +147,7 @@ class RunWriter:
         if self._carrying.base is not None and self._carrying.base.checkpoint_id == job.id:
             return self._saved_already(job, self._carrying.base)
         if isinstance(self.store, SealedStore):
-            keyrings.follow(self.store)
+            unlocking.follow(self.store)
         base = self._carrying.pinned(job.id)
         try:
             manifest = PartManifest(job, source, self._keys, self._known_finite)

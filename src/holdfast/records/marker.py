@@ -20,7 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RUNS_PREFIX, is_id
-from holdfast.records import commits, keyrings
+from holdfast.records import commits, keyrings, unlocking
 from holdfast.sealed.store import SealedStore
 from holdfast.security.keys import Keys
 from holdfast.store.bundle import BundleStore, is_bundle
@@ -101,7 +101,7 @@ def open_store(
 
 def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectStore:
     if isinstance(store, SealedStore):
-        return keyrings.following(store, keys)
+        return unlocking.following(store, keys)
     if ring is None and keys is None:
         return store
     if ring is None:
@@ -116,7 +116,7 @@ def _opened(store: ObjectStore, ring: str | None, keys: Keys | None) -> ObjectSt
             "keys=holdfast.keys.identity(FILE)) or keys.passphrase(…), in the place of its path; "
             "on the command line --identity FILE or --passphrase-file FILE."
         )
-    return keyrings.following(SealedStore(store, keyrings.unlock(store, ring, keys)), keys)
+    return unlocking.following(SealedStore(store, unlocking.unlock(store, ring, keys)), keys)
 
 
 def is_encrypted(location: Location) -> bool:
@@ -309,7 +309,7 @@ def _make(store: ObjectStore, keys: Keys | None) -> tuple[Made, bool]:
     share = _share_of(store)
     if isinstance(store, SealedStore) or store.folders(RUNS_PREFIX):
         return Made(share, find_ring(store)), True
-    made = Made(share, keyrings.make(store, keys).ring if keys is not None else None)
+    made = Made(share, unlocking.make(store, keys).ring if keys is not None else None)
     if store.put_new(MARKER_KEY, _marker(made)):
         return made, False
     # Somebody was first; the store is theirs, and so are its keys.

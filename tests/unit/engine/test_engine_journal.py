@@ -16,7 +16,7 @@ from holdfast.engine import journal
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.errors import EnvironmentTrouble
-from holdfast.records import keyrings
+from holdfast.records import unlocking
 from holdfast.sealed.store import SealedStore
 from holdfast.security import keys
 from holdfast.store.contract import ObjectStore
@@ -34,7 +34,7 @@ def sealed(folder: Path) -> ObjectStore:
     path = folder.with_suffix(".key")
     keys.new_identity(path)
     inner = LocalStore(folder)
-    return SealedStore(inner, keyrings.make(inner, keys.identity(path)))
+    return SealedStore(inner, unlocking.make(inner, keys.identity(path)))
 
 
 KINDS = [plain, sealed]
