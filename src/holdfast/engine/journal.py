@@ -41,11 +41,7 @@ def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None
 
 def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
-    # First what changes: what is put away meanwhile is found there afterwards, as at a crash.
-    newest = _current(store, run)
-    put_away = [_unpacked(store, run, number) for number in _numbers(store, run)]
-    newest = newest[_put_away_bytes(newest, put_away) :]
-    return [event for data in (*put_away, newest) for event in _parsed(data)]
+    return [event for data in _pieces(store, run) for event in _parsed(data)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +54,8 @@ class GivenBack:
 
 def given_back(store: ObjectStore, run: str) -> GivenBack:
     """Return what was removed of a run so far, as far as its journal goes."""
-    put_away = (_unpacked(store, run, number) for number in _numbers(store, run))
     # Few lines of a long journal say so, and only those are parsed.
-    lines = (
-        line
-        for data in (*put_away, _current(store, run))
-        for line in data.splitlines()
-        if _FREED in line
-    )
+    lines = (line for data in _pieces(store, run) for line in data.splitlines() if _FREED in line)
     freed = [event for event in _parsed(b"\n".join(lines)) if event.get("event") == "freed"]
     return GivenBack(_total(freed, "checkpoints"), _total(freed, "bytes"))
 
@@ -100,6 +90,14 @@ def _first_piece(data: bytes) -> bytes:
     if len(data) <= 2 * MAX_BYTES:
         return data
     return data[: data.find(b"\n", MAX_BYTES) + 1 or len(data)]
+
+
+def _pieces(store: ObjectStore, run: str) -> list[bytes]:
+    """Return all of a journal, oldest first, nothing of it twice."""
+    # First what changes: what is put away meanwhile is found there afterwards, as at a crash.
+    newest = _current(store, run)
+    put_away = [_unpacked(store, run, number) for number in _numbers(store, run)]
+    return [*put_away, newest[_put_away_bytes(newest, put_away) :]]
 
 
 def _put_away_bytes(data: bytes, pieces: Sequence[bytes]) -> int:

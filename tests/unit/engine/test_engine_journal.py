@@ -108,6 +108,19 @@ def test_a_crash_between_two_pieces_repeats_nothing(
     assert steps(store) == list(range(300))
 
 
+def test_what_was_given_back_is_not_counted_twice_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    for _ in range(100):
+        journal.record(store, "r", "freed", bytes=10, checkpoints=1)
+    monkeypatch.setattr(journal, "MAX_BYTES", len(store.get(EVENTS)))
+    with monkeypatch.context() as patched, pytest.raises(Crash):
+        patched.setattr(LocalStore, "put", crashing_after(0))
+        journal.shorten(store, "r")
+    assert journal.given_back(store, "r") == journal.GivenBack(100, 1000)
+
+
 def test_who_reads_while_it_is_shortened_misses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
