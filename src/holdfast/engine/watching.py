@@ -84,11 +84,14 @@ class Watcher:
         _log.warning("%s: %s. %s", found.kind.capitalize(), found.text, self._way_back(found))
 
     def _way_back(self, found: Finding) -> str:
-        assert self._policy is not None
         try:
-            records = commits.good_commits(self._store, self._run)
+            return self._looked_up(found)
         except HoldfastError as error:
             return f"Which checkpoint is best cannot be told: {error}"
+
+    def _looked_up(self, found: Finding) -> str:
+        assert self._policy is not None
+        records = commits.good_commits(self._store, self._run)
         if found.kind == "divergence":
             return self._to_step(records, found.since_step)
         for metric, mode in self._policy.goal:

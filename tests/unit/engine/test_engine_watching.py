@@ -13,9 +13,9 @@ import torch
 
 import holdfast
 from holdfast import Checkpointer, every, watch
-from holdfast.engine import journal
+from holdfast.engine import journal, watching
 from holdfast.engine.watching import Watcher
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import NotFound, StoreUnavailable, UsageError
 from holdfast.store.local import LocalStore
 
 
@@ -83,6 +83,20 @@ def test_the_way_back_where_no_checkpoint_has_the_metric(
     [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert "since" not in warning and "at step 10" in warning
     assert "The last one before it is r@9" in warning
+
+
+def test_a_way_back_that_cannot_be_looked_up_costs_no_step(
+    store_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*args: Any) -> Any:
+        raise StoreUnavailable("out of reach")
+
+    watcher = Watcher(watch.overfitting("loss", "val_loss"), LocalStore(str(store_path)), "r")
+    monkeypatch.setattr(watching, "read_metrics", unavailable)
+    for step in range(30):
+        watcher.look(step, {"loss": 1 / (step + 1), "val_loss": validation(step)})
+    [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "Which checkpoint is best cannot be told: out of reach" in warning
 
 
 def test_divergence_is_told_with_the_last_good_checkpoint(
