@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import final
 
 from holdfast.engine.chronicle import Chronicle
@@ -15,6 +16,8 @@ from holdfast.engine.wall_clock import WallClock
 from holdfast.errors import HoldfastError
 from holdfast.history import catalog
 from holdfast.history.retention import PruneReport, apply_retention, united
+from holdfast.history.sweep import sweep
+from holdfast.policy import KeepPolicy
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
@@ -53,6 +56,8 @@ class Housekeeping:
         self._wanted: Callable[[], None] | None = None
         self._is_working = False
         self._is_closed = False
+        # What a save under way had pinned when the last removal was swept, or where that failed.
+        self._may_be_left = False
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="holdfast-tidy", daemon=True)
         self._thread.start()
@@ -117,24 +122,32 @@ class Housekeeping:
     def _tidy(self, only_of: str | None) -> None:
         try:
             if self._policy is not None:
-                report = apply_retention(
-                    self._store,
-                    self._run,
-                    self._policy,
-                    dry_run=False,
-                    strict=False,
-                    only_of=only_of,
-                    trust=self._trust,
-                    ahead_s=self._clock.ahead_s(),
-                )
-                self._tell(report)
+                self._tell(self._retain(self._policy, only_of))
         finally:
             catalog.note(self._store, self._run)
+
+    def _retain(self, policy: KeepPolicy, only_of: str | None) -> PruneReport:
+        may_be_left, self._may_be_left = self._may_be_left, True
+        report = apply_retention(
+            self._store,
+            self._run,
+            policy,
+            dry_run=False,
+            strict=False,
+            only_of=only_of,
+            trust=self._trust,
+            ahead_s=self._clock.ahead_s(),
+        )
+        if not report.removed:
+            if may_be_left:
+                report = replace(report, freed_bytes=sweep(self._store, self._run))
+            self._may_be_left = False
+        return report
 
     def _tell(self, report: PruneReport) -> None:
         for removed, reason in report.removed:
             self._chronicle.record("pruned", step=removed.step, id=removed.id, reason=reason)
-        if report.removed:
+        if report.removed or report.freed_bytes:
             n = len(report.removed)
             self._chronicle.record("freed", bytes=report.freed_bytes, checkpoints=n)
             _log.info(

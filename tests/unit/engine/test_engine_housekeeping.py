@@ -17,6 +17,7 @@ from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.wall_clock import WallClock
+from holdfast.records import commits, pins
 from holdfast.store.local import LocalStore
 
 
@@ -86,6 +87,15 @@ def tidying(path: Path, free_bytes: int | None = None) -> tuple[Held, Housekeepi
     return store, Housekeeping(store, "r", ["last:1"], chronicle)
 
 
+def held_up(house: Housekeeping) -> threading.Thread:
+    """A save that waits for room, as it has to."""
+    waiting = threading.Thread(target=house.make_room, args=(10**6,))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    return waiting
+
+
 def test_a_save_does_not_wait_for_a_removal(store_path: Path) -> None:
     store, house = tidying(store_path, free_bytes=10**12)
     house.tidy(None)
@@ -93,10 +103,7 @@ def test_a_save_does_not_wait_for_a_removal(store_path: Path) -> None:
     house.make_room(10**6)  # Returns though the removal is held.
     # That save, too, wants to be tidied up after; the next one waits until the first is.
     house.tidy(None)
-    waiting = threading.Thread(target=house.make_room, args=(10**6,))
-    waiting.start()
-    waiting.join(0.2)
-    assert waiting.is_alive()
+    waiting = held_up(house)
     store.may_delete.set()
     waiting.join(60)
     assert not waiting.is_alive()
@@ -108,14 +115,46 @@ def test_a_save_waits_for_a_removal_whose_room_it_may_need(store_path: Path) -> 
     store, house = tidying(store_path, free_bytes=10**6)
     house.tidy(None)
     assert store.is_deleting.wait(60)
-    waiting = threading.Thread(target=house.make_room, args=(10**6,))
-    waiting.start()
-    waiting.join(0.2)
-    assert waiting.is_alive()
+    waiting = held_up(house)
     store.may_delete.set()
     waiting.join(60)
     assert not waiting.is_alive() and steps(store_path) == [2]
     house.close()
+
+
+def test_the_end_waits_for_what_is_under_way_and_for_what_is_due(store_path: Path) -> None:
+    store, house = tidying(store_path)
+    house.tidy(None)
+    assert store.is_deleting.wait(60)
+    holdfast.save(store_path, {"w": np.full(1000, 3)}, run="r", step=3, rng=False)
+    house.tidy(None)
+    closing = threading.Thread(target=house.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    store.may_delete.set()
+    closing.join(60)
+    assert not closing.is_alive() and steps(store_path) == [3]
+
+
+def test_what_a_save_under_way_had_pinned_goes_the_next_time(store_path: Path) -> None:
+    store, house = tidying(store_path)
+    store.may_delete.set()
+    pinned = commits.good_commits(store, "r")[1]
+    pin = pins.Pin("f" * 32, tuple(ref.key for ref in pinned.parts))
+    pins.put_pin(store, "r", pin)
+    house.tidy(None)
+    house.wait()
+    assert steps(store_path) == [2]
+    assert len(list(store.list("runs/r/packs/"))) == 2
+    pins.delete_pin(store, "r", pin.checkpoint_id)
+    # Nothing is to be removed any more, but that is left.
+    house.tidy(None)
+    house.close()
+    assert len(list(store.list("runs/r/packs/"))) == len(list(store.list("runs/r/parts/"))) == 1
+    freed = events(store_path, "freed")
+    assert [e["checkpoints"] for e in freed] == [2, 0]
+    assert all(e["bytes"] > 8000 for e in freed)
 
 
 def test_what_fails_is_told_and_the_next_time_it_works(
