@@ -6,7 +6,6 @@ names them changes. Whenever it is interrupted, every object opens, with one key
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.check import Place, place_of_read
 from holdfast.chunks.fetch import fetch_both
-from holdfast.engine.writer_lock import WriterLock
+from holdfast.engine.writer_lock import without_writers
 from holdfast.errors import ChunkMissing, DataError, HoldfastError, RunBusy
 from holdfast.format.names import RunKeys
 from holdfast.history.sweep import sweep_debris
@@ -24,7 +23,6 @@ from holdfast.records.commits import DamagedCommit
 from holdfast.records.rewriting import alone
 from holdfast.sealed.store import SealedStore, passes_as_it_is
 
-_LOCK_PATIENCE_S = 10.0
 Progress = Callable[[int, int], None]
 
 
@@ -78,13 +76,11 @@ class _Reencryption:
 
     def take(self, run: str, held: ExitStack) -> bool:
         """Keep writers away from a run, and clear away what dead ones have left."""
-        lock = WriterLock(self.store, run)
         try:
-            lock.acquire(os.getpid(), patience_s=_LOCK_PATIENCE_S)
+            held.enter_context(without_writers(self.store, run))
         except RunBusy as error:
             self.busy.append(error.message)
             return False
-        held.callback(lock.release)
         sweep_debris(self.store, run)
         return True
 

@@ -8,12 +8,12 @@ byte; nothing is removed but the debris of saves that never ended.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from holdfast.engine.pack_repair import PackRepair
-from holdfast.engine.writer_lock import WriterLock
+from holdfast.engine.writer_lock import without_writers
 from holdfast.engine.written_repair import mend_written
 from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew
 from holdfast.format.commit import CommitRecord
@@ -24,9 +24,8 @@ from holdfast.history.sweep import find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, keyring_repair, marker, tags
 from holdfast.records.commits import DamagedCommit
+from holdfast.records.tags import Tag
 from holdfast.store.contract import ObjectStore
-
-_LOCK_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +109,18 @@ class _Repair:
             self._fix_records(run)
             self.freed_bytes += sum(info.size for info in find_debris(self.store, run))
             return
-        lock = WriterLock(self.store, run)
-        try:
-            lock.acquire(os.getpid(), patience_s=_LOCK_PATIENCE_S)
-        except RunBusy as error:
-            self.busy.append(error.message)
-            return
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(without_writers(self.store, run))
+            except RunBusy as error:
+                self.busy.append(error.message)
+                return
             self._fix_records(run)
             self.freed_bytes += sweep_debris(self.store, run)
-        finally:
-            lock.release()
 
     def _fix_records(self, run: str) -> None:
         for found in list(commits.all_commits(self.store, run)):
-            if isinstance(found, DamagedCommit) and not isinstance(found.error, StoreTooNew):
+            if isinstance(found, DamagedCommit) and not found.is_too_new:
                 self._fix_commit(run, found)
         self._fix_tags(run)
         done, lost = mend_written(self.store, run, self.sources, dry_run=self.dry_run)
@@ -157,15 +153,13 @@ class _Repair:
         for tag in tags.all_tags(self.store, run):
             if tag.error is None:
                 continue
-            for source in self.sources:
-                same = [t for t in tags.all_tags(source, run) if _is_same_name(t, tag)]
-                if same and same[0].error is None and same[0].checkpoint_id in ids:
-                    keys = RunKeys(run)
-                    key = keys.name(tag.name) if tag.is_fixed else keys.tag(tag.name)
-                    self._put(source, key, "name" if tag.is_fixed else "tag")
-                    break
-            else:
+            source = next((s for s in self.sources if _has_tag(s, run, tag, ids)), None)
+            if source is None:
                 self.lost.append(f"{tag.error} Give it anew with 'holdfast tag'.")
+            elif tag.is_fixed:
+                self._put(source, RunKeys(run).name(tag.name), "name")
+            else:
+                self._put(source, RunKeys(run).tag(tag.name), "tag")
 
     def _parts(self, run: str) -> Iterator[Part]:
         """Yield the readable manifests of a run, those first put right that can be."""
@@ -212,5 +206,12 @@ class _Repair:
                     self.store.put(pack.key, content)
 
 
-def _is_same_name(one: tags.Tag, other: tags.Tag) -> bool:
-    return (one.name, one.is_fixed) == (other.name, other.is_fixed)
+def _has_tag(store: ObjectStore, run: str, tag: Tag, ids: Container[str]) -> bool:
+    """Say whether a store has a good record of a tag or name, of one of some checkpoints."""
+    same = (
+        found
+        for found in tags.all_tags(store, run)
+        if (found.name, found.is_fixed) == (tag.name, tag.is_fixed)
+    )
+    found = next(same, None)
+    return found is not None and found.error is None and found.checkpoint_id in ids

@@ -9,6 +9,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from holdfast.errors import RunBusy
 from holdfast.format.names import RunKeys
@@ -17,6 +19,7 @@ from holdfast.store.contract import ObjectStore, StoreLock
 
 _POLL_S = 0.02
 _OWN_PATIENCE_S = 2.0
+_TENDING_PATIENCE_S = 10.0
 
 
 class WriterLock:
@@ -63,6 +66,21 @@ class WriterLock:
         if self._held is not None:
             self._held.close()
             self._held = None
+
+
+@contextmanager
+def without_writers(store: ObjectStore, run: str) -> Iterator[None]:
+    """Keep writers away from a run while it is tended to.
+
+    Raises:
+        RunBusy: Somebody is writing it, and still is after ten seconds.
+    """
+    lock = WriterLock(store, run)
+    lock.acquire(os.getpid(), patience_s=_TENDING_PATIENCE_S)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _holder(lock: StoreLock) -> dict[str, object]:
