@@ -10,11 +10,12 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.engine import journal
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.format.commit import CommitRecord
 from holdfast.store.contract import ObjectStore
 
 # A journal of two months then has some megabytes.
@@ -58,6 +59,37 @@ class Chronicle:
             if self._n_recorded % SHORTEN_EVERY == 0:
                 journal.shorten(self._store, self._run)
 
+    def record_saved(
+        self, saved: CommitRecord, times: Mapping[str, float], not_finite_in: Sequence[str]
+    ) -> None:
+        """Write down that a checkpoint was committed.
+
+        Args:
+            saved: Its record.
+            times: What each stage of the save took, in seconds, by name.
+            not_finite_in: Paths of leaves that have values that are not finite.
+        """
+        self.record(
+            "saved",
+            step=saved.step,
+            id=saved.id,
+            **times,
+            state_bytes=saved.state_bytes,
+            stored_bytes=saved.stored_bytes,
+            reason=saved.reason,
+            signed_by=[signature.key_id for signature in saved.signatures],
+            # The machine may be gone before they are written down by themselves.
+            **self._reached(),
+        )
+        if saved.not_finite:
+            self.record(
+                "not-finite",
+                step=saved.step,
+                id=saved.id,
+                elements=saved.not_finite,
+                leaves=not_finite_in,
+            )
+
     def shorten(self) -> None:
         """Put a journal that has grown long away."""
         with self._lock:
@@ -90,7 +122,7 @@ class Chronicle:
             self._step_noted = self._heartbeat.step
             self.record("steps", **progress(self._heartbeat))
 
-    def reached(self) -> dict[str, Any]:
+    def _reached(self) -> dict[str, Any]:
         """Return, for an event of another step, which one was reached and what steps took."""
         now = progress(self._heartbeat)
         return {"reached": now["step"], "counted": now["counted"]}

@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.chunks.stored import Stored
@@ -35,7 +35,7 @@ from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
-from holdfast.engine.run_writer import RunWriter
+from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
 from holdfast.records.marker import open_store
@@ -193,42 +193,15 @@ class Persister:
         # Read now: once the trainer has the answer, the next snapshot may begin.
         held_s, snapshot_s = arena.filling.held_s, arena.filling.completed_s
         now_s = time.monotonic()
-        durable_s = now_s - snapshot_s
-        record = saved.record
-        not_finite_in = leaves_not_finite(self._writer.store, record)
-        self._tell(
-            {
-                "say": "saved",
-                "id": job.id,
-                "commit": saved.commit.decode(),
-                "durable_s": durable_s,
-                "tag_error": str(saved.tag_error) if saved.tag_error else None,
-                "not_finite_in": not_finite_in,
-            }
-        )
-        self._chronicle.record(
-            "saved",
-            step=job.step,
-            id=job.id,
-            held_s=held_s,
-            queued_s=max(began_s - snapshot_s, 0.0),
-            persist_s=now_s - began_s,
-            durable_s=durable_s,
-            state_bytes=job.state_bytes,
-            stored_bytes=record.stored_bytes,
-            reason=job.reason,
-            signed_by=[signature.key_id for signature in record.signatures],
-            # The machine may be gone before they are written down by themselves.
-            **self._chronicle.reached(),
-        )
-        if record.not_finite:
-            self._chronicle.record(
-                "not-finite",
-                step=job.step,
-                id=job.id,
-                elements=record.not_finite,
-                leaves=not_finite_in,
-            )
+        times = {
+            "held_s": held_s,
+            "queued_s": max(began_s - snapshot_s, 0.0),
+            "persist_s": now_s - began_s,
+            "durable_s": now_s - snapshot_s,
+        }
+        not_finite_in = leaves_not_finite(self._writer.store, saved.record)
+        self._tell(_answer(saved, times["durable_s"], not_finite_in))
+        self._chronicle.record_saved(saved.record, times, not_finite_in)
         self._housekeeping.tidy(job.incarnation if job.spares_others else None)
 
     def _fail(
@@ -253,6 +226,17 @@ class Persister:
             # for this answer for ever: it hears that no more will come, and starts another of us.
             self._has_hung_up = True
             self._channel.close()
+
+
+def _answer(saved: Saved, durable_s: float, not_finite_in: Sequence[str]) -> dict[str, Any]:
+    return {
+        "say": "saved",
+        "id": saved.record.id,
+        "commit": saved.commit.decode(),
+        "durable_s": durable_s,
+        "tag_error": str(saved.tag_error) if saved.tag_error else None,
+        "not_finite_in": not_finite_in,
+    }
 
 
 def _opened(recipe: dict[str, Any], *, is_first: bool) -> ObjectStore:
