@@ -116,9 +116,10 @@ def test_a_change_that_was_interrupted_is_ended_by_the_next_save_or_repair(
     holdfast.save(store, tree(3), run=RUN, step=3, rng=False)
     assert names() == ended
     interrupt()
-    assert [fixed.key.rsplit("/", 1)[-1] for fixed in store.repair(dry_run=True).fixed] == [
-        "000000000002-copy",
-        "000000000001",
+    found = store.repair(dry_run=True).fixed
+    assert [(fixed.key.rsplit("/", 1)[-1], fixed.what) for fixed in found] == [
+        ("000000000002-copy", "keyring taken from its copy"),
+        ("000000000001", "older keyring taken away, which ends a change of keys"),
     ]
     assert "000000000001" in names()
     assert store.repair().ok and names() == ended

@@ -10,8 +10,6 @@ import contextlib
 import logging
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import boot_id
 from holdfast.engine.handle import SaveHandle, error_of_kind
 from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.launch import launch
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.errors import HoldfastError, PersisterDied
 from holdfast.format import commit as commit_format
@@ -176,35 +175,7 @@ class PersisterClient:
         self.metrics_ring.close()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    # Not -m: that would import the package twice; and sys.path as it is here,
-                    # since the trainer may have changed it.
-                    "import sys; sys.path[:] = eval(sys.argv.pop()); "
-                    "from holdfast.engine.persister import main; main(sys.argv)",
-                    str(theirs.fileno()),
-                    str(self.heartbeat.fd),
-                    str(self._nice),
-                    str(self.metrics_ring.fd),
-                    repr([entry or os.getcwd() for entry in sys.path]),
-                ],
-                pass_fds=(theirs.fileno(), self.heartbeat.fd, self.metrics_ring.fd),
-                stdin=subprocess.DEVNULL,
-                # Who reads what the trainer prints need not wait for the persister.
-                stdout=subprocess.DEVNULL,
-                # Its own session: a Ctrl-C in the trainer's terminal is not for it.
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._channel = Channel(ours)
+        self._process, self._channel = launch(self.heartbeat, self.metrics_ring, self._nice)
         self._known_arenas = set()
         self.generation += 1
         opening = {

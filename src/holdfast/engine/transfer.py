@@ -15,7 +15,8 @@ from holdfast.engine.stream import StreamSource
 from holdfast.format import part as part_format
 from holdfast.format.codecs import DELTA
 from holdfast.format.commit import CommitRecord
-from holdfast.plan.layout import laid_out
+from holdfast.format.part import Part
+from holdfast.plan.layout import Layout, laid_out
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.security.authenticity import NOBODY, Authenticity
@@ -43,10 +44,7 @@ def copy_checkpoint(
         RunBusy: The run is being written there.
     """
     part = commits.read_only_part(source, record)
-    lengths = [chunk.length for chunk in part.chunks]
-    # Chunks that deltas are differences from lie behind those that hold the state.
-    used = plan_reads(part.arrays, lengths, range(len(part.arrays)))
-    lengths = lengths[: max(used, default=-1) + 1]
+    layout = _layout_of(part)
     ref = f"{record.run}@{record.step}"
 
     def fill(index: int, view: memoryview) -> None:
@@ -54,18 +52,33 @@ def copy_checkpoint(
         read = read_of(part, row, [Target(0, view[: row.length])], "a chunk")
         read_chunks(source, [read], ref=ref, full=True)
 
+    job = _job_of(record, part, layout, f"{reason} {ref}")
+    writer = RunWriter(target, record.run, authenticity=authenticity, compress=_compress_of(part))
+    writer.open(os.getpid())
+    try:
+        return writer.save(job, StreamSource(layout, fill))
+    finally:
+        writer.close()
+
+
+def _layout_of(part: Part) -> Layout:
+    lengths = [chunk.length for chunk in part.chunks]
+    # Chunks that deltas are differences from lie behind those that hold the state.
+    used = plan_reads(part.arrays, lengths, range(len(part.arrays)))
+    return laid_out(lengths[: max(used, default=-1) + 1])
+
+
+def _job_of(record: CommitRecord, part: Part, layout: Layout, reason: str) -> jobs.SaveJob:
     checkpoint_id = jobs.new_id()
-    plan = part_format.encode(replace(part, checkpoint_id=checkpoint_id, chunks=(), packs=()))
-    layout = laid_out(lengths)
-    job = jobs.SaveJob(
+    return jobs.SaveJob(
         id=checkpoint_id,
         step=record.step,
         layout=layout,
-        plan=plan,
+        plan=part_format.encode(replace(part, checkpoint_id=checkpoint_id, chunks=(), packs=())),
         state_bytes=record.state_bytes,
         n_leaves=record.n_leaves,
         metrics=record.metrics,
-        reason=f"{reason} {ref}",
+        reason=reason,
         parent=record.id,
         environment=record.environment,
         incarnation=jobs.new_id(),
@@ -73,11 +86,8 @@ def copy_checkpoint(
         epoch=record.epoch,
         check_finite=record.not_finite is not None,
     )
+
+
+def _compress_of(part: Part) -> Compress:
     codecs = {chunk.codec for chunk in part.chunks}
-    compress: Compress = "delta" if DELTA in codecs else "planes" if any(codecs) else "none"
-    writer = RunWriter(target, record.run, authenticity=authenticity, compress=compress)
-    writer.open(os.getpid())
-    try:
-        return writer.save(job, StreamSource(layout, fill))
-    finally:
-        writer.close()
+    return "delta" if DELTA in codecs else "planes" if any(codecs) else "none"

@@ -1,0 +1,57 @@
+"""The persister's process started, and the channel to it.
+
+It is a new interpreter, never a fork: what the trainer's threads hold at that moment would be held
+there for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from holdfast.engine.channel import Channel
+from holdfast.engine.heartbeat import Heartbeat
+from holdfast.engine.metrics_ring import MetricsRing
+
+# Not -m: that would import the package twice; and sys.path as it is here, since the trainer may
+# have changed it.
+_MAIN = (
+    "import sys; sys.path[:] = eval(sys.argv.pop()); "
+    "from holdfast.engine.persister import main; main(sys.argv)"
+)
+
+
+def launch(
+    heartbeat: Heartbeat, ring: MetricsRing, nice: int
+) -> tuple[subprocess.Popen[bytes], Channel]:
+    """Start a persister; return its process, and this side of the channel.
+
+    Args:
+        heartbeat: What the trainer notes its steps in.
+        ring: What the trainer logs metrics into.
+        nice: Added to the niceness.
+
+    Raises:
+        OSError: There is no process, or no file, to be had.
+    """
+    path = repr([entry or os.getcwd() for entry in sys.path])
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    handed_down = (theirs.fileno(), heartbeat.fd, nice, ring.fd)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, *map(str, handed_down), path],
+            pass_fds=(theirs.fileno(), heartbeat.fd, ring.fd),
+            stdin=subprocess.DEVNULL,
+            # Who reads what the trainer prints need not wait for the persister.
+            stdout=subprocess.DEVNULL,
+            # Its own session: a Ctrl-C in the trainer's terminal is not for it.
+            start_new_session=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, Channel(ours)
