@@ -148,8 +148,8 @@ class RunWriter:
             return self._saved_already(job, self._carrying.base)
         if isinstance(self.store, SealedStore):
             unlocking.follow(self.store)
-        base = self._carrying.pinned(job.id)
         try:
+            base = self._carrying.pinned(job.id)
             manifest = PartManifest(job, source, self._keys, self._known_finite)
             written = self._write(job, source, manifest, unchanged, base)
             record, data = self._committing.commit(job, manifest.refs, written, manifest.not_finite)

@@ -16,7 +16,7 @@ from holdfast.engine import job as jobs
 from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.stream import StreamSource, leaf_filler
-from holdfast.errors import NoSpace, RunBusy
+from holdfast.errors import NoSpace, RunBusy, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records import commits, pins
@@ -296,6 +296,26 @@ def test_a_failing_save_leaves_the_run_as_it_was(
     check(store_path, 1, state(1))
     saved = writing.save(state(3), 3)
     assert saved.record.stored_bytes <= 1.1 * 400_000
+    check(store_path, 3, state(3))
+
+
+def test_a_save_that_fails_as_it_begins_leaves_no_pin(
+    writing: Writing, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep a sweep from what this one builds on, for as long as training lasts."""
+    writing.save(state(1), 1)
+    real = LocalStore.exists
+
+    def exists(self: LocalStore, key: str) -> bool:
+        if key.startswith(KEYS.commits):
+            raise StoreUnavailable("out of reach")
+        return real(self, key)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+        patch.setattr(LocalStore, "exists", exists)
+        writing.save(state(2), 2)
+    assert pins.all_pins(writing.store, "r") == []
+    writing.save(state(3), 3)
     check(store_path, 3, state(3))
 
 
