@@ -87,11 +87,12 @@ class Schedule:
         now_s: float,
         signals: tuple[int, ...],
     ) -> Due:
-        """Return whether and why to save at a step that has just been finished."""
-        if metrics is not None and not isinstance(metrics, Mapping):
-            raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
-        if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
-            raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")
+        """Return whether and why to save at a step that has just been finished.
+
+        Raises:
+            UsageError: The metrics are none, or the epoch is no number.
+        """
+        _check(metrics, epoch)
         if epoch is not None and math.isfinite(epoch):
             self.epoch = epoch
         if self.policy is None:
@@ -158,3 +159,10 @@ class Schedule:
             for record in (record for record in records if not record.not_finite):
                 best = updated_best(best, record.metrics, self.policy.best_metrics)
         return best
+
+
+def _check(metrics: object, epoch: object) -> None:
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
+    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
+        raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")

@@ -67,8 +67,6 @@ def put_name(store: ObjectStore, run: str, name: str, checkpoint_id: str) -> Non
         if found is not None and found.error is not None:
             raise found.error
         taken = "" if found and found.checkpoint_id == checkpoint_id else "names another checkpoint"
-    if not taken:
-        wait_until_seen(store, keys.name(name))
     if taken:
         raise AlreadyExists(
             f"{run}@{name} {taken}, and names for good are given once. Nothing was changed; "
@@ -76,6 +74,7 @@ def put_name(store: ObjectStore, run: str, name: str, checkpoint_id: str) -> Non
             run=run,
             tag=name,
         )
+    wait_until_seen(store, keys.name(name))
 
 
 def put_missing_names(store: ObjectStore, run: str, records: Iterable[CommitRecord]) -> None:
