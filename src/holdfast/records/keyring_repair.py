@@ -1,4 +1,4 @@
-"""Keyrings put right: one from its copy, and what a change of keys that was interrupted has left."""
+"""Keyrings put right: one from its copy, and what an interrupted change of keys has left."""
 
 from __future__ import annotations
 

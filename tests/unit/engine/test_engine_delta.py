@@ -1,111 +1,33 @@
-"""Checkpoints stored as differences, end to end: saved, restored, damaged, repaired, copied."""
+"""Checkpoints stored as differences, end to end: saved, restored, copied."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from delta_states import (
+    NAMES,
+    base_of,
+    begun,
+    check_all,
+    codecs,
+    flip,
+    part_of,
+    row_of,
+    same,
+    save,
+    states,
+    stepped,
+    zeros,
+)
 
 import holdfast
 from holdfast import Checkpointer, Store, errors, keep
 from holdfast.chunks.deltas import MAX_AGE
-from holdfast.chunks.encoder import Compress
 from holdfast.convert.exporting import export
 from holdfast.format.codecs import DELTA, PLANES, RAW
-from holdfast.format.part import ChunkRow, Part
-from holdfast.records import commits
-from holdfast.records.marker import open_store
-
-Tree = dict[str, Any]
-
-
-def begun() -> Tree:
-    """Weights that will take small steps, noise that will be other noise, and what stays."""
-    rng = np.random.default_rng(0)
-    return {
-        "w": (rng.standard_normal((700, 500)) * 0.02).astype(np.float32),
-        "noise": rng.integers(0, 256, 300_001, dtype=np.uint8),
-        "raw": rng.integers(0, 256, 400_003, dtype=np.uint8),
-        "still": np.arange(100_000),
-        "small": [np.full(7, 0, np.int16), np.arange(5.0)],
-    }
-
-
-def stepped(tree: Tree, step: int) -> Tree:
-    """The next state: ``w`` moves a little, some of ``raw`` changes, all of ``noise`` does."""
-    rng = np.random.default_rng(step)
-    raw = tree["raw"].copy()
-    raw[rng.integers(0, raw.size, 2000)] ^= 1
-    w = tree["w"] + (rng.standard_normal(tree["w"].shape) * 2e-7).astype(np.float32)
-    noise = rng.integers(0, 256, 300_001, dtype=np.uint8)
-    return {**tree, "w": w, "raw": raw, "noise": noise, "small": [np.full(7, step), tree["small"]]}
-
-
-def states(count: int) -> list[Tree]:
-    made = [begun()]
-    for step in range(1, count):
-        made.append(stepped(made[-1], step))
-    return made
-
-
-def save(where: Any, made: Sequence[Tree], compress: Compress = "delta", first: int = 0) -> None:
-    for step, tree in enumerate(made, first):
-        holdfast.save(where, tree, run="r", step=step, rng=False, compress=compress)
-
-
-NAMES = ("w", "noise", "raw", "still")
-
-
-def same(found: Tree, expected: Tree) -> bool:
-    return all(found[n].tobytes() == expected[n].tobytes() for n in NAMES)
-
-
-def zeros(tree: Tree) -> Tree:
-    return {name: np.zeros_like(tree[name]) for name in NAMES}
-
-
-def check_all(where: Any, made: Sequence[Tree]) -> None:
-    for step, tree in enumerate(made):
-        for verify in ("fast", "full"):
-            assert same(holdfast.load(where, f"r@{step}", verify=verify), tree)
-            into = zeros(tree)
-            holdfast.load(where, f"r@{step}", into=into, only=NAMES, verify=verify)
-            assert same(into, tree)
-
-
-def part_of(location: Any, seq: int, *, keys: Any = None) -> Part:
-    store = open_store(location, create=False, keys=keys)
-    record = commits.read_commit(store, "r", seq)
-    return commits.read_part(store, record, record.parts[0])
-
-
-def row_of(part: Part, name: str) -> ChunkRow:
-    """The first chunk of an array, which in these states come in the order of their names here."""
-    return part.chunks[NAMES.index(name)]
-
-
-def codecs(location: Any, seq: int) -> list[int]:
-    return [row_of(part_of(location, seq), name).codec for name in NAMES]
-
-
-def flip(location: Path, part: Part, row: ChunkRow, at: int) -> None:
-    # In an encrypted store the folder of the run has another name.
-    (path,) = location.glob(f"runs/*/packs/{part.packs[row.pack].key.rpartition('/')[2]}")
-    data = bytearray(path.read_bytes())
-    data[row.offset + at] ^= 4
-    path.write_bytes(data)
-
-
-def base_of(part: Part, name: str = "w") -> ChunkRow:
-    base = row_of(part, name).base
-    assert base is not None
-    return part.chunks[base]
-
 
 # --- saving and restoring ---
 
@@ -291,131 +213,6 @@ def test_a_bundle_has_all_that_it_needs(tmp_path: Path) -> None:
     Store(tmp_path / "s").copy("r@1", tmp_path / "one.holdfast")
     shutil.rmtree(tmp_path / "s")
     assert same(holdfast.load(tmp_path / "one.holdfast", "r@1"), made[1])
-
-
-# --- damage ---
-
-
-@pytest.mark.parametrize("at", [0, 1, 4, 5, 100, 50_000])
-@pytest.mark.parametrize("which", ["delta", "base"])
-def test_a_flipped_bit_is_found_before_anything_changes(
-    tmp_path: Path, which: str, at: int
-) -> None:
-    made = states(2)
-    save(tmp_path, made)
-    part = part_of(tmp_path, 2)
-    flip(tmp_path, part, row_of(part, "w") if which == "delta" else base_of(part), at)
-    into = zeros(made[1])
-    with pytest.raises(errors.ChunkDamaged, match="'w'"):
-        holdfast.load(tmp_path, "r@1", into=into, only=NAMES)
-    assert same(into, zeros(made[1]))
-    with pytest.raises(errors.ChunkDamaged):
-        holdfast.load(tmp_path, "r@1")
-    report = Store(tmp_path).verify("r@1")
-    assert not report.ok and all("'w'" in text for text in report.checkpoints[0].problems)
-    assert len(report.checkpoints[0].problems) == (1 if which == "delta" else 2)
-    # Nothing else is harmed.
-    assert holdfast.load(tmp_path, "r@1", only="raw")["raw"].tobytes() == made[1]["raw"].tobytes()
-
-
-def test_training_goes_on_from_the_newest_good_one(tmp_path: Path) -> None:
-    made = states(3)
-    save(tmp_path, made)
-    part = part_of(tmp_path, 3)
-    flip(tmp_path, part, row_of(part, "w"), 70_000)
-    into = zeros(made[0])
-    with Checkpointer(tmp_path, into, run="r", rng=False, compress="delta") as ckpt:
-        assert ckpt.restore(strict=False) is not None and ckpt.next_step == 2
-        assert same(into, made[1])
-        ckpt.save(7).wait()
-    assert same(holdfast.load(tmp_path, "r@7"), made[1])
-
-
-def test_a_pack_that_is_gone_is_told(tmp_path: Path) -> None:
-    made = states(2)
-    save(tmp_path, made)
-    part = part_of(tmp_path, 2)
-    os.unlink(tmp_path / part.packs[base_of(part).pack].key)
-    with pytest.raises(errors.DataError):
-        holdfast.load(tmp_path, "r@1")
-    assert not Store(tmp_path).verify("r@1").ok
-
-
-@pytest.mark.parametrize("stays", [False, True])
-def test_nothing_new_depends_on_what_is_damaged(tmp_path: Path, stays: bool) -> None:
-    """By a process that comes and goes, and by one that stays and has seen it good."""
-    made = states(4)
-    if stays:
-        held = {name: made[0][name].copy() for name in NAMES}
-        with Checkpointer(tmp_path, held, run="r", rng=False, compress="delta") as ckpt:
-            for step in range(2):
-                held["w"][...] = made[step]["w"]
-                ckpt.save(step).wait()
-            part = part_of(tmp_path, 2)
-            flip(tmp_path, part, base_of(part), 50_000)
-            # It has not changed, and was a difference from it: it is written again.
-            ckpt.save(2).wait()
-            held["w"][...] = made[3]["w"]
-            ckpt.save(3).wait()
-        assert holdfast.load(tmp_path, "r@2")["w"].tobytes() == made[1]["w"].tobytes()
-        assert holdfast.load(tmp_path, "r@3")["w"].tobytes() == made[3]["w"].tobytes()
-    else:
-        save(tmp_path, made[:2])
-        part = part_of(tmp_path, 2)
-        flip(tmp_path, part, base_of(part), 50_000)
-        save(tmp_path, [{**made[2], "w": made[1]["w"]}, made[3]], first=2)
-        assert holdfast.load(tmp_path, "r@2")["w"].tobytes() == made[1]["w"].tobytes()
-        assert same(holdfast.load(tmp_path, "r@3"), made[3])
-    good = [check.ok for check in Store(tmp_path).verify().checkpoints]
-    assert good == [False, False, True, True]
-
-
-# --- repair ---
-
-
-@pytest.mark.parametrize("harmed", ["base", "delta", "both"])
-@pytest.mark.parametrize("elsewhere", ["none", "planes", "delta"])
-def test_repair_from_a_copy_that_is_stored_another_way(
-    tmp_path: Path, harmed: str, elsewhere: Compress
-) -> None:
-    made, here, there = states(3), tmp_path / "here", tmp_path / "there"
-    save(here, made)
-    save(there, made, elsewhere)
-    part = part_of(here, 3)
-    for name in ("w", "raw"):
-        if harmed != "delta":
-            flip(here, part, base_of(part, name), 70_000)
-        if harmed != "base":
-            flip(here, part, row_of(part, name), 7000)
-    assert not Store(here).verify().ok
-    planned = Store(here).repair([there], dry_run=True)
-    assert not planned.lost and planned.fixed
-    assert Store(here).repair([there]).ok
-    assert Store(here).verify().ok
-    check_all(here, made)
-
-
-def test_repair_of_a_base_alone_puts_its_deltas_right(tmp_path: Path) -> None:
-    """The other store has nothing of the later checkpoint."""
-    made, here, there = states(2), tmp_path / "here", tmp_path / "there"
-    save(here, made)
-    save(there, made[:1], "planes")
-    part = part_of(here, 2)
-    flip(here, part, base_of(part), 70_000)
-    report = Store(here).repair([there])
-    assert report.ok and [fixed.key for fixed in report.fixed] == [
-        part.packs[base_of(part).pack].key
-    ]
-    check_all(here, made)
-
-
-def test_what_cannot_be_repaired_is_told(tmp_path: Path) -> None:
-    made = states(2)
-    save(tmp_path, made)
-    part = part_of(tmp_path, 2)
-    flip(tmp_path, part, base_of(part), 70_000)
-    report = Store(tmp_path).repair()
-    assert not report.ok and report.lost
 
 
 # --- encrypted stores ---
