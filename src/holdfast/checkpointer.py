@@ -34,7 +34,7 @@ from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
 from holdfast.policy import KeepPolicy, SavePolicy, format_keep
 from holdfast.policy.watch import WatchPolicy
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
 from holdfast.state.config import check_dataset, clean_config

@@ -22,7 +22,7 @@ from holdfast.history import catalog
 from holdfast.history.finite import leaves_not_finite, warn_of
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.plan.layout import plan_layout
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import restored_of
 from holdfast.state import environment

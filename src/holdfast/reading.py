@@ -15,7 +15,7 @@ from holdfast.history.log import RunLog, lineage, log, require_run, summarize, t
 from holdfast.history.refs import read_ref, resolve
 from holdfast.history.summary import RunSummary
 from holdfast.records import commits
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.records.place import Place, place_at
 from holdfast.security.keys import Keys
 from holdfast.security.signing import Signer

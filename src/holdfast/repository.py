@@ -12,8 +12,8 @@ from holdfast.history.log import require_run, told
 from holdfast.history.noting import write_note
 from holdfast.history.tagging import give_name, give_tag, take_tag
 from holdfast.reading import StoreReader
-from holdfast.records.marker import Location
 from holdfast.records.notes import Value
+from holdfast.records.opening import Location
 
 # ``actions`` is imported where it is used: see there.
 if TYPE_CHECKING:

@@ -131,7 +131,7 @@ def debris(store: Path, run: str) -> set[str]:
 def needed_objects(store: Path, run: str) -> set[str]:
     """Return the parts and packs that the commits of a run name, relative to the run."""
     from holdfast.records import commits
-    from holdfast.records.marker import open_store
+    from holdfast.records.opening import open_store
 
     opened = open_store(store, create=False)
     needed: set[str] = set()

@@ -189,7 +189,7 @@ def flip(path: Path, at: int, mask: int) -> None:
 def is_padding(pristine: Pristine, name: str, at: int) -> bool:
     """Say whether no chunk of any checkpoint has that byte of a pack."""
     from holdfast.records import commits
-    from holdfast.records.marker import open_store
+    from holdfast.records.opening import open_store
 
     store = open_store(pristine.store, create=False)
     for run in commits.runs(store):

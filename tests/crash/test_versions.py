@@ -18,7 +18,7 @@ from holdfast.engine.stream import StreamSource, leaf_filler
 from holdfast.errors import HoldfastError, NoSpace
 from holdfast.plan.layout import plan_layout
 from holdfast.records import commits, tags
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.state.flatten import flatten
 from holdfast.testing import killing
 from holdfast.testing.effects import EffectLog, Effects, Strike

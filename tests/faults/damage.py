@@ -27,7 +27,7 @@ from faults.threads import one_thread
 from holdfast.errors import HoldfastError
 from holdfast.format.names import RunKeys
 from holdfast.records import commits, pins
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 NAME = "damage"
 KINDS = (

@@ -22,7 +22,7 @@ from holdfast.format.codecs import DELTA
 from holdfast.history.sweep import find_garbage
 from holdfast.policy import keep
 from holdfast.records import commits
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 IS_FULL = os.environ.get("HOLDFAST_FAULTS") == "full"
 NAMES = ("a", "b")

@@ -31,7 +31,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.tree import KEYED, TYPED, NodeKind
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits, notes, tags
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.security.authenticity import Authenticity
 from holdfast.security.ed25519 import LocalKey
 from holdfast.security.trust_policy import TrustedKey, TrustPolicy

@@ -17,7 +17,7 @@ from holdfast.convert.writing_files import write_files
 from holdfast.errors import CannotConvert, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import read_ref
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 

@@ -21,7 +21,7 @@ from holdfast.errors import CannotConvert, NotFound, UsageError
 from holdfast.foreign import Unknown
 from holdfast.history.info import CheckpointInfo
 from holdfast.oneshot import save
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 

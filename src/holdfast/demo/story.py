@@ -16,7 +16,7 @@ from holdfast.demo.compare import Comparison, compare
 from holdfast.demo.everything import everything
 from holdfast.demo.trainer import Outcome, train
 from holdfast.errors import AlreadyExists, MissingDependency, UsageError
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 Say = Callable[[str], None]
 

@@ -38,7 +38,7 @@ from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
 from holdfast.store.recipe import reopen
 

@@ -12,7 +12,7 @@ from holdfast.errors import UsageError
 from holdfast.history.info import CheckpointInfo
 from holdfast.integrations.accelerate_loader import LoaderPosition
 from holdfast.oneshot import load, save
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored
 

@@ -26,7 +26,7 @@ from holdfast.integrations.dcp_paths import get, put
 from holdfast.integrations.dcp_steps import step_of
 from holdfast.integrations.newest import newest_good
 from holdfast.oneshot import load
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 
 

@@ -34,7 +34,7 @@ from holdfast.integrations.dcp_paths import put
 from holdfast.integrations.dcp_steps import step_of
 from holdfast.oneshot import save
 from holdfast.policy import KeepPolicy
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 
 _HERE = -1

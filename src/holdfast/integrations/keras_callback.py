@@ -12,7 +12,7 @@ from holdfast.checkpointer import Checkpointer
 from holdfast.integrations.keras_data import Batches
 from holdfast.integrations.keras_progress import FitProgress
 from holdfast.policy import KeepPolicy, SavePolicy, every, keep, on
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored
 

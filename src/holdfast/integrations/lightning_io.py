@@ -22,7 +22,7 @@ from holdfast.integrations import pointer_files
 from holdfast.integrations.pointer_files import Pointer
 from holdfast.oneshot import load
 from holdfast.policy import keep
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 
 _log = logging.getLogger("holdfast")

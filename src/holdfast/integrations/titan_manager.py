@@ -16,7 +16,7 @@ from holdfast.integrations.dcp_reader import HoldfastReader
 from holdfast.integrations.dcp_writer import HoldfastWriter
 from holdfast.integrations.titan_states import ModelParts, Optimizers
 from holdfast.policy import keep
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 
 

@@ -26,7 +26,7 @@ from holdfast.integrations.newest import newest_good
 from holdfast.integrations.trainer_state import TrainerProgress, state_text
 from holdfast.oneshot import load
 from holdfast.policy import SavePolicy
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.state import rng
 

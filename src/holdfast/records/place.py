@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.records.marker import (
+from holdfast.records.marker import check_share
+from holdfast.records.opening import (
     Location,
     check_location,
-    check_share,
     is_encrypted,
     is_there,
     open_store,

@@ -12,7 +12,7 @@ import holdfast
 from holdfast.chunks.encoder import Compress
 from holdfast.format.part import ChunkRow, Part
 from holdfast.records import commits
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 Tree = dict[str, Any]
 

@@ -13,7 +13,7 @@ from holdfast import Checkpointer, Store, errors, keep
 from holdfast.chunks.encoder import Compress
 from holdfast.format.part import Part
 from holdfast.records import commits
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 RNG = np.random.default_rng(0)
 

@@ -25,7 +25,7 @@ from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.names import RunKeys
 from holdfast.records import metric_files
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 KEYS = RunKeys("r")
 

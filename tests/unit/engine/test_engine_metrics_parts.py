@@ -22,7 +22,7 @@ from holdfast.engine.metrics_ring import RING_BYTES, MetricsRing
 from holdfast.errors import StoreUnavailable
 from holdfast.history.metrics import read_metrics
 from holdfast.records import metric_files
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 

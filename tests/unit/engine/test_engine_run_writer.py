@@ -20,7 +20,7 @@ from holdfast.errors import NoSpace, RunBusy, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.plan.layout import plan_layout
 from holdfast.records import commits, pins
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.state.flatten import flatten
 from holdfast.store.local import TEMPORARY, LocalStore
 

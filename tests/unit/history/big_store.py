@@ -15,7 +15,7 @@ from holdfast.format.digests import digest
 from holdfast.format.lineage import Lineage, Origin
 from holdfast.format.names import RunKeys
 from holdfast.records import commits
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 
 def make_big_store(folder: Path, *, n_runs: int, n_checkpoints: int) -> None:

@@ -81,7 +81,7 @@ def prune(store: Path, run: str) -> float:
 
 def rebuild(store: Path) -> float:
     from holdfast.history import catalog
-    from holdfast.records.marker import open_store
+    from holdfast.records.opening import open_store
 
     begin = time.perf_counter()
     assert catalog.rebuild(open_store(store, create=False))

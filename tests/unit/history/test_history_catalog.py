@@ -24,7 +24,7 @@ from holdfast.format.names import RunKeys
 from holdfast.history import catalog, catalog_file
 from holdfast.history.catalog_rows import Row, _seal
 from holdfast.history.log import read_log
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.store.local import LocalStore
 
 KEYS = RunKeys("r")

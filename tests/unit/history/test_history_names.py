@@ -23,8 +23,8 @@ from holdfast.errors import (
 )
 from holdfast.format.names import RunKeys
 from holdfast.records import notes, tags
-from holdfast.records.marker import open_store
 from holdfast.records.notes import Note
+from holdfast.records.opening import open_store
 from holdfast.store.local import LocalStore
 
 KEYS = RunKeys("r")

@@ -15,7 +15,7 @@ from holdfast import Checkpointer, every, keep
 from holdfast.convert import export
 from holdfast.errors import NoGoodCheckpoint, RolledBack, Untrusted
 from holdfast.records import commits
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 from holdfast.security.ed25519 import LocalKey
 
 ANNA, EVE = LocalKey.from_seed(b"a" * 32), LocalKey.from_seed(b"e" * 32)

@@ -22,7 +22,7 @@ from holdfast.errors import (
 from holdfast.format import commit as commit_format
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, RunKeys
-from holdfast.records import commits, marker, pins, tags
+from holdfast.records import commits, marker, opening, pins, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.local import LocalStore
 
@@ -49,12 +49,12 @@ KEYS = RunKeys("my run")
 
 def test_a_store_is_made_once_and_opened_after(store_path: Path) -> None:
     with pytest.raises(NotFound, match="no store at"):
-        marker.open_store(store_path, create=False)
+        opening.open_store(store_path, create=False)
     assert not store_path.exists()
-    marker.open_store(store_path, create=True)
+    opening.open_store(store_path, create=True)
     first = (store_path / MARKER_KEY).read_bytes()
-    marker.open_store(store_path, create=True)
-    marker.open_store(str(store_path), create=False)
+    opening.open_store(store_path, create=True)
+    opening.open_store(str(store_path), create=False)
     assert (store_path / MARKER_KEY).read_bytes() == first
 
 
@@ -62,21 +62,21 @@ def test_a_folder_that_is_no_store_is_told_from_one_that_is_not_there(store_path
     store_path.mkdir()
     (store_path / "precious.txt").write_text("mine")
     with pytest.raises(NotFound, match="no holdfast store"):
-        marker.open_store(store_path, create=False)
+        opening.open_store(store_path, create=False)
 
 
 def test_a_file_is_no_store(store_path: Path) -> None:
     store_path.write_text("mine")
     for create in (True, False):
         with pytest.raises(StoreUnavailable, match="is a file"):
-            marker.open_store(store_path, create=create)
+            opening.open_store(store_path, create=create)
     assert store_path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("location", ["", "s3://", "file:///x", None, 5, b"x", ["x"]])
 def test_locations_that_are_none(location: object) -> None:
     with pytest.raises(UsageError):
-        marker.open_store(location, create=True)  # type: ignore[arg-type]
+        opening.open_store(location, create=True)  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         holdfast.Store(location)
 
@@ -86,7 +86,7 @@ def test_a_store_of_a_newer_format_is_not_touched(store: LocalStore) -> None:
     store.put(MARKER_KEY, envelope.wrap(marker.PAYLOAD_TYPE, payload))
     for create in (True, False):
         with pytest.raises(StoreTooNew, match="upgrade holdfast") as caught:
-            marker.open_store(store.location, create=create)
+            opening.open_store(store.location, create=create)
         assert (caught.value.found, caught.value.supported) == (2, 1)
     with pytest.raises(StoreTooNew):
         holdfast.save(store.location, {"a": 1}, run="r", step=1)
@@ -109,9 +109,9 @@ def test_a_folder_with_a_damaged_marker_and_no_runs_may_be_anything(tmp_path: Pa
     (tmp_path / MARKER_KEY).write_text("{}")
     for create in (True, False):
         with pytest.raises(ManifestDamaged, match="delete it and save again"):
-            marker.open_store(tmp_path, create=create)
+            opening.open_store(tmp_path, create=create)
     (tmp_path / MARKER_KEY).unlink()
-    marker.open_store(tmp_path, create=True)
+    opening.open_store(tmp_path, create=True)
 
 
 # --- commits ---

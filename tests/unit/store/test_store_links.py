@@ -13,7 +13,7 @@ import pytest
 import holdfast
 from holdfast.errors import DataError, HoldfastError, LinkInStore
 from holdfast.policy import keep
-from holdfast.records.marker import open_store
+from holdfast.records.opening import open_store
 
 ID = "runs/r"
 

@@ -19,7 +19,7 @@ from holdfast.errors import CannotConvert
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.metrics import MetricsLog
 from holdfast.policy.curve import Curve
-from holdfast.records.marker import Location
+from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.state.paths import Patterns, selector
 
