@@ -36,6 +36,7 @@ from holdfast.store.contract import (
     ObjectStore,
     Staged,
     StoreLock,
+    is_far,
 )
 from holdfast.store.keys import check_key
 from holdfast.store.recipe import Recipe, recipe_of
@@ -64,6 +65,11 @@ class SealedStore:
         self.seals = Seals(unlocked.keyring)
         self.chunk_form = SealedForm(self.seals)
         self._names = HiddenNames(unlocked.keyring.lasting_key("names"))
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the other store is."""
+        return is_far(self.inner)
 
     def create(self) -> None:
         self.inner.create()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from holdfast.errors import ChunkDamaged
+from holdfast.store.contract import cut_short
 
 
 @final
@@ -18,9 +18,7 @@ class BytesReader:
 
     def read(self, into: memoryview, offset: int) -> None:
         if offset + into.nbytes > self.size:
-            raise ChunkDamaged(
-                f"The object {self.key!r} is cut short: it ends at byte {self.size}.", key=self.key
-            )
+            raise cut_short(self.key, self.size)
         into[:] = self._data[offset : offset + into.nbytes]
 
     def is_cached(self, offset: int, nbytes: int) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from holdfast.errors import ChunkDamaged
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -85,7 +87,8 @@ class StoreLock(Protocol):
 class ObjectStore(Protocol):
     """A place that holds objects. All methods may be called from several threads at once.
 
-    ``location`` says in words where it is; two stores of one location hold the same objects.
+    ``location`` says in words where it is; two stores of one location hold the same objects. One
+    that is far declares so by an attribute ``is_far`` that is true: see ``is_far``.
     """
 
     location: str
@@ -168,3 +171,16 @@ class ObjectStore(Protocol):
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects, durably; those that are not there are no error."""
         ...
+
+
+def is_far(store: ObjectStore) -> bool:
+    """Say whether a store declares that to read a thing again costs as much as the first time.
+
+    What is far is read once, into memory that is taken for it. Who says nothing is near.
+    """
+    return bool(getattr(store, "is_far", False))
+
+
+def cut_short(key: str, end: int) -> ChunkDamaged:
+    """Return the error for a read that goes beyond the end of an object."""
+    return ChunkDamaged(f"The object {key!r} is cut short: it ends at byte {end}.", key=key)

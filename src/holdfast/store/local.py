@@ -12,9 +12,8 @@ import io
 import itertools
 import os
 import shutil
-import stat
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,12 +21,13 @@ from holdfast.errors import ChunkMissing
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
+from holdfast.store.file_reader import FileReader
+from holdfast.store.folders import forget, sync_folder
 from holdfast.store.keys import check_key
 from holdfast.store.links import read_whole, refuse_links
 from holdfast.store.modes import Share, modes_of
 from holdfast.store.os_errors import translated
 from holdfast.store.recipe import Recipe
-from holdfast.store.residency import Residency
 
 TEMPORARY = ".tmp-"
 # Below this, the page cache is faster than the set-up of direct I/O.
@@ -73,7 +73,7 @@ class LocalStore:
                 direct.write_all(fd, views)
             except BaseException:
                 os.close(fd)
-                _forget(temporary)
+                forget(temporary)
                 raise
         return StagedFile(key, size, io.FileIO(fd, "wb"), temporary, final)
 
@@ -87,7 +87,8 @@ class LocalStore:
                 for item in files:
                     item.file.close()
                     os.rename(item.temporary, item.final)
-                self._sync_folders({os.path.dirname(item.final) for item in files})
+                for folder in {os.path.dirname(item.final) for item in files}:
+                    sync_folder(folder)
         except BaseException:
             self.discard(files)
             raise
@@ -96,7 +97,7 @@ class LocalStore:
         for item in _files(staged):
             with suppress(OSError):
                 item.file.close()
-            _forget(item.temporary)
+            forget(item.temporary)
 
     def put(self, key: str, data: Buffer) -> None:
         self.publish([self.stage(key, [data])])
@@ -120,7 +121,7 @@ class LocalStore:
                     os.link(staged.temporary, staged.final)
                 except FileExistsError:
                     # Who was first may have died before it was durable, and we rely on it.
-                    self._sync_folders({os.path.dirname(staged.final)})
+                    sync_folder(os.path.dirname(staged.final))
                     return False
                 except FileNotFoundError:
                     # Who won has cleared our temporary file away.
@@ -131,7 +132,7 @@ class LocalStore:
                     if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
                         raise
                     return self._put_exclusively(staged.final, data)
-                self._sync_folders({os.path.dirname(staged.final)})
+                sync_folder(os.path.dirname(staged.final))
                 return True
         finally:
             self.discard([staged])
@@ -147,11 +148,11 @@ class LocalStore:
             os.fsync(fd)
         except BaseException:
             # Nobody else can have made it: what is torn by an error need not stay.
-            _forget(final)
+            forget(final)
             raise
         finally:
             os.close(fd)
-        self._sync_folders({os.path.dirname(final)})
+        sync_folder(os.path.dirname(final))
         return True
 
     def append(self, key: str, data: bytes) -> None:
@@ -185,7 +186,8 @@ class LocalStore:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
                     folders.add(os.path.dirname(path))
-            self._sync_folders(folders)
+            for folder in folders:
+                sync_folder(folder)
 
     # --- reading ---
 
@@ -234,7 +236,7 @@ class LocalStore:
             for folder, below, names in os.walk(self._folder(prefix)):
                 for name in names:
                     if name.startswith(TEMPORARY):
-                        _forget(os.path.join(folder, name))
+                        forget(os.path.join(folder, name))
                 if not prefix:
                     below.clear()
 
@@ -282,72 +284,13 @@ class LocalStore:
             self.modes.fit_folder(folder)
         # Also where the folder was there: who made it may have died before it was durable.
         if parent != folder and os.access(parent, os.R_OK):
-            _sync_folder(parent)
+            sync_folder(parent)
         with self._lock:
             self._synced.add(folder)
-
-    def _sync_folders(self, folders: Iterable[str]) -> None:
-        for folder in folders:
-            _sync_folder(folder)
-
-
-class FileReader:
-    """An open file of the store."""
-
-    def __init__(self, key: str, path: str) -> None:
-        self.key = key
-        self._path = path
-        self._fd = direct.open_for_reading(path, direct=False)
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
-            os.close(self._fd)
-            raise FileNotFoundError(errno.ENOENT, "not a file", path)
-        self._direct_fd = -1
-        self._residency: Residency | None = None
-        self._lock = threading.Lock()
-        self.size = os.fstat(self._fd).st_size
-
-    def read(self, into: memoryview, offset: int) -> None:
-        with translated("read", self.key):
-            direct.read_exactly(self._fd, into, offset)
-
-    def is_cached(self, offset: int, nbytes: int) -> bool:
-        with self._lock:
-            if self._residency is None:
-                self._residency = Residency(self._fd, self.size)
-        return self._residency.covers(offset, nbytes)
-
-    def read_cached(self, into: memoryview, offset: int) -> bool:
-        return direct.read_if_cached(self._fd, into, offset)
-
-    def read_uncached(self, into: memoryview, offset: int) -> None:
-        with translated("read", self.key):
-            with self._lock:
-                if self._direct_fd < 0:
-                    self._direct_fd = direct.open_for_reading(self._path, direct=True)
-            direct.read_exactly(self._direct_fd, into, offset)
-
-    def close(self) -> None:
-        for fd in (self._fd, self._direct_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._direct_fd = -1
-        if self._residency is not None:
-            self._residency.close()
 
 
 def _files(staged: Sequence[Staged]) -> list[StagedFile]:
     return [item for item in staged if isinstance(item, StagedFile)]
-
-
-def _sync_folder(folder: str) -> None:
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _is_object(entry: os.DirEntry[str]) -> bool:
@@ -356,8 +299,3 @@ def _is_object(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() or (
         entry.is_file(follow_symlinks=False) and not entry.name.startswith(TEMPORARY)
     )
-
-
-def _forget(temporary: str) -> None:
-    with suppress(OSError):
-        os.unlink(temporary)

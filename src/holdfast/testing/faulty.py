@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, final
 
-from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, NoSpace, StoreUnavailable
+from holdfast.errors import ChunkMissing, HoldfastError, NoSpace, StoreUnavailable
 from holdfast.store import recipe as recipes
 from holdfast.store.bytes_reader import BytesReader
 from holdfast.store.contract import (
@@ -21,6 +21,8 @@ from holdfast.store.contract import (
     ObjectStore,
     Staged,
     StoreLock,
+    cut_short,
+    is_far,
 )
 from holdfast.store.recipe import Recipe, recipe_of
 from holdfast.testing import fault_plan
@@ -60,6 +62,11 @@ class FaultyStore:
 
     def __repr__(self) -> str:
         return f"FaultyStore({self.inner!r}, {self.plan!r})"
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the other store is."""
+        return is_far(self.inner)
 
     def recipe(self) -> Recipe:
         arguments = {
@@ -283,10 +290,7 @@ class _FaultyReader:
     def _check(self, into: memoryview, offset: int) -> None:
         self._begin()
         if offset + into.nbytes > self.size:
-            raise ChunkDamaged(
-                f"The object {self._key!r} is cut short: it ends at byte {self.size}.",
-                key=self._key,
-            )
+            raise cut_short(self._key, self.size)
 
 
 def _has(faults: Sequence[Fault], kind: FaultKind) -> bool:

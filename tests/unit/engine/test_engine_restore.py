@@ -25,7 +25,8 @@ from holdfast.errors import (
 from holdfast.format import commit as commit_format
 from holdfast.format.names import RunKeys
 from holdfast.records import commits
-from holdfast.store.local import FileReader, LocalStore
+from holdfast.store.file_reader import FileReader
+from holdfast.store.local import LocalStore
 
 KEYS = RunKeys("r")
 

@@ -19,7 +19,7 @@ from holdfast.store.remote.client import Options, connect, endpoint_in, parse
 from holdfast.store.remote.faults import translated, translation
 from holdfast.store.remote.lease import Lease
 from holdfast.store.remote.patience import patiently
-from holdfast.store.remote.reader import RemoteReader
+from holdfast.store.remote.reader import remote_reader
 
 T = TypeVar("T")
 
@@ -54,6 +54,9 @@ class RemoteStore:
     Raises:
         UsageError: The URL or a setting is not one, or obstore is not installed.
     """
+
+    # Nothing is cached on the way: who reads twice waits twice, and may have to pay.
+    is_far = True
 
     def __init__(
         self, url: str, settings: Mapping[str, str] | None = None, *, retry_s: float = 120.0
@@ -203,8 +206,15 @@ class RemoteStore:
         self._sizes[key] = size
         return self._reader(key, size, begin)
 
-    def _reader(self, key: str, size: int, begin: bytes) -> RemoteReader:
-        return RemoteReader(self._client, key, size, begin, self.location, self._options.retry_s)
+    def _reader(self, key: str, size: int, begin: bytes) -> ObjectReader:
+        return remote_reader(
+            self._client,
+            key,
+            size,
+            begin,
+            location=self.location,
+            patience_s=self._options.retry_s,
+        )
 
     def exists(self, key: str) -> bool:
         import obstore

@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from functools import partial
+from typing import Any
 
-from holdfast.errors import ChunkDamaged
+from holdfast.store.range_reader import RangeReader
 from holdfast.store.remote.faults import translated
 from holdfast.store.remote.patience import patiently
 
 
-@final
-class RemoteReader:
-    """Reads stretches of an object that is too large to be fetched at once.
+def remote_reader(
+    client: Any, key: str, size: int, begin: bytes, *, location: str, patience_s: float
+) -> RangeReader:
+    """Return a reader of an object that is too large to be fetched at once.
 
     Args:
         client: Of the bucket.
         key: Of the object.
         size: All its bytes.
-        begin: The first of them.
+        begin: The first of them, as far as they were fetched already.
         location: The store's, for error messages.
         patience_s: For how long a read is tried again.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        key: str,
-        size: int,
-        begin: bytes,
-        location: str,
-        patience_s: float,
-    ) -> None:
-        self.size = size
-        self._begin = begin
-        self._client = client
-        self._key = key
-        self._location = location
-        self._patience_s = patience_s
-
-    def read(self, into: memoryview, offset: int) -> None:
-        import obstore
-
-        if offset + into.nbytes > self.size:
-            raise self._cut_short(self.size)
-        known = self._begin[offset : offset + into.nbytes]
+    def fetch(into: memoryview, offset: int) -> int:
+        known = begin[offset : offset + into.nbytes]
         into[: len(known)] = known
-        into, offset = into[len(known) :], offset + len(known)
-        if not into.nbytes:
-            return
-        with translated("read", self._key, self._location):
-            data = patiently(
-                lambda: memoryview(
-                    obstore.get_range(self._client, self._key, start=offset, length=into.nbytes)
-                ),
-                self._patience_s,
-            )
-        if data.nbytes != into.nbytes:
-            raise self._cut_short(offset + data.nbytes)
-        into[:] = data
+        rest = into[len(known) :]
+        if not rest.nbytes:
+            return into.nbytes
+        ask = partial(_ask, client, key, offset + len(known), rest.nbytes)
+        with translated("read", key, location):
+            data = patiently(ask, patience_s)
+        rest[: data.nbytes] = data[: rest.nbytes]
+        return len(known) + data.nbytes
 
-    def _cut_short(self, end: int) -> ChunkDamaged:
-        return ChunkDamaged(
-            f"The object {self._key!r} is cut short: it ends at byte {end}.", key=self._key
-        )
+    return RangeReader(key, size, fetch)
 
-    def is_cached(self, offset: int, nbytes: int) -> bool:
-        return False
 
-    def read_cached(self, into: memoryview, offset: int) -> bool:
-        return False
+def _ask(client: Any, key: str, offset: int, nbytes: int) -> memoryview:
+    import obstore
 
-    def read_uncached(self, into: memoryview, offset: int) -> None:
-        self.read(into, offset)
-
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
+    return memoryview(obstore.get_range(client, key, start=offset, length=nbytes))
