@@ -27,6 +27,7 @@ from holdfast.bench.result import (
 )
 from holdfast.bench.session import Session, opened, timed_save
 from holdfast.errors import EnvironmentTrouble, NoSpace, UsageError
+from holdfast.store.free_memory import free_memory_bytes
 from holdfast.version import __version__
 
 Progress = Callable[[str], None]
@@ -151,7 +152,7 @@ def _refuse_too_large(base: Path, state_bytes: int) -> None:
             needed_bytes=needed,
             free_bytes=free,
         )
-    available, needed = _available_memory_bytes(), _MEMORY_TIMES * state_bytes
+    available, needed = free_memory_bytes(), _MEMORY_TIMES * state_bytes
     if available is not None and available < needed:
         raise EnvironmentTrouble(
             f"The benchmark needs {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB "
@@ -159,15 +160,6 @@ def _refuse_too_large(base: Path, state_bytes: int) -> None:
             needed_bytes=needed,
             available_bytes=available,
         )
-
-
-def _available_memory_bytes() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    return next((int(kib) * 1024 for kib in found), None)
 
 
 def _machine(folder: Path) -> dict[str, object]:

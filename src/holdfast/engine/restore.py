@@ -11,6 +11,7 @@ from holdfast import frameworks
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.read import read_chunks
 from holdfast.engine.shield import uninterrupted
+from holdfast.engine.spare import spare_for
 from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import Part
@@ -41,7 +42,7 @@ class Wanted:
         strict: Missing and unexpected leaves are errors.
         rng: Set the random number generators too.
         full: Check BLAKE3 digests instead of XXH3 checksums.
-        spare: Memory that the restore may use.
+        spare: Memory that the restore may use; None: it takes some where the store is far.
         convert: Values may become those of another dtype, that of what stands there.
         trust: Whom to believe. With a policy BLAKE3 digests are checked always: an XXH3 checksum
             can be made to fit.
@@ -203,12 +204,13 @@ def _read(
         ]
         for chunk, found in spans.items()
     }
+    reads = reads_of(part, pieces)
     read_chunks(
         store,
-        reads_of(part, pieces),
+        reads,
         ref=ref,
         full=wanted.full or wanted.trust is not None,
-        spare=wanted.spare,
+        spare=wanted.spare if wanted.spare is not None else spare_for(store, reads),
         should_stop=should_stop,
     )
 
