@@ -8,6 +8,7 @@ from typing import Any, final
 
 from holdfast import frameworks
 from holdfast.errors import UsageError
+from holdfast.format.sizes import size_text
 from holdfast.state import (
     numpy_arrays,  # noqa: F401  # Registers the arrays of NumPy.
     presets,
@@ -21,7 +22,6 @@ from holdfast.state.root import check_root
 
 # From much to little.
 _CHOICES = ("no_optimizer", "weights", "trainable", "lora")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,4 @@ def _lines(rows: Sequence[PreviewRow]) -> Iterator[str]:
         if row.nbytes is None:
             yield f"{row.name:{width}}  {'–':>9}"
         else:
-            yield f"{row.name:{width}}  {_size(row.nbytes):>9}  {row.n_arrays} arrays"
-
-
-def _size(nbytes: int) -> str:
-    value, unit = float(nbytes), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}"
+            yield f"{row.name:{width}}  {size_text(row.nbytes):>9}  {row.n_arrays} arrays"

@@ -190,6 +190,7 @@ def test_what_each_choice_would_save_is_told_before(tmp_path: Path) -> None:
     none = holdfast.preview({"w": torch.ones(1000)}, with_rng=False)
     assert none["everything"] == none["weights"] == 4000 and none["trainable"] is None
     assert "4 kB" in str(none)
+    assert "1 MB" in str(holdfast.preview({"w": torch.ones(249_900)}, with_rng=False))
 
 
 def test_nothing_else_need_have_been_used_before() -> None:

@@ -29,11 +29,18 @@ def positive_number(name: str, value: object) -> float:
     """Return value as a finite number above zero, and not next to it, else raise UsageError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"{name} must be a number above zero, not {value!r}.", name=name)
-    if not (value > 0 and math.isfinite(value)):
+    if not (value > 0 and _is_finite(value)):
         raise UsageError(f"{name} must be above zero and finite, not {value!r}.", name=name)
     if value < _LEAST:
         raise UsageError(f"{name} must be {_LEAST:g} or more, not {value!r}.", name=name)
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number beyond all floats.
+        return False
 
 
 def exactly_one(what: str, **amounts: object) -> tuple[str, object]:

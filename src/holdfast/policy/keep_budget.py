@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import final
 
 from holdfast.errors import UsageError
+from holdfast.format.sizes import size_text
 from holdfast.policy.candidate import Candidate
 from holdfast.policy.checks import positive_int
 from holdfast.policy.keep_policy import KeepPolicy, Verdict, Verdicts
@@ -110,16 +111,3 @@ def parse_size(size: object) -> int:
     factor = (1024 if found["binary"] else 1000) ** power
     # Not as floats: 0.1 GB is 100,000,000 bytes.
     return positive_int("keep.budget(size)", int(Fraction(found["number"]) * factor))
-
-
-def size_text(nbytes: int) -> str:
-    """Return a size in words, with three digits.
-
-    >>> size_text(200_000_000_000), size_text(1_234_567), size_text(12)
-    ('200 GB', '1.23 MB', '12 B')
-    """
-    value, units = float(nbytes), ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
-    while value >= 999.5 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{value:.3g} {units[0]}"

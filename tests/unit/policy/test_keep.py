@@ -154,6 +154,7 @@ def test_every_epochs_keeps_the_first_of_each_and_what_has_none():
         lambda: keep.within(),
         lambda: keep.within(hours=0),
         lambda: keep.within(hours=math.inf),
+        lambda: keep.within(hours=10**400),
         lambda: keep.within(steps=1.5),
         lambda: keep.within(hours=1, days=1),
         lambda: keep.last(1).within(days=-1),
