@@ -30,14 +30,13 @@ def copy(
     The store is made if it is not there. Chunks that its newest checkpoint has are not sent.
     """
     store = options.open_store(context)
-    source = store.info(ref)
     target = options.keyed_store(context, destination)
-    copied = store.copy(source.ref, target)
+    copied = store.copy(ref, target)
     if as_json:
         output.result_json(checkpoints.as_json(copied) | {"store": target.place.path})
     else:
         output.say(
-            f"{source.ref} is now in {target.place.path} "
+            f"{copied.ref} is now in {target.place.path} "
             f"({bytes_text(copied.stored_bytes)} written)."
         )
     if store.is_encrypted and not target.is_encrypted:

@@ -60,12 +60,13 @@ def diff(
     from holdfast.cli.progress import ByteBar
 
     store = options.open_store(context)
+    second = options.with_keys(context, other) if other is not None else None
     if image is not None:
         from holdfast.pictures.files import check_picture
 
         check_picture(image)
     with ByteBar("comparing") as bar:
-        report = store.diff(before, after, other=other, only=only, skip=skip, progress=bar)
+        report = store.diff(before, after, other=second, only=only, skip=skip, progress=bar)
     if image is not None:
         from holdfast.pictures.heat import draw_diff
 

@@ -12,6 +12,7 @@ from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text, plural
 
 if TYPE_CHECKING:
+    from holdfast.convert.exporting import ExportReport
     from holdfast.convert.tensorboard import MetricsReport
 
 EXAMPLE = (
@@ -87,6 +88,10 @@ def export(
             options=options.named_values(option or ()),
             progress=bar,
         )
+    return _tell(report, as_json)
+
+
+def _tell(report: ExportReport, as_json: bool) -> int:
     if as_json:
         output.result_json(
             {

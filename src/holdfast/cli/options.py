@@ -114,13 +114,27 @@ def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = 
 
     store = Store(location, sign=sign, trust=named_trust(context))
     if store.is_encrypted:
-        return _keyed(
-            store,
-            _named_keys(context)
-            or secrets.configured(location)
-            or secrets.ask(f"Passphrase of {location}"),
-        )
+        return _keyed(store, _keys_for(context, location))
     return store if store.place.is_there else _keyed(store, secrets.configured(location))
+
+
+def with_keys(context: typer.Context, location: str) -> Store:
+    """Return a store that is only looked at, with the keys that were named if it is encrypted.
+
+    The trust policy that was named is not about it.
+    """
+    from holdfast.repository import Store
+
+    store = Store(location)
+    return _keyed(store, _keys_for(context, location)) if store.is_encrypted else store
+
+
+def _keys_for(context: typer.Context, location: str) -> Key | Sequence[Key] | None:
+    return (
+        _named_keys(context)
+        or secrets.configured(location)
+        or secrets.ask(f"Passphrase of {location}")
+    )
 
 
 def _named_keys(context: typer.Context) -> list[Key]:

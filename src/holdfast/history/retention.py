@@ -15,7 +15,7 @@ from holdfast.history.measured import require_measured
 from holdfast.history.refs import resolve
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage, sweep
-from holdfast.policy import KeepPolicy, budget_of, parse_keep, plan_retention
+from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
 from holdfast.records import commits, removals, tags
 from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
@@ -103,11 +103,7 @@ def apply_retention(
     stock = Stock(store, run)
     objects = _needs(stock, [records[info.id] for info in checkpoints], policy)
     plan = plan_retention(checkpoints, policy, objects=objects, ahead_s=ahead_s)
-    kept = [(info, list(reasons)) for info, reasons in plan.kept]
-    removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
-    if only_of is not None:
-        others = (info for info, _ in plan.removed if info.incarnation != only_of)
-        kept += [(info, ["another process's"]) for info in others]
+    kept, removed = _divided(plan, only_of)
     spared, removed = _with_a_whole_one(stock, records, [info for info, _ in kept], removed)
     kept += spared
     kept += [
@@ -118,13 +114,29 @@ def apply_retention(
     if dry_run or not removed:
         spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])
-        return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
+    else:
+        spared, removed = _carry_out(store, run, removed)
+        freed = sweep(store, run)
+    return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
+
+
+def _divided(plan: Retention[CheckpointInfo], only_of: str | None) -> _Divided:
+    """Return what a plan keeps and removes; where one incarnation is named, of its own only."""
+    kept = [(info, list(reasons)) for info, reasons in plan.kept]
+    removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
+    if only_of is not None:
+        others = (info for info, _ in plan.removed if info.incarnation != only_of)
+        kept += [(info, ["another process's"]) for info in others]
+    return kept, removed
+
+
+def _carry_out(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:
+    """Unlist what shall go; return what has got a tag meanwhile, and what has gone."""
     with removals.announced(store, run, [info.id for info, _ in removed]):
         # After the announcement is visible, not before: see records.removals.
-        spared, removed = _without_tagged(store, run, removed)
-        _unlist(store, run, [info for info, _ in removed])
-    freed = sweep(store, run)
-    return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
+        spared, gone = _without_tagged(store, run, removed)
+        _unlist(store, run, [info for info, _ in gone])
+    return spared, gone
 
 
 def _needs(

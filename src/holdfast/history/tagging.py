@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_tag
@@ -18,11 +20,7 @@ def give_tag(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None 
         Untrusted: The policy trusts no checkpoint that the ref could mean.
         NotFound: The ref names no checkpoint, or none any more.
     """
-    for _ in range(ATTEMPTS):
-        record = resolve(store, ref, trust)
-        if tag_checkpoint(store, record, name):
-            return
-    raise removed_too_fast(split_ref(ref)[0])
+    _give(store, ref, trust, lambda record: tag_checkpoint(store, record, name))
 
 
 def give_name(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None = None) -> None:
@@ -33,9 +31,14 @@ def give_name(store: ObjectStore, ref: str, name: str, trust: TrustPolicy | None
         NotFound: The ref names no checkpoint, or none any more.
         AlreadyExists: The name is taken.
     """
+    _give(store, ref, trust, lambda record: name_checkpoint(store, record, name))
+
+
+def _give(
+    store: ObjectStore, ref: str, trust: TrustPolicy | None, give: Callable[[CommitRecord], bool]
+) -> None:
     for _ in range(ATTEMPTS):
-        record = resolve(store, ref, trust)
-        if name_checkpoint(store, record, name):
+        if give(resolve(store, ref, trust)):
             return
     raise removed_too_fast(split_ref(ref)[0])
 

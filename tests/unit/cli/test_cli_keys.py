@@ -164,6 +164,13 @@ def test_damage_is_left_alone_and_told(here, sealed):
     assert done.status == 1 and "damaged" in done.out
 
 
+def test_diff_looks_into_an_encrypted_store(here, sealed):
+    holdfast.save(sealed / "open", {"w": np.arange(9.0)}, run="r", step=1)
+    me = ["--identity", sealed / "me.key"]
+    ran = here("diff", "r@1", "r@1", "--other", sealed / "ckpts", *me, store=sealed / "open")
+    assert ran.status == 0 and "equal, bit for bit" in ran.out, ran.err
+
+
 def test_repair_takes_from_an_encrypted_store(here, sealed):
     store, me = sealed / "ckpts", ["--identity", sealed / "me.key"]
     backup = holdfast.Store(sealed / "backup", keys=keys.identity(sealed / "me.key"))
