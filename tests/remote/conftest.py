@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -40,3 +41,13 @@ def settings(server: str) -> dict[str, str]:
 @pytest.fixture
 def store(bucket: str, settings: dict[str, str]) -> RemoteStore:
     return RemoteStore(f"s3://{bucket}/some/prefix", settings, retry_s=5)
+
+
+@pytest.fixture(autouse=True)
+def no_lease_is_left() -> Iterator[None]:
+    """Every lease that a test has taken is given back, or lost, when it ends."""
+    yield
+    leases = [thread for thread in threading.enumerate() if thread.name == "holdfast-lease"]
+    for thread in leases:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in leases)

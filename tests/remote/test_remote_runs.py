@@ -124,6 +124,26 @@ def test_a_lease_from_elsewhere_is_taken_over_when_it_has_run_out(
     second.close()
     assert third.acquire()
     third.close()
+    first.close()
+
+
+def test_a_lease_that_was_lost_is_renewed_no_more(
+    store: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 1.0)
+    first, second = store.open_lock("runs/r/lock"), store.open_lock("runs/r/lock")
+    assert first.acquire() and first.acquire()
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "LEASE_S", -1.0)
+        assert second.acquire()
+    deadline = time.monotonic() + 20
+    while len(names := [t.name for t in threading.enumerate() if t.name == "holdfast-lease"]) > 1:
+        assert time.monotonic() < deadline, names
+        time.sleep(0.02)
+    assert not first.acquire()
+    second.close()
+    assert first.acquire()
+    first.close()
 
 
 def test_what_is_kept_is_all_there_is(store: RemoteStore) -> None:

@@ -47,19 +47,30 @@ class WriterLock:
         """
         if self._held is None:
             self._held = self._store.open_lock(RunKeys(self._run).lock)
+        try:
+            self._wait(self._held, owner_pid, patience_s)
+            facts = {
+                "owner_pid": owner_pid,
+                "writer_pid": os.getpid(),
+                "host": socket.gethostname(),
+            }
+            self._held.write_note(json.dumps(facts).encode())
+        except BaseException:
+            # A Ctrl-C too: a process that goes on would hold it for ever.
+            self.release()
+            raise
+
+    def _wait(self, lock: StoreLock, owner_pid: int, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
         own_deadline = time.monotonic() + _OWN_PATIENCE_S
-        while not self._held.acquire():
-            holder = _holder(self._held)
+        while not lock.acquire():
+            holder = _holder(lock)
             is_own = _is_of(holder, owner_pid)
             refused = is_alive(holder.get("owner_pid"), holder.get("host")) and not is_own
             now = time.monotonic()
             if refused or now > (own_deadline if is_own else deadline):
-                self.release()
                 raise _busy(self._run, holder, is_own=is_own)
             time.sleep(_POLL_S)
-        facts = {"owner_pid": owner_pid, "writer_pid": os.getpid(), "host": socket.gethostname()}
-        self._held.write_note(json.dumps(facts).encode())
 
     def release(self) -> None:
         """Give the lock back."""

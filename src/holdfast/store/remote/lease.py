@@ -47,7 +47,7 @@ class Lease:
         self._pause_s = 0.0
 
     def acquire(self) -> bool:
-        if self._renewing is not None:
+        if self._renewing is not None and self._renewing.is_alive():
             return True
         time.sleep(self._pause_s)
         if not self._take():
@@ -107,18 +107,22 @@ class Lease:
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_S):
             try:
-                self._write()
+                if not self._write():
+                    # Somebody else has taken it over; the next commit tells.
+                    return
             except HoldfastError as error:
-                # The next commit tells, if somebody else has taken the run over.
                 _log.warning("The lease of %r could not be renewed: %s", self._key, error)
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
+        """Write the lease anew; say whether it is held still."""
         import obstore
 
         with self._writing:
-            if not self._stop.is_set() and self._is_ours():
-                with translated("renew", self._key, self._location):
-                    obstore.put(self._client, self._key, self._body())
+            if self._stop.is_set() or not self._is_ours():
+                return False
+            with translated("renew", self._key, self._location):
+                obstore.put(self._client, self._key, self._body())
+            return True
 
     def note(self) -> bytes:
         return _parsed(self._read())[1]
