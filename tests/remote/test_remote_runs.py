@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,23 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **s3_server.environment(settings)}
 
 
-def train(url: str, stop_at: int, environment: dict[str, str]) -> list[str]:
+def kill_trainer(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    for pid in (*map(int, children), process.pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def train(
+    url: str,
+    stop_at: int,
+    environment: dict[str, str],
+    kill: Callable[[subprocess.Popen[str]], None] = kill_trainer,
+) -> list[str]:
     """Run the script, kill it where it waits, and return what it said."""
     told: list[str] = []
     with subprocess.Popen(
@@ -63,7 +80,7 @@ def train(url: str, stop_at: int, environment: dict[str, str]) -> list[str]:
         for line in process.stdout:
             told.append(line.strip())
             if line.startswith("wait"):
-                process.send_signal(signal.SIGKILL)
+                kill(process)
     return told
 
 
@@ -87,19 +104,7 @@ def test_a_run_whose_processes_are_all_killed_goes_on_at_once(
 ) -> None:
     """Nobody gives the lease back: it is taken from a process that is gone."""
     url = f"s3://{bucket}/runs-of/me"
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, url, "3"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("wait"):
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-                assert children.split()
-                for pid in (*map(int, children.split()), process.pid):
-                    os.kill(pid, signal.SIGKILL)
+    assert train(url, 3, environment, kill_all)[-1] == "wait"
     store = RemoteStore(url, settings)
     assert store.exists("runs/r/writer.lock")
     again = train(url, -1, environment)

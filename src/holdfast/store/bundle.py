@@ -14,7 +14,7 @@ from typing import NoReturn, final
 from holdfast.errors import ChunkMissing, UsageError
 from holdfast.store.bundle_members import MAGIC, members_of
 from holdfast.store.contract import Buffer, ObjectInfo, ObjectReader, Staged, StoreLock
-from holdfast.store.keys import check_key
+from holdfast.store.keys import check_key, folders_below
 from holdfast.store.os_errors import translated
 from holdfast.store.range_reader import RangeReader
 from holdfast.store.recipe import Recipe
@@ -97,8 +97,7 @@ class BundleStore:
                 yield ObjectInfo(key, self._members[key].size, self._modified_s)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        rests = [key[len(prefix) :] for key in self._members if key.startswith(prefix)]
-        return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+        return folders_below(prefix, self._members)
 
     def free_bytes(self) -> int | None:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from holdfast.errors import UsageError
 
 
@@ -14,3 +16,13 @@ def check_key(key: str) -> str:
     if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
         raise UsageError(f"{key!r} is no key of an object in a store.", key=key)
     return key
+
+
+def folders_below(prefix: str, keys: Iterable[str]) -> list[str]:
+    """Return the names right below a prefix that have keys below themselves, sorted.
+
+    >>> folders_below("runs/", ["runs/b/1", "runs/a/x/2", "runs/a/3", "runs/c", "d/e"])
+    ['a', 'b']
+    """
+    rests = (key[len(prefix) :] for key in keys if key.startswith(prefix))
+    return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})

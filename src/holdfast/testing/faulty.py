@@ -24,6 +24,7 @@ from holdfast.store.contract import (
     cut_short,
     is_far,
 )
+from holdfast.store.keys import folders_below
 from holdfast.store.recipe import Recipe, recipe_of
 from holdfast.testing import fault_plan
 from holdfast.testing.fault_plan import Fault, FaultKind, FaultPlan
@@ -172,12 +173,10 @@ class FaultyStore:
         self._begin("folders", (prefix,))
         with self._lock:
             names = self.inner.folders(prefix)
-            seen = {info.key[len(prefix) :] for info in self._late.listing(prefix, ())}
-            for name in names:
-                below = self.inner.list(f"{prefix}{name}/")
-                if next(self._late.listing(f"{prefix}{name}/", below), None) is not None:
-                    seen.add(f"{name}/")
-        return sorted({rest.partition("/")[0] for rest in seen if "/" in rest})
+            seen = [info.key for info in self._late.listing(prefix, ())]
+            for folder in (f"{prefix}{name}/" for name in names):
+                seen += [info.key for info in self._late.listing(folder, self.inner.list(folder))]
+        return folders_below(prefix, seen)
 
     def free_bytes(self) -> int | None:
         return self.inner.free_bytes()

@@ -12,7 +12,7 @@ from typing import final
 from holdfast.errors import ChunkMissing
 from holdfast.store.bytes_reader import BytesReader
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
-from holdfast.store.keys import check_key
+from holdfast.store.keys import check_key, folders_below
 
 _counter = itertools.count(1)
 
@@ -100,8 +100,8 @@ class MemoryStore:
             yield ObjectInfo(key, len(data), modified_s)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        rests = [info.key[len(prefix) :] for info in self.list(prefix)]
-        return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+        with self._lock:
+            return folders_below(prefix, self._objects)
 
     def clear_debris(self, prefix: str) -> None:
         """Do nothing: what dies with a writer dies with the store."""
