@@ -11,7 +11,8 @@ import numpy as np
 
 from holdfast.drill.leaves import Leaf, Saved, ties
 from holdfast.drill.record import Record
-from holdfast.drill.series import Series, equal, is_volatile
+from holdfast.drill.series import Series, equal, is_volatile, key_of
+from holdfast.errors import HoldfastError
 
 What = Literal["missing", "added", "type", "shape", "value", "untied"]
 
@@ -56,6 +57,11 @@ class SeriesDifference:
     found: float | None
     n_steps: int
     largest: float
+
+    @property
+    def key(self) -> str:
+        """What the metric is called among all metrics of a run."""
+        return key_of(self.source, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ def _changed(one: Saved, other: Saved, path: str, leaf: Leaf, found: Leaf) -> Le
 
 
 def _distance(one: Saved, other: Saved, path: str) -> float | None:
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(HoldfastError, OSError, ValueError, TypeError):
         a, b = one.array(path), other.array(path)
         if a is None or b is None or a.dtype.kind not in "fciub":
             return None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from holdfast.drill.diagnosis.evidence import LIBRARIES, Cause, Evidence, Rule, in_use
+from holdfast.drill.diagnosis.cause import Cause, listed
+from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule, in_use
 from holdfast.drill.trace import StepRow
-
-_NAMES = 3
 
 
 def _off_by(e: Evidence) -> Iterator[Cause]:
@@ -55,7 +54,7 @@ def _stale(e: Evidence) -> Iterator[Cause]:
             at = e.earlier(value, lambda row, name=name: row.model.get(name, ""))  # type: ignore[misc]
             by_step.setdefault(at, []).append(name)
     for at, names in by_step.items():
-        what = _listed(names)
+        what = listed(sorted(names))
         if at is None:
             words = f"{what} not restored as saved: the values are none that the run ever had there"
         elif at == 0:
@@ -82,7 +81,7 @@ def _moments(e: Evidence) -> Iterator[Cause]:
     lost = [n for n, m in expected.items() if n not in found or found[n].count < m.count]
     if lost:
         yield Cause(
-            "moments", f"optimizer state not restored: {_listed(lost)} begins anew", e.start
+            "moments", f"optimizer state not restored: {listed(sorted(lost))} begins anew", e.start
         )
     for name in expected.keys() & found.keys() - set(lost):
         one, other = expected[name], found[name]
@@ -248,12 +247,6 @@ def _gradients(e: Evidence) -> Iterator[Cause]:
 
 def _all_but_gradients(row: StepRow) -> object:
     return (row.model, row.params, row.inputs, row.rng, row.settings, row.moments)
-
-
-def _listed(names: list[str]) -> str:
-    shown = sorted(names)[:_NAMES]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 TRACE_RULES = (
