@@ -128,6 +128,7 @@ def test_a_script_that_does_not_leave_is_killed_after_its_grace(tmp_path):
         (["--world", "two"], "--world is 'two'"),
         (["--world", "0,1"], "1 or more"),
         (["--budget", "0"], "--budget is 0"),
+        (["--budget", "-1"], "--budget is -1;"),
         (["--budget", "0.0001"], "takes longer than the budget"),
         (["--grace", "-1"], "--grace is -1"),
         (["--dir", "/not/there"], "There is no folder '/not/there'"),
