@@ -103,28 +103,23 @@ def compare(one: Record, other: Record, volatile: Collection[str] = ()) -> Diffe
         other: The run to compare.
         volatile: Leaves, as ``leaf_name`` writes them, that are never the same twice.
     """
-    leaves: list[LeafDifference] = []
-    missing: list[str] = []
-    n_leaves = n_equal = 0
-    for key, saved in one.saved.items():
-        counterpart = other.saved.get(key)
-        if counterpart is None:
-            missing.append(key)
-            continue
-        n_leaves += len(saved.leaves)
-        found = [d for d in _in_saved(saved, counterpart) if leaf_name(d) not in volatile]
-        differing = {d.path for d in found}
-        arrays = [p for p, leaf in saved.leaves.items() if leaf.kind == "array"]
-        n_equal += sum(path not in differing for path in arrays)
-        leaves += found
+    pairs = [(saved, other.saved[key]) for key, saved in one.saved.items() if key in other.saved]
+    found = [d for pair in pairs for d in _in_saved(*pair) if leaf_name(d) not in volatile]
     series, n_values = _in_series(one, other)
+    differing = {(d.saved, d.path) for d in found}
+    arrays = [
+        (saved.key, path)
+        for saved, _ in pairs
+        for path, leaf in saved.leaves.items()
+        if leaf.kind == "array"
+    ]
     return Difference(
-        tuple(leaves),
-        tuple(sorted(series, key=lambda d: d.step)),
-        tuple(missing),
-        n_leaves,
-        n_values,
-        n_equal,
+        leaves=tuple(found),
+        series=tuple(sorted(series, key=lambda d: d.step)),
+        missing=tuple(key for key in one.saved if key not in other.saved),
+        n_leaves=sum(len(saved.leaves) for saved, _ in pairs),
+        n_values=n_values,
+        n_arrays_equal=sum(array not in differing for array in arrays),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from holdfast.drill.compare import LeafDifference
+from holdfast.drill.compare import LeafDifference, SeriesDifference
 from holdfast.drill.diagnosis.cause import Cause, listed
 from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule
 from holdfast.drill.series import equal
@@ -99,53 +99,61 @@ def _metrics_alone(e: Evidence) -> Iterator[Cause]:
 
 def _shared_by_ranks(e: Evidence) -> Iterator[Cause]:
     """Yield pairs of metrics that became one: of ranks that share a generator."""
-    expected, found = e.reference.series, e.disturbed.series
     changed = {d.key for d in e.difference.series}
+    expected, found = e.reference.series, e.disturbed.series
     keys = [k for k in expected if k in found and re.search(r"rank", k, re.IGNORECASE)]
-    for one in keys:
-        for other in keys:
-            if one >= other or not {one, other} & changed:
-                continue
-            steps = sorted(found[one].values.keys() & found[other].values.keys())[-2:]
-            was = [
-                equal(expected[one].values.get(s, 0.0), expected[other].values.get(s, 1.0))
-                for s in steps
-            ]
-            now = [equal(found[one].values[s], found[other].values[s]) for s in steps]
-            if steps and all(now) and not any(was):
-                names = f"{expected[one].name} and {expected[other].name}"
-                yield Cause(
-                    "ranks",
-                    f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
-                    "its own generator in the state",
-                    steps[0],
-                )
-                return
+    pairs = [(a, b) for a in keys for b in keys if a < b and {a, b} & changed]
+    for one, other in pairs:
+        since = _became_one(e, one, other)
+        if since is not None:
+            names = f"{expected[one].name} and {expected[other].name}"
+            yield Cause(
+                "ranks",
+                f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
+                "its own generator in the state",
+                since,
+            )
+            return
+
+
+def _became_one(e: Evidence, one: str, other: str) -> float | None:
+    """Return since which step two metrics end the same that did not, None if they do not."""
+    first, second = e.disturbed.series[one].values, e.disturbed.series[other].values
+    before, beside = e.reference.series[one].values, e.reference.series[other].values
+    steps = sorted(first.keys() & second.keys())[-2:]
+    was = [equal(before.get(step, 0.0), beside.get(step, 1.0)) for step in steps]
+    now = [equal(first[step], second[step]) for step in steps]
+    return steps[0] if steps and all(now) and not any(was) else None
 
 
 def _repeated(e: Evidence) -> Iterator[Cause]:
     """Yield metrics that, after the resume, run through an earlier part of their course."""
     for difference in e.difference.series:
-        expected = e.reference.series[difference.key].values
-        found = e.disturbed.series[difference.key].values
-        steps = sorted(expected)
-        tail = [found[s] for s in steps if s >= difference.step and s in found][:5]
-        if len(set(tail)) < min(3, len(steps)) or len(tail) < 3:
-            continue
-        values = [expected[s] for s in steps]
-        for begin in range(len(values) - len(tail) + 1):
-            if values[begin : begin + len(tail)] == tail:
-                gap = steps.index(difference.step) - begin
-                if gap == 0:
-                    continue
-                what = "step off by one" if abs(gap) == 1 else "loader position lost"
-                yield Cause(
-                    "step" if abs(gap) == 1 else "loader",
-                    f"{what}: from step {difference.step} on {difference.name} is what it was "
-                    f"{abs(gap)} step(s) {'earlier' if gap > 0 else 'later'}",
-                    difference.step,
-                )
-                return
+        gap = _gap(e, difference)
+        if gap:
+            what = "step off by one" if abs(gap) == 1 else "loader position lost"
+            yield Cause(
+                "step" if abs(gap) == 1 else "loader",
+                f"{what}: from step {difference.step} on {difference.name} is what it was "
+                f"{abs(gap)} step(s) {'earlier' if gap > 0 else 'later'}",
+                difference.step,
+            )
+            return
+
+
+def _gap(e: Evidence, difference: SeriesDifference) -> int:
+    """Return how many steps earlier a metric had the values that it has now; 0 if it never did."""
+    expected = e.reference.series[difference.key].values
+    found = e.disturbed.series[difference.key].values
+    steps = sorted(expected)
+    tail = [found[s] for s in steps if s >= difference.step and s in found][:5]
+    # The same value again and again tells nothing.
+    if len(set(tail)) < min(3, len(steps)) or len(tail) < 3:
+        return 0
+    at, values = steps.index(difference.step), [expected[s] for s in steps]
+    begins = range(len(values) - len(tail) + 1)
+    gaps = (at - begin for begin in begins if values[begin : begin + len(tail)] == tail)
+    return next((gap for gap in gaps if gap), 0)
 
 
 def _not_in_the_state(e: Evidence) -> Iterator[Cause]:

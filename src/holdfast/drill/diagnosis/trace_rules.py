@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from holdfast.drill.diagnosis.cause import Cause, listed
 from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule, in_use
-from holdfast.drill.trace import StepRow
+from holdfast.drill.trace import Moments, StepRow
 
 
 def _off_by(e: Evidence) -> Iterator[Cause]:
@@ -84,25 +84,28 @@ def _moments(e: Evidence) -> Iterator[Cause]:
             "moments", f"optimizer state not restored: {listed(sorted(lost))} begins anew", e.start
         )
     for name in expected.keys() & found.keys() - set(lost):
-        one, other = expected[name], found[name]
-        if one.digest == other.digest and one.dtypes == other.dtypes:
-            continue
-        short = other.rounded if one.rounded is None else None
-        if one.dtypes != other.dtypes:
-            words = (
-                f"optimizer moments cast: {name} is {' and '.join(other.dtypes)} after the "
-                f"resume, {' and '.join(one.dtypes)} before"
-            )
-        elif short is not None:
-            words = (
-                f"optimizer moments cast: all values of {name} are rounded to {short} after the "
-                "resume"
-            )
-        elif not _is_stale(e) and e.by_weights is not None:
-            words = f"optimizer state not restored as saved: {name} has other values"
-        else:
-            continue
-        yield Cause("moments", words, e.start)
+        words = _changed_moments(e, name, expected[name], found[name])
+        if words:
+            yield Cause("moments", words, e.start)
+
+
+def _changed_moments(e: Evidence, name: str, one: Moments, other: Moments) -> str | None:
+    """Return how one name of the optimizer's state is another after the resume, if it is."""
+    if one.digest == other.digest and one.dtypes == other.dtypes:
+        return None
+    if one.dtypes != other.dtypes:
+        return (
+            f"optimizer moments cast: {name} is {' and '.join(other.dtypes)} after the resume, "
+            f"{' and '.join(one.dtypes)} before"
+        )
+    if one.rounded is None and other.rounded is not None:
+        return (
+            f"optimizer moments cast: all values of {name} are rounded to {other.rounded} after "
+            "the resume"
+        )
+    if not _is_stale(e) and e.by_weights is not None:
+        return f"optimizer state not restored as saved: {name} has other values"
+    return None
 
 
 def _schedule(e: Evidence) -> Iterator[Cause]:
