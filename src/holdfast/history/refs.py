@@ -204,6 +204,18 @@ def removed_too_fast(run: str) -> StoreUnavailable:
     )
 
 
+def best_name(metric: str, mode: str) -> str:
+    """Return what a ref calls the best checkpoint by a metric; mode is ``min`` or ``max``.
+
+    >>> best_name("val_loss", "min"), best_name("val_acc", "max")
+    ('best:val_loss', 'best:val_acc:max')
+    """
+    if mode == "max":
+        return f"best:{metric}:max"
+    # A metric's own name may end like a mode.
+    return f"best:{metric}:min" if metric.endswith((":max", ":min")) else f"best:{metric}"
+
+
 def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit]) -> _C:
     metric, highest = text, False
     for suffix, flag in ((":max", True), (":min", False)):
