@@ -1,6 +1,6 @@
 """What differences from earlier checkpoints take on a real run: ``make ratios``.
 
-The small GPT of ``ratios`` is saved at every step, and at every tenth, each kind of array by
+The small GPT is saved at every step, and at every tenth, each kind of array by
 itself, with and without differences. Every checkpoint must come back bit for bit. With ``--write
 FILE`` the table in a guide is put anew.
 """
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from ratios import put_between, training
+from pages import put_between
+from small_gpt import training
 
 import holdfast
 from holdfast.chunks.deltas import MAX_AGE

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from pydoc_data import topics
 from typing import Any
 
 import numpy as np
 import torch
 import zstandard
-from torch import nn
+from pages import put_between
+from small_gpt import training
 
 from holdfast.chunks.codecs import choice, planes
 from holdfast.chunks.codecs.decode import decode
@@ -32,99 +31,8 @@ from holdfast.plan.layout import CHUNK_BYTES
 
 ROUNDS = 3
 BEGIN, END = "<!-- ratios:begin -->", "<!-- ratios:end -->"
-CONTEXT, BATCH = 64, 4
 
 Codec = tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[Any], int]]
-
-
-# --- the run ---
-
-
-class Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        h = self.first(x)
-        x = x + self.attention(h, h, h, attn_mask=mask, need_weights=False)[0]
-        found: torch.Tensor = x + self.mlp(self.second(x))
-        return found
-
-
-class Gpt(nn.Module):
-    def __init__(self, n_symbols: int, width: int, layers: int) -> None:
-        super().__init__()
-        self.symbols = nn.Embedding(n_symbols, width)
-        self.places = nn.Embedding(CONTEXT, width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
-        self.head = nn.Linear(width, n_symbols)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mask = nn.Transformer.generate_square_subsequent_mask(CONTEXT)
-        h = self.symbols(x) + self.places(torch.arange(CONTEXT))
-        for block in self.blocks:
-            h = block(h, mask)
-        found: torch.Tensor = self.head(h)
-        return found
-
-
-@dataclass
-class Run:
-    """A run after some steps: what it trains, the weights one step ago, the loss."""
-
-    model: Gpt
-    optimizer: torch.optim.Optimizer
-    before: list[torch.Tensor]
-    loss: float
-
-    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of the state by what they are."""
-        weights = list(self.model.parameters())
-        moments = [self.optimizer.state[p] for p in weights]
-        kinds = {
-            "weights": [p.detach() for p in weights],
-            "Adam, first moment": [m["exp_avg"] for m in moments],
-            "Adam, second moment": [m["exp_avg_sq"] for m in moments],
-        }
-        found = {}
-        for name, tensors in kinds.items():
-            whole = torch.cat([t.flatten() for t in tensors])
-            found[f"{name}, fp32"] = whole.numpy().copy()
-            found[f"{name}, bf16"] = whole.to(torch.bfloat16).view(torch.int16).numpy().copy()
-        return found
-
-
-def training(steps: int, width: int, layers: int) -> Iterator[Run]:
-    """Train, and yield after each step."""
-    torch.manual_seed(0)
-    text = "".join(topics.topics.values())
-    symbols = {c: i for i, c in enumerate(sorted(set(text)))}
-    data = torch.tensor([symbols[c] for c in text])
-    model = Gpt(len(symbols), width, layers)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                6e-4 * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
-                + 1e-5
-            )
-        at = torch.randint(len(data) - CONTEXT - 1, (BATCH,))
-        x = torch.stack([data[i : i + CONTEXT] for i in at])
-        y = torch.stack([data[i + 1 : i + CONTEXT + 1] for i in at])
-        loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        before = [p.detach().clone() for p in model.parameters()]
-        optimizer.step()
-        run = Run(model, optimizer, before, float(loss.detach()))
-        if step % 20 == 0:
-            print(f"step {step}: loss {run.loss:.2f}", flush=True)
-        yield run
 
 
 def train(steps: int, width: int, layers: int) -> tuple[dict[str, np.ndarray[Any, Any]], float]:
@@ -135,9 +43,6 @@ def train(steps: int, width: int, layers: int) -> tuple[dict[str, np.ndarray[Any
     same = (parameters.to(torch.bfloat16) == before.to(torch.bfloat16)).float().mean()
     print(f"loss {run.loss:.2f} after {steps}; bf16 weights a step does not change: {same:.3f}")
     return run.arrays(), run.loss
-
-
-# --- the codecs ---
 
 
 def ours(dtype: str) -> Codec:
@@ -304,13 +209,6 @@ def main() -> None:
         options.json.write_text(json.dumps(plain, indent=1))
     if options.write:
         put_between(options.write, BEGIN, END, text)
-
-
-def put_between(page: Path, begin: str, end: str, text: str) -> None:
-    """Put a text anew into a page, between two marks."""
-    head, _, rest = page.read_text().partition(begin)
-    _, _, tail = rest.partition(end)
-    page.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Order:
 
     def __post_init__(self) -> None:
         _check_int("the length of the dataset", self.length, 1)
-        _check_int("seed", self.seed, 0, _WORD)
+        check_seed(self.seed)
         _check_int("world_size", self.world_size, 1)
         _check_int("rank", self.rank, 0, self.world_size)
         if self.batch_size is not None:
@@ -156,6 +156,16 @@ class Order:
                 self.world_size,
             )
             yield Delivery(epoch, positions, order[first:last].tolist())
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed if random words can be made of it.
+
+    Raises:
+        UsageError: It is no whole number, or not from 0 to 2**64 - 1.
+    """
+    _check_int("seed", seed, 0, _WORD)
+    return seed
 
 
 def _check_int(name: str, value: object, least: int, limit: int | None = None) -> None:

@@ -12,8 +12,13 @@ from typing import Any, final
 import torch
 from torch.utils.data import Dataset
 
-from holdfast.data.order import BLOCK_WORDS, Purpose, random_words
-from holdfast.data.torch_fetch import MapDataset, generators_put_back, seed_generators
+from holdfast.data.order import BLOCK_WORDS, Purpose, check_seed, random_words
+from holdfast.data.torch_fetch import (
+    MapDataset,
+    check_map_style,
+    generators_put_back,
+    seed_generators,
+)
 
 
 @final
@@ -25,7 +30,10 @@ class SeededDataset(Dataset[Any]):  # type: ignore[misc]
 
     Args:
         dataset: Anything with ``len`` and ``dataset[i]``.
-        seed: Decides the draws.
+        seed: Decides the draws; from 0 to 2**64 - 1.
+
+    Raises:
+        UsageError: The dataset is not map-style, or the seed is none.
 
     Attributes:
         dataset: The one given.
@@ -33,8 +41,9 @@ class SeededDataset(Dataset[Any]):  # type: ignore[misc]
     """
 
     def __init__(self, dataset: MapDataset, *, seed: int = 0) -> None:
+        check_map_style(dataset)
         self.dataset = dataset
-        self.seed = seed
+        self.seed = check_seed(seed)
         # Workers that outlive an epoch see the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 

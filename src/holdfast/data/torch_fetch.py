@@ -18,8 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.utils.data import IterableDataset
 
 from holdfast.data.order import BLOCK_WORDS, Delivery, Purpose, random_words
+from holdfast.errors import UsageError
 
 
 class MapDataset(Protocol):
@@ -29,6 +31,25 @@ class MapDataset(Protocol):
 
     def __getitem__(self, index: int, /) -> Any:  # whatever collate_fn takes
         ...
+
+
+def check_map_style(dataset: object) -> None:
+    """Refuse a dataset whose samples have no numbers.
+
+    Raises:
+        UsageError: It is a stream, or lacks ``len()`` or ``dataset[i]``.
+    """
+    if isinstance(dataset, IterableDataset):
+        raise UsageError(
+            "An IterableDataset cannot be resumed exactly: its samples have no numbers. "
+            "Give a dataset with len() and dataset[i]."
+        )
+    for name in ("__len__", "__getitem__"):
+        if not hasattr(dataset, name):
+            raise UsageError(
+                f"The dataset, a {type(dataset).__name__}, has no {name}: "
+                "resuming needs a dataset with len() and dataset[i]."
+            )
 
 
 class SeededFetch:

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader as TorchLoader
-from torch.utils.data import IterableDataset, default_collate, default_convert
+from torch.utils.data import default_collate, default_convert
 
 from holdfast.data.cursor import Cursor
 from holdfast.data.order import Delivery, Order
 from holdfast.data.position import Position
-from holdfast.data.torch_fetch import MapDataset, SeededFetch
+from holdfast.data.torch_fetch import MapDataset, SeededFetch, check_map_style
 from holdfast.errors import UsageError
 
 _REFUSED = {
@@ -131,17 +131,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _check_resumable(dataset: MapDataset, torch_kwargs: Mapping[str, object]) -> None:
-    if isinstance(dataset, IterableDataset):
-        raise UsageError(
-            "An IterableDataset cannot be resumed exactly: its samples have no numbers. "
-            "Give a dataset with len() and dataset[i]."
-        )
-    for name in ("__len__", "__getitem__"):
-        if not hasattr(dataset, name):
-            raise UsageError(
-                f"The dataset, a {type(dataset).__name__}, has no {name}: "
-                "resuming needs a dataset with len() and dataset[i]."
-            )
+    check_map_style(dataset)
     for name, reason in _REFUSED.items():
         if name in torch_kwargs:
             raise UsageError(f"DataLoader does not take {name!r}: {reason}.", name=name)

@@ -11,6 +11,7 @@ import numpy as np
 from holdfast.engine import journal
 from holdfast.errors import HoldfastError
 from holdfast.format.commit import CommitRecord
+from holdfast.history.meaning import best_name
 from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.checks import Mode
 from holdfast.policy.finding import Finding
@@ -108,8 +109,7 @@ class Watcher:
                 return self._to_step(records, step)
             return f"No checkpoint has {metric}: give metrics= with each save to go back by it."
         best = min(ranked, key=lambda r: (sign * r.metrics[metric], r.seq))
-        name = f"best:{metric}" if mode == "min" else f"best:{metric}:max"
-        return self._advice(records, best, name)
+        return self._advice(records, best, best_name(metric, mode))
 
     def _best_step(self, metric: str, mode: Mode) -> int | None:
         """Return the step at which a metric was best, of all that were logged."""

@@ -214,3 +214,15 @@ def _none_at_all(run: str, damaged: list[DamagedCommit]) -> Exception:
     if damaged:
         return damaged[-1].error
     return NotFound(f"Run {run!r} has no checkpoint yet.", run=run)
+
+
+def best_name(metric: str, mode: str) -> str:
+    """Return what a ref calls the best checkpoint by a metric; mode is ``min`` or ``max``.
+
+    >>> best_name("val_loss", "min"), best_name("val_acc", "max")
+    ('best:val_loss', 'best:val_acc:max')
+    """
+    if mode == "max":
+        return f"best:{metric}:max"
+    # A metric's own name may end like a mode.
+    return f"best:{metric}:min" if metric.endswith((":max", ":min")) else f"best:{metric}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -23,11 +24,19 @@ from holdfast.format.names import check_run
 from holdfast.history.info import CheckpointInfo
 from holdfast.integrations.dcp_index import INDEX_KEY, Index, PartRef, Path, Place, decode
 from holdfast.integrations.dcp_paths import get, put
-from holdfast.integrations.dcp_steps import step_of
+from holdfast.integrations.dcp_steps import names_step, step_of
 from holdfast.integrations.newest import newest_good
 from holdfast.oneshot import load
 from holdfast.records.opening import Location
 from holdfast.repository import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a stored item is read into: the user's own tensor, another, or none for a value."""
+
+    tensor: torch.Tensor | None
+    is_own: bool = False
 
 
 @final
@@ -57,11 +66,7 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
         """Say whether an id ends in a number."""
-        try:
-            step_of(checkpoint_id)
-        except UsageError:
-            return False
-        return True
+        return names_step(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Return what is in the checkpoint.
@@ -118,41 +123,37 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
         wanted: dict[Path, list[ReadItem]] = defaultdict(list)
         for item in items:
             wanted[self._place(item.storage_index).path].append(item)
-        tree: dict[Any, Any] = {}
-        direct: list[tuple[ReadItem, torch.Tensor]] = []
+        targets = {path: self._target(of_path, planner) for path, of_path in wanted.items()}
+        tree = self._loaded(ref, targets)
         for path, of_path in wanted.items():
-            target = self._target(of_path, planner)
-            if target is not None and target[1]:
-                direct.append((of_path[0], target[0]))
-            put(tree, path, target[0] if target is not None else None)
+            for item in of_path:
+                if targets[path].is_own:
+                    planner.commit_tensor(item, targets[path].tensor)
+                else:
+                    self._hand_over(item, get(tree, path), planner)
+
+    def _loaded(self, ref: str, targets: Mapping[Path, _Target]) -> dict[Any, Any]:
+        tree: dict[Any, Any] = {}
+        for path, target in targets.items():
+            put(tree, path, target.tensor)
         restored = load(self._store, ref, into=tree, strict=False)
         if restored.missing:
             raise ChunkMissing(
                 f"{ref} lacks {restored.missing[0]!r}, which the index of {self._ref} names.",
                 ref=ref,
             )
-        placed = {id(item) for item, _ in direct}
-        for path, of_path in wanted.items():
-            value = get(tree, path)
-            for item in of_path:
-                if id(item) not in placed:
-                    self._hand_over(item, value, planner)
-        for item, tensor in direct:
-            planner.commit_tensor(item, tensor)
+        return tree
 
-    def _target(
-        self, items: list[ReadItem], planner: LoadPlanner
-    ) -> tuple[torch.Tensor, bool] | None:
-        """Return the tensor to read a stored one into, and whether it is the user's own."""
+    def _target(self, items: list[ReadItem], planner: LoadPlanner) -> _Target:
         first = items[0]
         if first.type == LoadItemType.BYTE_IO:
-            return None
+            return _Target(None)
         entry, chunk = self._stored(first.storage_index)
         if len(items) == 1 and first.lengths == chunk:
             own = planner.resolve_tensor(first).detach()
             if own.size() == chunk and own.dtype == entry.properties.dtype:
-                return own, True
-        return torch.empty(chunk, dtype=entry.properties.dtype), False
+                return _Target(own, is_own=True)
+        return _Target(torch.empty(chunk, dtype=entry.properties.dtype))
 
     def _stored(self, index: MetadataIndex) -> tuple[Any, torch.Size]:
         assert self._index is not None
@@ -187,6 +188,9 @@ class HoldfastReader(StorageReader):  # type: ignore[misc]
         try:
             found = load(self._store, ref, only=INDEX_KEY)
         except UsageError as error:
+            # Of its own class is what has another reason: no such checkpoint, no key.
+            if type(error) is not UsageError:
+                raise
             raise UsageError(
                 f"{ref} was not saved by HoldfastWriter: dcp.load cannot load it. Nothing was "
                 f"changed. Load it with holdfast.load(location, {ref!r}, into=…).",

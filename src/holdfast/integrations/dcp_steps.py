@@ -25,3 +25,12 @@ def step_of(checkpoint_id: str | os.PathLike[str] | int) -> int:
             "step, as in 'step-500'."
         )
     return int(found.group(1))
+
+
+def names_step(checkpoint_id: str | os.PathLike[str]) -> bool:
+    """Say whether an id ends in a number."""
+    try:
+        step_of(checkpoint_id)
+    except UsageError:
+        return False
+    return True

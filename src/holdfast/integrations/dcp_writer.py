@@ -8,6 +8,7 @@ the parts, and is committed last: without it there is no checkpoint.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -18,7 +19,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteIte
 from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import UsageError
 from holdfast.format.names import check_run
 from holdfast.integrations.dcp_index import (
     INDEX_KEY,
@@ -31,7 +32,7 @@ from holdfast.integrations.dcp_index import (
     shard_name,
 )
 from holdfast.integrations.dcp_paths import put
-from holdfast.integrations.dcp_steps import step_of
+from holdfast.integrations.dcp_steps import names_step, step_of
 from holdfast.oneshot import save
 from holdfast.policy import KeepPolicy
 from holdfast.records.opening import Location
@@ -89,11 +90,7 @@ class HoldfastWriter(StorageWriter):  # type: ignore[misc]
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
         """Say whether an id ends in a number."""
-        try:
-            step_of(checkpoint_id)
-        except UsageError:
-            return False
-        return True
+        return names_step(checkpoint_id)
 
     def storage_meta(self) -> StorageMeta | None:
         """Return what planners are told of the checkpoint."""
@@ -129,20 +126,13 @@ class HoldfastWriter(StorageWriter):  # type: ignore[misc]
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Save this rank's items as a part; in one process only gather them for ``finish``."""
         alone = plan.storage_data in (None, 1)
-        number = _HERE if alone else self._rank
-        paths = plan.planner_data if isinstance(plan.planner_data, Mapping) else {}
-        tree: dict[Any, Any] = {}
-        placed: list[tuple[WriteItem, Place]] = []
-        for item in plan.items:
-            value, opaque = _value_of(item, planner)
-            path = _path_of(item, paths, alone)
-            put(tree, path, value)
-            placed.append((item, Place(number, path, opaque)))
+        tree, placed = _gathered(plan, planner, alone)
         part = None
         if alone:
             self._tree = tree
         elif tree:
-            info = save(self.location, tree, run=self._part_run(number), step=self._step, rng=False)
+            run = _part_run(self.run, self._rank)
+            info = save(self.location, tree, run=run, step=self._step, rng=False)
             part = PartRef(info.run, info.step, info.id)
         done: Future[list[WriteResult]] = Future()
         done.set_result([_result(item, _Written(place, part)) for item, place in placed])
@@ -160,30 +150,43 @@ class HoldfastWriter(StorageWriter):  # type: ignore[misc]
         tree[INDEX_KEY] = encode(Index(metadata, places, parts))
         save(self.location, tree, run=self.run, step=self._step, metrics=self.metrics, rng=False)
         if self.keep is not None:
-            self._prune(len(results))
+            self._prune(self.keep)
 
     @property
     def _step(self) -> int:
         assert self.step is not None
         return self.step
 
-    def _part_run(self, rank: int) -> str:
-        return f"{self.run}~part-{rank}"
-
-    def _prune(self, world_size: int) -> None:
+    def _prune(self, keep: KeepPolicy) -> None:
         """Remove old checkpoints: first the index, by which one is found, then its parts."""
-        assert self.keep is not None
         store = Store(self.location)
-        store.prune(self.run, self.keep)
+        store.prune(self.run, keep)
         stay = {info.step for info in store.log(self.run)}
-        for rank in range(world_size):
-            try:
-                parts = store.log(self._part_run(rank))
-            except NotFound:
-                continue
-            for info in parts:
+        # Also of ranks that there are no more: another number of them may have saved before.
+        is_part = re.compile(re.escape(_part_run(self.run, "")) + r"\d+").fullmatch
+        for run in filter(is_part, store.runs()):
+            for info in store.log(run):
                 if info.step not in stay:
                     store.remove(info.ref)
+
+
+def _part_run(run: str, rank: int | str) -> str:
+    return f"{run}~part-{rank}"
+
+
+def _gathered(
+    plan: SavePlan, planner: SavePlanner, alone: bool
+) -> tuple[dict[Any, Any], list[tuple[WriteItem, Place]]]:
+    """Return a plan's items as a tree, and where in it each is; the part is not known yet."""
+    paths = plan.planner_data if isinstance(plan.planner_data, Mapping) else {}
+    tree: dict[Any, Any] = {}
+    placed: list[tuple[WriteItem, Place]] = []
+    for item in plan.items:
+        value, opaque = _value_of(item, planner)
+        path = _path_of(item, paths, alone)
+        put(tree, path, value)
+        placed.append((item, Place(_HERE, path, opaque)))
+    return tree, placed
 
 
 def _value_of(item: WriteItem, planner: SavePlanner) -> tuple[object, bool]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Literal
 
-from holdfast.checkpointer import Checkpointer
-from holdfast.engine.handle import SaveHandle
 from holdfast.errors import NotFound, UsageError
-from holdfast.history.info import CheckpointInfo
+from holdfast.history.meaning import best_name
+from holdfast.integrations.run_manager import RunManager
 from holdfast.oneshot import load
 from holdfast.policy import KeepPolicy, keep
+from holdfast.policy.checks import checked_mode
 from holdfast.repository import Store
 from holdfast.state.numbers import check_step
 
 _ITEM = "item"
 
 
-class CheckpointManager:
+class CheckpointManager(RunManager):
     """Saves and restores pytrees by step, in the manner of ``orbax.checkpoint.CheckpointManager``.
 
     ``save`` returns once the arrays are copied; another process writes them. They may be donated
@@ -53,21 +52,20 @@ class CheckpointManager:
     ) -> None:
         if save_interval_steps < 1:
             raise UsageError(f"save_interval_steps={save_interval_steps} is less than 1.")
-        self._store = Store(directory)
-        self._run = run
+        mode = checked_mode(best_mode)
         self._interval = save_interval_steps
-        self._best = (best_metric, best_mode) if best_metric is not None else None
-        self._options = {"keep": _policy(max_to_keep, keep_period, self._best), **options}
-        self._state: dict[str, Any] = {}
-        self._checkpointer: Checkpointer | None = None
-        self.last_save: SaveHandle | None = None
+        self._best = (best_metric, mode) if best_metric is not None else None
+        policy = _policy(max_to_keep, keep_period, self._best)
+        super().__init__(directory, run, {}, {"keep": policy, **options})
 
     # --- saving ---
 
     def should_save(self, step: int) -> bool:
-        """Say whether ``save`` would save at that step."""
+        """Say whether it is time: a multiple of the interval, above the newest checkpoint's."""
+        if step % self._interval:
+            return False
         latest = self.latest_step()
-        return step % self._interval == 0 and (latest is None or step > latest)
+        return latest is None or step > latest
 
     def save(
         self,
@@ -97,19 +95,12 @@ class CheckpointManager:
         if not force and step % self._interval:
             return False
         self._state[_ITEM] = found
-        self.last_save = self._opened().save(step, metrics=metrics)
+        self.last_save = self._checkpointer().save(step, metrics=metrics)
         return True
-
-    def _opened(self) -> Checkpointer:
-        if self._checkpointer is None:
-            how = {"run": self._run, **self._options}
-            self._checkpointer = Checkpointer(self._store, self._state, **how)
-        return self._checkpointer
 
     def wait_until_finished(self) -> None:
         """Wait until every save is durable; raises what went wrong."""
-        if self._checkpointer is not None:
-            self._checkpointer.wait()
+        self._wait()
 
     # --- restoring ---
 
@@ -129,13 +120,13 @@ class CheckpointManager:
             NotFound: There is no such checkpoint.
             Mismatch: It does not fit.
         """
-        self.wait_until_finished()
+        self._wait()
         ref = f"{self._run}@{'latest' if step is None else step}"
         like = _item(item, args)
         if like is None:
             return load(self._store, ref, rng=True)[_ITEM]
         self._state[_ITEM] = _unshared(like)
-        if self._opened().restore(ref, strict=strict) is None:
+        if self._checkpointer().restore(ref, strict=strict) is None:
             raise NotFound(f"Run {self._run!r} has no checkpoint.", run=self._run)
         return self._state[_ITEM]
 
@@ -154,42 +145,16 @@ class CheckpointManager:
         """Return the step of the best checkpoint by ``best_metric``, or None."""
         if self._best is None:
             return self.latest_step()
-        name, mode = self._best
-        known = [info for info in self._log() if name in info.metrics]
-        if not known:
+        self._wait()
+        try:
+            return self._store.info(f"{self._run}@{best_name(*self._best)}").step
+        except NotFound:
             return None
-        sign = 1 if mode == "min" else -1
-        return min(known, key=lambda info: sign * info.metrics[name]).step
 
     def metrics(self, step: int) -> Mapping[str, float]:
         """Return the metrics of a checkpoint."""
+        self._wait()
         return self._store.info(f"{self._run}@{step}").metrics
-
-    def _log(self) -> list[CheckpointInfo]:
-        self.wait_until_finished()
-        try:
-            return self._store.log(self._run)
-        except NotFound:
-            return []
-
-    # --- the end ---
-
-    def close(self) -> None:
-        """Wait for the saves under way, and end."""
-        if self._checkpointer is not None:
-            self._checkpointer.close()
-
-    def __enter__(self) -> CheckpointManager:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._checkpointer is not None:
-            self._checkpointer.__exit__(kind, error, traceback)
 
 
 def _policy(

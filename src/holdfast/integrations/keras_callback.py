@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from types import TracebackType
 from typing import Any, Literal
 
 import keras
 
+from holdfast import policy
 from holdfast.checkpointer import Checkpointer
+from holdfast.errors import UsageError
+from holdfast.format.names import check_run, check_tag
+from holdfast.history.meaning import best_name
+from holdfast.integrations.arguments import check_names, check_options
 from holdfast.integrations.keras_data import Batches
 from holdfast.integrations.keras_progress import FitProgress
-from holdfast.policy import KeepPolicy, SavePolicy, every, keep, on
+from holdfast.policy import KeepPolicy, SavePolicy, every, on
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored
@@ -64,16 +68,21 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__()
-        self._location, self._run, self._data = location, run, data
+        if data is not None and not isinstance(data, Batches):
+            raise UsageError(f"data= takes holdfast.keras.Batches, not {type(data).__name__}.")
+        if restore_best_weights and monitor is None:
+            raise UsageError("restore_best_weights= needs monitor=, a metric to be best by.")
+        check_names(["model", "fit", *(["data"] if data is not None else [])], state, "state")
         save = save if save is not None else every(epochs=1) | on.signal()
-        keep = keep if keep is not None else _last(3)
+        keep = keep if keep is not None else policy.keep.last(3)
         if monitor is not None:
-            save, keep = save | on.best(monitor, mode), keep | _best(monitor, mode)
-        self._how = {"save": save, "keep": keep, **options}
-        suffix = ":max" if mode == "max" else ""
-        self._best_ref = f"best:{monitor}{suffix}" if monitor and restore_best_weights else None
+            save = save | on.best(monitor, mode)
+            keep = keep | policy.keep.best(monitor, mode=mode)
+        self._location, self._run, self._data = location, check_run(run), data
+        self._how = {"save": save, "keep": keep, **check_options(options, "HoldfastCallback")}
+        self._best = best_name(monitor, mode) if monitor and restore_best_weights else None
         self._more = dict(state or {})
-        self._tag = tag
+        self._tag = check_tag(tag) if tag is not None else None
         self._progress = FitProgress()
         self._seen = 0
         self._pending: dict[str, Any] | None = None
@@ -92,6 +101,9 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the newest good checkpoint."""
+        if self.checkpointer is not None:
+            # Left open by a fit that an error has ended.
+            self.checkpointer.close()
         progress = self._progress
         progress.model = self.model
         state = {"model": self.model, "fit": progress, **self._more}
@@ -123,9 +135,12 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
             # A checkpoint of the same step takes the place of an earlier one, metrics and all.
             step = max(self._progress.steps - 1, 0)
             checkpointer.save(step, tag=self._tag, metrics=self._told).wait()
-        if self._best_ref is not None:
-            self._take_best(checkpointer, self._best_ref)
-        self._close(None, None, None)
+        elif self._tag is not None:
+            # It was killed before its last checkpoint had its name.
+            Store(self._location).tag(self.restored.ref, self._tag)
+        if self._best is not None:
+            self._take_best(checkpointer, self._best)
+        self.__exit__(None, None, None)
 
     def _take_best(self, checkpointer: Checkpointer, ref: str) -> None:
         best = checkpointer.restore(ref, only="model/**", skip="model/@optimizer/**", strict=False)
@@ -136,20 +151,12 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Let an exception in ``fit`` be seen, for ``on.exception()``."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close(kind, error, traceback)
-
-    def _close(self, *error: Any) -> None:
+    def __exit__(self, *left: Any) -> None:
         checkpointer, self.checkpointer = self.checkpointer, None
         if checkpointer is not None:
             # Another fit of this model, without this callback, begins with its own first epoch.
             self.model._initial_epoch = None
-            checkpointer.__exit__(*error)
+            checkpointer.__exit__(*left)
 
     # --- epochs and batches ---
 
@@ -208,11 +215,3 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         progress = self._progress
         part = progress.batch / self._data.batches_in_epoch if self._data is not None else 0.0
         self.checkpointer.step(progress.steps - 1, metrics, epoch=progress.epoch + part)
-
-
-def _last(n: int) -> KeepPolicy:
-    return keep.last(n)
-
-
-def _best(monitor: str, mode: Literal["min", "max"]) -> KeepPolicy:
-    return keep.best(monitor, mode=mode)

@@ -127,7 +127,9 @@ class Batches(PyDatasetAdapter):  # type: ignore[misc]
         else:
             unit = self._order.unit
             chosen = self._in_order(epoch)[at * unit : (at + 1) * unit]
-            batch = tuple(_map(part, lambda array: array[chosen]) for part in self._parts)
+            batch = tuple(
+                keras.tree.map_structure(lambda array: array[chosen], part) for part in self._parts
+            )
         if self._augment is None:
             return batch
         return self._augment(batch, np.random.default_rng([self._order.seed, epoch, at]))
@@ -171,18 +173,8 @@ class Batches(PyDatasetAdapter):  # type: ignore[misc]
         self.check_state_dict(state)
 
 
-def _map(part: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(part, dict):
-        return {key: _map(value, change) for key, value in part.items()}
-    if isinstance(part, list | tuple):
-        return type(part)(_map(value, change) for value in part)
-    return change(part)
-
-
 def _length(parts: Batch) -> int:
-    lengths: set[int] = set()
-    for part in parts:
-        _map(part, lambda array: lengths.add(len(array)))
+    lengths = {len(array) for array in keras.tree.flatten(parts)}
     if len(lengths) != 1:
         raise UsageError(f"The arrays do not have equally many samples: {sorted(lengths)}.")
     return lengths.pop()

@@ -8,17 +8,21 @@ and what is removed is removed after that: there is a whole checkpoint at every 
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from holdfast.checkpointer import Checkpointer
 from holdfast.engine.handle import SaveHandle
 from holdfast.errors import ChunkMissing, NotFound, UsageError
+from holdfast.format.names import check_run
 from holdfast.integrations import pointer_files
+from holdfast.integrations.arguments import check_options
 from holdfast.integrations.pointer_files import Pointer
 from holdfast.oneshot import load
 from holdfast.policy import keep
@@ -27,6 +31,8 @@ from holdfast.repository import Store
 
 _log = logging.getLogger("holdfast")
 _KEY = "lightning"
+# ModelCheckpoint's name for the newest, and with a version where that was there already.
+_LAST = re.compile(re.escape(ModelCheckpoint.CHECKPOINT_NAME_LAST) + r"(-v\d+)?")
 # Tagged ones stay besides: those that Lightning has files of.
 _KEEP = keep.last(2)
 
@@ -73,8 +79,8 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
                     "and what to keep, HoldfastCallback has the random numbers."
                 )
         self._location = location
-        self._run = run
-        self._options = options
+        self._run = check_run(run)
+        self._options = check_options(options, "HoldfastCheckpointIO")
         self._carrier = _Carrier()
         self._ckpt: Checkpointer | None = None
         self._late: deque[tuple[SaveHandle | None, Callable[[], None]]] = deque()
@@ -122,7 +128,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
                 path, map_location, weights_only
             )
             return found
-        if pointer.run == self._run and file.stem.startswith("last"):
+        if pointer.run == self._run and _LAST.fullmatch(file.stem):
             return self._load_newest()
         store = Store(self._location)
         ref = f"{pointer.run}@{pointer.tag}"

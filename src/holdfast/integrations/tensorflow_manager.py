@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 import tensorflow as tf
 
-from holdfast.checkpointer import Checkpointer
-from holdfast.engine.handle import SaveHandle
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import UsageError
+from holdfast.integrations.arguments import check_names
+from holdfast.integrations.run_manager import RunManager
 from holdfast.policy import keep
 from holdfast.repository import Store
 from holdfast.restored import Restored
 
 
-class CheckpointManager:
+class CheckpointManager(RunManager):
     """Saves, restores and tidies up what a ``tf.train.Checkpoint`` tracks.
 
     It takes the place of ``tf.train.CheckpointManager`` in a script. ``save`` returns once the
-    values are copied; another process writes them. Checkpoints are named by refs, ``RUN@NUMBER``.
+    values are copied; another process writes them. Checkpoints are named by refs, ``RUN@NUMBER``,
+    not by paths: instead of ``checkpoint.restore(manager.latest_checkpoint)``, write
+    ``manager.restore()``.
 
     Args:
         checkpoint: A ``tf.train.Checkpoint``.
@@ -65,23 +66,18 @@ class CheckpointManager:
         policy = keep.last(max_to_keep) if max_to_keep is not None else None
         if policy is not None and keep_checkpoint_every_n_hours is not None:
             policy = policy | keep.every(hours=keep_checkpoint_every_n_hours)
+        check_names(["checkpoint"], state, "state")
         self._checkpoint = checkpoint
-        self._run = checkpoint_name
-        self._directory = str(directory)
-        self._store = Store(directory)
+        self._directory = directory.path if isinstance(directory, Store) else str(directory)
         self._step_counter, self._interval = step_counter, checkpoint_interval
         self._init_fn = init_fn
+        self._last_step: int | None = None
         # TensorFlow makes its counter of saves when it saves first; restored it must be before.
         _ = checkpoint.save_counter
-        self._checkpointer = Checkpointer(
-            self._store,
-            {"checkpoint": checkpoint, **(state or {})},
-            run=self._run,
-            keep=policy,
-            **options,
-        )
-        self._last_step: int | None = None
-        self.last_save: SaveHandle | None = None
+        what = {"checkpoint": checkpoint, **(state or {})}
+        super().__init__(directory, checkpoint_name, what, {"keep": policy, **options})
+        # The state is all here: memory for it is made ready before training begins.
+        self._checkpointer()
 
     # --- what there is ---
 
@@ -109,11 +105,7 @@ class CheckpointManager:
     @property
     def checkpoints(self) -> list[str]:
         """Refs of all checkpoints, oldest first; saves under way are waited for."""
-        self._checkpointer.wait()
-        try:
-            return [info.ref for info in self._store.log(self._run)]
-        except NotFound:
-            return []
+        return [info.ref for info in self._log()]
 
     # --- saving and restoring ---
 
@@ -148,7 +140,7 @@ class CheckpointManager:
             checkpoint_number if checkpoint_number is not None else self._checkpoint.save_counter
         )
         number = int(given)
-        self.last_save = self._checkpointer.save(number, tag=tag, metrics=metrics)
+        self.last_save = self._checkpointer().save(number, tag=tag, metrics=metrics)
         self._last_step = step
         return f"{self._run}@{number}"
 
@@ -167,26 +159,11 @@ class CheckpointManager:
 
     def restore(self, ref: str | int | None = None) -> Restored | None:
         """Restore the newest good checkpoint, or the one that a ref or number names."""
-        restored = self._checkpointer.restore(ref)
+        restored = self._checkpointer().restore(ref)
         if restored is not None and self._step_counter is not None:
             self._last_step = int(self._step_counter)
         return restored
 
     def wait(self) -> None:
         """Wait until every save is durable; raises what went wrong."""
-        self._checkpointer.wait()
-
-    def close(self) -> None:
-        """Wait for the saves under way, and end."""
-        self._checkpointer.close()
-
-    def __enter__(self) -> CheckpointManager:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._checkpointer.__exit__(kind, error, traceback)
+        self._wait()

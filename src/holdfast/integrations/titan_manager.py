@@ -12,9 +12,10 @@ import torch.distributed.checkpoint as dcp
 
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.names import check_run
+from holdfast.integrations.arguments import check_names
 from holdfast.integrations.dcp_reader import HoldfastReader
 from holdfast.integrations.dcp_writer import HoldfastWriter
-from holdfast.integrations.titan_states import ModelParts, Optimizers
+from holdfast.integrations.titan_states import ModelParts, optimizer_state
 from holdfast.policy import keep
 from holdfast.records.opening import Location
 from holdfast.repository import Store
@@ -65,15 +66,15 @@ class CheckpointManager:
         self._run = check_run(run)
         self._interval = interval
         self._async = async_save
-        named = {
+        own = {
             "model": ModelParts(model_parts),
-            "optimizer": optimizers
-            if hasattr(optimizers, "state_dict")
-            else Optimizers(model_parts, optimizers),
+            "optimizer": optimizer_state(model_parts, optimizers),
             "lr_scheduler": lr_schedulers,
             "dataloader": dataloader,
         }
-        self.states = {k: v for k, v in named.items() if v is not None} | dict(states or {})
+        own = {name: value for name, value in own.items() if value is not None}
+        check_names(own, states, "states")
+        self.states = own | dict(states or {})
         unknown = set(exclude_from_loading) - self.states.keys()
         if unknown:
             raise UsageError(f"exclude_from_loading= names what is no state: {sorted(unknown)}.")

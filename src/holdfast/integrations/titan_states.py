@@ -21,10 +21,17 @@ from holdfast.state import rng
 
 @final
 class ModelParts:
-    """The parts of a model, one for each stage of a pipeline, as one state by parameters' names."""
+    """The parts of a model, one for each stage of a pipeline, as one state by parameters' names.
+
+    Raises:
+        UsageError: It is one module instead, or two parts have a parameter of the same name.
+    """
 
     def __init__(self, parts: Sequence[torch.nn.Module]) -> None:
+        if isinstance(parts, torch.nn.Module):
+            raise UsageError("model_parts= takes a list of modules: [model] for one.")
         self._parts = list(parts)
+        _check_distinct(self._parts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of all parts."""
@@ -35,6 +42,17 @@ class ModelParts:
         options = StateDictOptions(strict=False)
         for part in self._parts:
             set_model_state_dict(part, model_state_dict=state, options=options)
+
+
+def _check_distinct(parts: Sequence[torch.nn.Module]) -> None:
+    seen: dict[str, torch.nn.Parameter] = {}
+    for part in parts:
+        for name, parameter in part.named_parameters():
+            if seen.setdefault(name, parameter) is not parameter:
+                raise UsageError(
+                    f"Two model parts have a parameter {name!r}, of which only one would be "
+                    "saved. Parts are to name their parameters as the whole model does."
+                )
 
 
 @final
@@ -65,6 +83,22 @@ class Optimizers:
         """Give each optimizer what is its own."""
         for part, optimizer in self._pairs:
             set_optimizer_state_dict(part, optimizer, optim_state_dict=state, options=self._options)
+
+
+def optimizer_state(parts: Sequence[torch.nn.Module], optimizers: Any) -> Any:
+    """Return an object with the state of all optimizers.
+
+    Args:
+        parts: The model's.
+        optimizers: One for each part; or an object with a state that has them all.
+
+    Raises:
+        UsageError: There are more or fewer than parts.
+    """
+    if getattr(type(optimizers), "state_dict", None) is torch.optim.Optimizer.state_dict:
+        # PyTorch's own names parameters by number, and has nothing to load into before a step.
+        return Optimizers(parts, [optimizers])
+    return optimizers if hasattr(optimizers, "state_dict") else Optimizers(parts, optimizers)
 
 
 @final

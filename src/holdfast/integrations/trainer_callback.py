@@ -22,8 +22,11 @@ from transformers.training_args import TrainingArguments
 from holdfast.checkpointer import Checkpointer
 from holdfast.data.seeded_dataset import SeededDataset
 from holdfast.errors import NotFound, UsageError
+from holdfast.format.names import check_run, check_tag
+from holdfast.integrations.arguments import check_options
 from holdfast.integrations.newest import newest_good
-from holdfast.integrations.trainer_state import TrainerProgress, state_text
+from holdfast.integrations.trainer_folder import write_folder
+from holdfast.integrations.trainer_state import TrainerProgress
 from holdfast.oneshot import load
 from holdfast.policy import SavePolicy
 from holdfast.records.opening import Location
@@ -31,7 +34,6 @@ from holdfast.repository import Store
 from holdfast.state import rng
 
 _log = logging.getLogger("holdfast")
-_STATE_FILE = "trainer_state.json"
 _FOLDER = "holdfast-resume"
 
 
@@ -68,9 +70,9 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         self._location = location
-        self._run = run
-        self._final_tag = final_tag
-        self._options: dict[str, Any] = {**options, "save": save}
+        self._run = check_run(run)
+        self._final_tag = check_tag(final_tag) if final_tag is not None else None
+        self._options = {**check_options(options, "HoldfastCallback"), "save": save}
         self._trainer: Any = None
         self._progress: TrainerProgress | None = None
         self._ckpt: Checkpointer | None = None
@@ -111,7 +113,8 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         restored = load(store, ref, into={"model": trainer.model})
         self._resumed = restored.ref, restored.step
         self._folder = Path(trainer.args.output_dir) / _FOLDER
-        self._write_folder(self._folder, store, restored.ref)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        write_folder(self._folder, trainer, store, restored.ref)
         return str(self._folder)
 
     @property
@@ -130,17 +133,9 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         target = Path(folder)
         if target.exists():
             raise UsageError(f"{target} is there already; nothing was written.")
-        self._trainer = trainer
         store = Store(self._location)
         load(store, ref, into={"model": trainer.model})
-        self._write_folder(target, store, ref)
-
-    def _write_folder(self, folder: Path, store: Store, ref: str) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        # The Trainer's own writer: adapters, shards, tied weights and processors are its business.
-        self._trainer.save_model(str(folder))
-        found = load(store, ref, only="trainer/**")
-        (folder / _STATE_FILE).write_text(state_text(found["trainer"]), encoding="utf-8")
+        write_folder(target, trainer, store, ref)
 
     # --- what the Trainer calls ---
 
@@ -161,10 +156,12 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
             )
         self._progress = TrainerProgress(self._trainer)
         self._progress.follow(state, control)
+        # Left open where an error has ended a training of the same objects.
+        self._close()
         self._ckpt = Checkpointer(
             self._location, self._state(kwargs), run=self._run, **self._options
         )
-        self._noted = state.global_step
+        self._noted, self._metrics, self._generators = state.global_step, {}, None
         if self._resumed is not None:
             self._ckpt.restore(self._resumed[0])
             # The first batches are fetched before these are to hold.
@@ -220,8 +217,12 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         assert self._ckpt is not None
         if self._final_tag is not None:
             self._ckpt.save(state.global_step, tag=self._final_tag, metrics=self._last).wait()
-        self._ckpt.close()
-        self._ckpt = None
+        self._close()
+
+    def _close(self) -> None:
+        ckpt, self._ckpt = self._ckpt, None
+        if ckpt is not None:
+            ckpt.close()
 
     def _end_of_step(self, state: TrainerState, control: TrainerControl) -> None:
         assert self._ckpt is not None and self._progress is not None

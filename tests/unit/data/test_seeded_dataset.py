@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from holdfast.data import SeededDataset  # noqa: E402
+from holdfast.errors import UsageError  # noqa: E402
 
 
 class Draws:
@@ -64,3 +65,15 @@ def test_the_models_draws_are_not_disturbed() -> None:
     random.seed(0)
     _ = data[5]
     assert (random.random(), np.random.rand(), torch.rand(3).tolist()) == expected
+
+
+def test_what_has_no_numbers_and_what_is_no_seed_is_refused_at_once() -> None:
+    class Stream(torch.utils.data.IterableDataset):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            return iter([1])
+
+    for dataset in (Stream(), iter([1])):
+        with pytest.raises(UsageError, match=r"dataset\[i\]"):
+            SeededDataset(dataset)
+    with pytest.raises(UsageError, match="seed must be at least 0"):
+        SeededDataset(Draws(), seed=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,6 @@ import pytest
 import holdfast
 from holdfast.errors import MissingDependency
 from holdfast.state import arrays, codecs
-
-
-@pytest.mark.parametrize("name", ["jax", "keras", "tensorflow"])
-def test_drop_ins_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.delitem(sys.modules, f"holdfast.{name}", raising=False)
-    with pytest.raises(MissingDependency, match=rf"pip install 'holdfast\[{name}\]'"):
-        importlib.import_module(f"holdfast.{name}")
 
 
 def test_a_checkpoint_of_a_framework_that_is_not_there(

@@ -12,8 +12,7 @@ tf = pytest.importorskip("tensorflow")
 
 import holdfast  # noqa: E402
 from holdfast import Checkpointer  # noqa: E402
-from holdfast.errors import Mismatch, UnsupportedLeaf, UsageError  # noqa: E402
-from holdfast.tensorflow import CheckpointManager  # noqa: E402
+from holdfast.errors import Mismatch, UnsupportedLeaf  # noqa: E402
 
 DTYPES = [
     *("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "float16", "bfloat16"),
@@ -183,60 +182,3 @@ def test_variables_made_later_are_restored_when_they_are_made(tmp_path: Path) ->
     holdfast.load(tmp_path, "r@0", into={"c": other})
     late.v = tf.Variable(0)
     assert float(other.a) == 1.0 and int(late.v) == 5
-
-
-# --- the manager ---
-
-
-def test_the_manager_does_what_its_users_know(tmp_path: Path) -> None:
-    checkpoint, net, _ = tracked(1)
-    began = []
-    with CheckpointManager(
-        checkpoint, tmp_path, max_to_keep=2, init_fn=lambda: began.append(1)
-    ) as manager:
-        assert manager.restore_or_initialize() is None and began == [1]
-        assert manager.latest_checkpoint is None and manager.checkpoints == []
-        for i in range(4):
-            net.layers[0].assign_add(tf.ones((3, 3)))
-            assert manager.save() == f"ckpt@{i + 1}"
-        assert manager.latest_checkpoint == "ckpt@4"
-        assert manager.directory == str(tmp_path) and manager.checkpoint is checkpoint
-    other, its_net, _ = tracked(2)
-    with CheckpointManager(
-        other, tmp_path, max_to_keep=2, init_fn=lambda: began.append(2)
-    ) as manager:
-        assert manager.checkpoints == ["ckpt@3", "ckpt@4"]
-        assert manager.restore_or_initialize() == "ckpt@4" and began == [1]
-        assert numbers_of(its_net) == numbers_of(net) and int(other.save_counter) == 4
-        assert manager.save() == "ckpt@5"
-        assert manager.restore("ckpt@4") is not None and int(other.save_counter) == 4
-
-
-def test_an_interval_of_steps(tmp_path: Path) -> None:
-    step = tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(step=step)
-    saved = []
-    with CheckpointManager(
-        checkpoint, tmp_path, None, step_counter=step, checkpoint_interval=3
-    ) as manager:
-        for _ in range(8):
-            step.assign_add(1)
-            saved.append(manager.save(checkpoint_number=step))
-        assert [ref for ref in saved if ref] == ["ckpt@1", "ckpt@4", "ckpt@7"]
-        assert manager.save(checkpoint_number=step, check_interval=False) == "ckpt@8"
-    with CheckpointManager(
-        checkpoint, tmp_path, None, step_counter=step, checkpoint_interval=3
-    ) as manager:
-        assert manager.restore_or_initialize() == "ckpt@8"
-        step.assign_add(1)
-        assert manager.save(checkpoint_number=step) is None
-
-
-def test_wrong_use_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"tf\.train\.Checkpoint"):
-        CheckpointManager(Net(1), tmp_path)
-    checkpoint = tf.train.Checkpoint()
-    with pytest.raises(UsageError, match="step_counter"):
-        CheckpointManager(checkpoint, tmp_path, checkpoint_interval=3)
-    with pytest.raises(UsageError, match="max_to_keep=0"):
-        CheckpointManager(checkpoint, tmp_path, max_to_keep=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaged_packs import damage
 
 torch = pytest.importorskip("torch")
 
@@ -18,7 +19,13 @@ from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
 import holdfast  # noqa: E402
 from holdfast import keep  # noqa: E402
 from holdfast.dcp import HoldfastReader, HoldfastWriter  # noqa: E402
-from holdfast.errors import ChunkDamaged, UnsupportedLeaf, UsageError  # noqa: E402
+from holdfast.errors import (  # noqa: E402
+    ChunkDamaged,
+    KeyNeeded,
+    NotFound,
+    UnsupportedLeaf,
+    UsageError,
+)
 
 RANKS = Path(__file__).with_name("dcp_ranks.py")
 
@@ -50,13 +57,6 @@ def state_of(
 
 def save(store: Path, step: int, state: dict[str, Any]) -> None:
     dcp.save(state, checkpoint_id=f"step-{step}", storage_writer=HoldfastWriter(store, run="r"))
-
-
-def damage(store: Path, nth: int) -> None:
-    pack = sorted(store.glob("runs/r/packs/*"), key=lambda p: p.stat().st_mtime_ns)[nth]
-    data = bytearray(pack.read_bytes())
-    data[len(data) // 3] ^= 1
-    pack.write_bytes(data)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_damaged_one_is_stepped_over_unless_it_is_asked_for(
 ) -> None:
     for step in (1, 2):
         save(tmp_path, step, {"w": torch.full((1000,), float(step))})
-    damage(tmp_path, -1)
+    damage(tmp_path, "r", 2)
     state = {"w": torch.zeros(1000)}
     with pytest.raises(CheckpointException) as caught:
         dcp.load(state, storage_reader=HoldfastReader(tmp_path, run="r", step=2))
@@ -134,7 +134,7 @@ def test_a_damaged_one_is_stepped_over_unless_it_is_asked_for(
     assert not state["w"].any()
     dcp.load(state, storage_reader=HoldfastReader(tmp_path, run="r"))
     assert (state["w"] == 1).all() and "r@2 was stepped over" in caplog.text
-    damage(tmp_path, 0)
+    damage(tmp_path, "r", 1)
     with pytest.raises(CheckpointException) as caught:
         dcp.load(state, storage_reader=HoldfastReader(tmp_path, run="r"))
     # DCP asks twice for the metadata, and tells both answers as one error of its own.
@@ -165,11 +165,32 @@ def test_a_checkpoint_that_dcp_did_not_save_is_told(tmp_path: Path) -> None:
         dcp.load({"w": torch.zeros(2)}, storage_reader=HoldfastReader(tmp_path, run="r"))
 
 
+def test_what_is_not_there_and_what_no_key_opens_is_told_as_that(tmp_path: Path) -> None:
+    keys = holdfast.keys.passphrase("correct horse")
+    sealed = holdfast.Store(tmp_path, keys=keys)
+    holdfast.save(sealed, {"w": torch.ones(2)}, run="r", step=1)
+    with pytest.raises(NotFound, match="7"):
+        HoldfastReader(sealed, run="r", step=7).read_metadata()
+    with pytest.raises(KeyNeeded):
+        HoldfastReader(tmp_path, run="r", step=1).read_metadata()
+
+
 def test_retention(tmp_path: Path) -> None:
     writer = HoldfastWriter(tmp_path, run="r", keep=keep.last(2))
     for step in (1, 2, 3):
         dcp.save({"w": torch.full((9,), step)}, checkpoint_id=str(step), storage_writer=writer)
     assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [2, 3]
+
+
+def test_parts_of_ranks_that_there_are_no_more_go_too(tmp_path: Path) -> None:
+    for run in ("r~part-3", "r~part-other"):
+        holdfast.save(tmp_path, {"w": torch.ones(9)}, run=run, step=1)
+    writer = HoldfastWriter(tmp_path, run="r", keep=keep.last(1))
+    for step in ("2", "3"):
+        dcp.save({"w": torch.ones(9)}, checkpoint_id=step, storage_writer=writer)
+    store = holdfast.Store(tmp_path)
+    left = {run: [info.step for info in store.log(run)] for run in store.runs()}
+    assert left == {"r": [3], "r~part-3": [], "r~part-other": [1]}
 
 
 def test_plans_that_dcp_remembers_and_a_store_that_is_sealed(tmp_path: Path) -> None:
@@ -207,7 +228,6 @@ def test_two_ranks_save_and_any_number_loads(tmp_path: Path) -> None:
     for rank in (0, 1):
         assert [info.step for info in store.log(f"sharded~part-{rank}")] == [2, 3]
 
-    sys.path.insert(0, str(RANKS.parent))
     from dcp_ranks import model_after, state_of
 
     model, optimizer = model_after(1, sharded=False, seed=9)

@@ -147,6 +147,45 @@ def test_a_callback_that_was_not_asked_to_resume_says_so(
         run.trainer.train()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"nicer": 3}, "HoldfastCallback takes no nicer="),
+        ({"final_tag": "latest"}, "'latest' cannot be a tag"),
+        ({"run": ""}, "run"),
+    ],
+)
+def test_wrong_use_is_told_before_training(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        HoldfastCallback(tmp_path, **{"run": "r", "save": every(steps=1)} | options)
+
+
+class Fail(transformers.TrainerCallback):  # type: ignore[misc]
+    """Raises at a step, once."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            self.step = -1
+            raise RuntimeError("planned")
+
+
+def test_what_an_error_has_ended_can_be_taken_up_by_the_same_objects(
+    tmp_path: Path, steady: tuple[Path, Run]
+) -> None:
+    run = Run(tmp_path / "store", tmp_path / "output", 12)
+    run.trainer.add_callback(Fail(7))
+    with pytest.raises(RuntimeError, match="planned"):
+        run.train()
+    run.train()
+    for ours, theirs in zip(weights(run), weights(steady[1]), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_folder_of_their_own_layout(tmp_path: Path) -> None:
     config = transformers.GPT2Config(
         vocab_size=11, n_positions=8, n_embd=8, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaged_packs import damage
 
 torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
@@ -110,10 +111,7 @@ def test_model_checkpoint_keeps_what_it_wants(tmp_path: Path) -> None:
 
 def test_a_damaged_last_is_stepped_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fit(tmp_path, 6)
-    pack = max(tmp_path.glob("runs/r/packs/*"), key=lambda p: p.stat().st_mtime_ns)
-    data = bytearray(pack.read_bytes())
-    data[:64] = bytes(64)
-    pack.write_bytes(data)
+    damage(tmp_path, "r", 6)
     own = HoldfastCheckpointIO(tmp_path, run="r")
     loaded = own.load_checkpoint(tmp_path / "files/last.ckpt")
     own.teardown()
@@ -132,8 +130,34 @@ def test_files_that_are_not_ours_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "half.ckpt").write_text('{"kind": "holdfast-checkpoint", "run"')
     with pytest.raises(ManifestDamaged):
         own.load_checkpoint(tmp_path / "half.ckpt")
-    with pytest.raises(UsageError, match="keep"):
-        HoldfastCheckpointIO(tmp_path, run="r", keep=None)
+
+
+def test_only_last_means_the_newest(tmp_path: Path) -> None:
+    own = HoldfastCheckpointIO(tmp_path, run="r")
+    for step, name in enumerate(["last_of_warmup", "last", "last-v1", "final"]):
+        own.save_checkpoint({"global_step": step}, tmp_path / f"{name}.ckpt")
+    own.teardown()
+    found = [
+        own.load_checkpoint(tmp_path / f"{name}.ckpt")["global_step"]
+        for name in ("last_of_warmup", "last", "last-v1")
+    ]
+    own.teardown()
+    assert found == [0, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"keep": None}, "takes no keep=: ModelCheckpoint decides"),
+        ({"nicer": 3}, "HoldfastCheckpointIO takes no nicer="),
+        ({"run": ""}, "run"),
+    ],
+)
+def test_wrong_use_is_told_before_the_first_save(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        HoldfastCheckpointIO(tmp_path, **{"run": "r"} | options)
 
 
 def test_a_name_that_another_folder_took_is_told(tmp_path: Path) -> None:

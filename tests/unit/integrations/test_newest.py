@@ -4,19 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_packs import damage
 
 import holdfast
 from holdfast.errors import NoGoodCheckpoint, NotFound
 from holdfast.integrations.newest import newest_good
-
-
-def damage(store: Path, run: str, step: int) -> None:
-    """Change a byte in the middle of what a save has written."""
-    own = holdfast.Store(store).info(f"{run}@{step}").id
-    pack = max(store.glob(f"runs/{run}/packs/{own}*"), key=lambda p: p.stat().st_size)
-    with pack.open("r+b") as file:
-        file.seek(pack.stat().st_size // 2)
-        file.write(b"\xff\x00\xff")
 
 
 def test_damage_in_a_piece_that_is_not_asked_for_first(

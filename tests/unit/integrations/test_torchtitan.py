@@ -105,8 +105,44 @@ def test_some_of_it(tmp_path: Path) -> None:
         Run(tmp_path, 1, exclude_from_loading=["typo"])
     with pytest.raises(UsageError):
         Run(tmp_path, 1, interval=0)
+
+
+def test_wrong_use_is_told(tmp_path: Path) -> None:
     run = Run(tmp_path, 0)
     with pytest.raises(UsageError, match="2 model parts and 1 optimizers"):
         CheckpointManager(
             tmp_path, run="s", model_parts=[run.first, run.second], optimizers=run.optimizers[:1]
         )
+    with pytest.raises(UsageError, match=r"\[model\]"):
+        CheckpointManager(tmp_path, run="s", model_parts=run.first, optimizers=run.optimizers)
+    same = [torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)]
+    with pytest.raises(UsageError, match="Two model parts have a parameter 'weight'"):
+        CheckpointManager(tmp_path, run="s", model_parts=same, optimizers=run.optimizers)
+    with pytest.raises(UsageError, match="states= has 'model'"):
+        CheckpointManager(
+            tmp_path,
+            run="s",
+            model_parts=[run.first],
+            optimizers=run.optimizers[:1],
+            states={"model": run.first},
+        )
+
+
+def test_one_optimizer_that_is_in_no_list(tmp_path: Path) -> None:
+    def made() -> tuple[CheckpointManager, torch.nn.Module, torch.optim.Optimizer]:
+        model = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.AdamW(model.parameters())
+        manager = CheckpointManager(
+            tmp_path, run="r", model_parts=[model], optimizers=optimizer, interval=1
+        )
+        return manager, model, optimizer
+
+    manager, model, optimizer = made()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    manager.save(1)
+    manager.close()
+    other, _, its_optimizer = made()
+    assert other.load()
+    moments = [next(iter(o.state.values()))["exp_avg"] for o in (optimizer, its_optimizer)]
+    assert torch.equal(*moments) and moments[0].any()

@@ -1,16 +1,14 @@
-"""A manager with the names that users of Orbax know; iterators of Grain."""
+"""A manager with the names that users of Orbax know."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 jax = pytest.importorskip("jax")
 
-import holdfast  # noqa: E402
 from holdfast.errors import Mismatch, NotFound, UsageError  # noqa: E402
 from holdfast.jax import CheckpointManager  # noqa: E402
 
@@ -65,6 +63,15 @@ def test_the_best_stays(tmp_path: Path) -> None:
         assert int(manager.restore(manager.best_step())["step"]) == 1
 
 
+def test_what_is_no_number_is_not_the_best(tmp_path: Path) -> None:
+    with CheckpointManager(tmp_path, best_metric="acc", best_mode="max") as manager:
+        assert manager.best_step() is None
+        for i, accuracy in enumerate([float("nan"), 0.5, 0.7, 0.6]):
+            manager.save(i, tree(i), metrics={"acc": accuracy})
+        assert manager.best_step() == 2
+        assert manager.metrics(3) == {"acc": 0.6}
+
+
 def test_what_orbax_calls_args(tmp_path: Path) -> None:
     ocp = pytest.importorskip("orbax.checkpoint")
     with CheckpointManager(tmp_path) as manager:
@@ -83,35 +90,20 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         wrong["params"]["w"] = jnp.zeros((3, 3))
         with pytest.raises(Mismatch, match=r"saved as float32\[2, 3\], wanted float32\[3, 3\]"):
             manager.restore(0, wrong)
-    with pytest.raises(UsageError, match="save_interval_steps=0"):
-        CheckpointManager(tmp_path, save_interval_steps=0)
 
 
-def grain_iterator(kind: str) -> Any:
-    grain = pytest.importorskip("grain")
-    if kind == "dataset":
-        data = grain.MapDataset.range(20).seed(1).shuffle()
-        data = data.random_map(lambda x, rng: x + rng.integers(100)).batch(2)
-        return iter(data.to_iter_dataset())
-    return iter(
-        grain.DataLoader(
-            data_source=np.arange(20),
-            sampler=grain.samplers.IndexSampler(
-                20, shuffle=True, seed=3, num_epochs=2, shard_options=grain.sharding.NoSharding()
-            ),
-        )
-    )
-
-
-@pytest.mark.parametrize("kind", ["dataset", "loader"])
-def test_grain_iterators_go_on(tmp_path: Path, kind: str) -> None:
-    data = grain_iterator(kind)
-    for _ in range(3):
-        next(data)
-    holdfast.save(tmp_path, {"data": data}, run="r", step=0)
-    other = grain_iterator(kind)
-    holdfast.load(tmp_path, "r@0", into={"data": other})
-    rest = list(data)
-    assert len(rest) > 3
-    for ours, theirs in zip(rest, other, strict=True):
-        assert np.array_equal(ours, theirs)
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"save_interval_steps": 0}, "save_interval_steps=0"),
+        ({"best_metric": "loss", "best_mode": "lowest"}, "'min' .* or 'max', not 'lowest'"),
+        ({"max_to_keep": 0}, "keep"),
+        ({"run": ""}, "run"),
+        ({"max_too_keep": 3}, "CheckpointManager takes no max_too_keep="),
+    ],
+)
+def test_wrong_use_is_told_before_there_is_something_to_save(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        CheckpointManager(tmp_path, **options)
