@@ -7,23 +7,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
 from drill.planting import SCRIPTS, environment
+from holdfast.cli import main, output
+from holdfast.drill import drilling
+from holdfast.drill.faults import FAULTS
 
 LARGE = pytest.mark.skipif(os.environ.get("HOLDFAST_DRILL") != "full", reason="make drill")
 
 
 def drill(*arguments: object, script: str, mode: tuple[str, ...] = (), at: Path):
     """Run the command on a script in an empty folder."""
-    work = at / "work"
-    work.mkdir(exist_ok=True)
-    (work / script).write_text((SCRIPTS / script).read_text())
-    command = [sys.executable, "-m", "holdfast", "drill", "--dir", work, *arguments, "--"]
+    command = [sys.executable, "-m", "holdfast", *command_line(*arguments, script=script, at=at)]
     return subprocess.run(
-        [*map(str, command), sys.executable, script, *mode],
+        [*command, *mode],
         env=environment(),
         capture_output=True,
         text=True,
@@ -32,11 +33,24 @@ def drill(*arguments: object, script: str, mode: tuple[str, ...] = (), at: Path)
     )
 
 
+def command_line(*arguments: object, script: str, at: Path) -> list[str]:
+    """The arguments of the command, with the script in an empty folder."""
+    work = at / "work"
+    work.mkdir(exist_ok=True)
+    (work / script).write_text((SCRIPTS / script).read_text())
+    return [str(one) for one in ("drill", "--dir", work, *arguments, "--", sys.executable, script)]
+
+
+def patient(mode: str, at: Path) -> tuple[str, ...]:
+    """Arguments of the plain script with which it never ends before a fault has come."""
+    (at / "runs").mkdir()
+    return ("{out}", mode, str(at / "runs"))
+
+
 def test_a_clean_script_passes_every_fault_and_ci_has_its_report(tmp_path):
     report = tmp_path / "drill.xml"
-    done = drill(
-        "--junit", report, "--json", script="plain_python.py", mode=("{out}",), at=tmp_path
-    )
+    mode = patient("", tmp_path)
+    done = drill("--junit", report, "--json", script="plain_python.py", mode=mode, at=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["exact"] and told["causes"] == []
@@ -81,20 +95,12 @@ def test_a_script_that_fails_by_itself_is_not_drilled(tmp_path):
 
 
 def test_a_torn_save_is_found(tmp_path):
-    done = drill(
-        "--fault",
-        "kill-in-save",
-        "--json",
-        script="plain_python.py",
-        mode=("{out}", "torn"),
-        at=tmp_path,
-    )
+    mode = patient("torn", tmp_path)
+    arguments = ("--fault", "kill-in-save", "--json")
+    done = drill(*arguments, script="plain_python.py", mode=mode, at=tmp_path)
     told = json.loads(done.stdout)
-    outcome = told["outcomes"][0]
-    # The kill falls within the save or right behind it; what it finds then must be right.
-    assert (done.returncode, outcome["status"]) in {(1, "failed"), (0, "passed")}
-    if outcome["status"] == "failed":
-        assert "does not start again after: SIGKILL in the middle of a save" in str(told["causes"])
+    assert (done.returncode, told["outcomes"][0]["status"]) == (1, "failed")
+    assert "does not start again after: SIGKILL in the middle of a save" in str(told["causes"])
 
 
 def test_saves_that_fail_without_a_word_are_found(tmp_path):
@@ -107,15 +113,9 @@ def test_saves_that_fail_without_a_word_are_found(tmp_path):
 
 
 def test_a_script_that_does_not_leave_is_killed_after_its_grace(tmp_path):
-    done = drill(
-        "--fault",
-        "sigterm",
-        "--grace",
-        "0.01",
-        script="plain_python.py",
-        mode=("{out}", "stubborn"),
-        at=tmp_path,
-    )
+    mode = patient("stubborn", tmp_path)
+    arguments = ("--fault", "sigterm", "--grace", "0.01")
+    done = drill(*arguments, script="plain_python.py", mode=mode, at=tmp_path)
     assert "it did not leave within 0.01 s, and was killed" in " ".join(done.stdout.split())
     assert done.returncode == 0
 
@@ -128,6 +128,7 @@ def test_a_script_that_does_not_leave_is_killed_after_its_grace(tmp_path):
         (["--world", "two"], "--world is 'two'"),
         (["--world", "0,1"], "1 or more"),
         (["--budget", "0"], "--budget is 0"),
+        (["--budget", "-1"], "--budget is -1;"),
         (["--budget", "0.0001"], "takes longer than the budget"),
         (["--grace", "-1"], "--grace is -1"),
         (["--dir", "/not/there"], "There is no folder '/not/there'"),
@@ -145,16 +146,27 @@ def test_a_program_that_is_not_there_is_told(tmp_path):
     assert done.returncode == 2 and "'no-such' cannot be run" in done.stderr
 
 
-def test_what_the_budget_does_not_allow_is_skipped_and_proves_nothing(tmp_path):
-    done = drill(
-        "--budget", "0.035", "--json", script="plain_python.py", mode=("{out}",), at=tmp_path
-    )
-    if done.returncode == 2:  # This machine is too busy for a single run.
-        assert "takes longer than the budget" in done.stderr
-        return
-    told = json.loads(done.stdout)
-    skipped = [o for o in told["outcomes"] if o["status"] == "skipped"]
-    assert any("no time was left" in o["words"] for o in skipped)
+def test_what_the_budget_does_not_allow_is_skipped_and_proves_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    spent_s = 0.0
+
+    def say(line: str) -> None:
+        """Let the second undisturbed run spend all of the budget."""
+        nonlocal spent_s
+        spent_s += 3600.0 if "once more" in line else 0.0
+
+    clock = SimpleNamespace(monotonic=lambda: spent_s)
+    monkeypatch.setattr(drilling, "time", clock)
+    monkeypatch.setattr(output, "notice", say)
+    output.stdout.cache_clear()
+    arguments = command_line("--budget", "60", "--json", script="plain_python.py", at=tmp_path)
+    monkeypatch.setattr(sys, "argv", ["holdfast", *arguments, "{out}"])
+    assert main() == 1
+    told = json.loads(capsys.readouterr().out)
+    assert not told["exact"] and len(told["outcomes"]) == len(FAULTS)
+    assert {o["status"] for o in told["outcomes"]} == {"skipped"}
+    assert sum("no time was left" in o["words"] for o in told["outcomes"]) == len(FAULTS) - 1
 
 
 @pytest.mark.parametrize(
@@ -224,15 +236,9 @@ def test_checkpoints_with_another_name_each_time_prove_nothing(tmp_path):
 
 def test_a_warning_alone_is_no_failure(tmp_path):
     report = tmp_path / "drill.xml"
-    done = drill(
-        "--fault",
-        "damaged",
-        "--junit",
-        report,
-        script="plain_python.py",
-        mode=("{out}",),
-        at=tmp_path,
-    )
+    mode = patient("", tmp_path)
+    arguments = ("--fault", "damaged", "--junit", report)
+    done = drill(*arguments, script="plain_python.py", mode=mode, at=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing wrong was trained on" in done.stdout
     assert "It resumes exactly" not in done.stdout

@@ -8,14 +8,19 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from drill.planting import LIMIT_S, SCRIPTS, environment
 from holdfast import Store
+from holdfast.drill import DrillOptions, drill
 from holdfast.drill.checkpoint_files import find
 from holdfast.drill.compare import compare
 from holdfast.drill.lives import Lives, Terms
+from holdfast.drill.processes import Process
 from holdfast.drill.results import record_of
 from holdfast.drill.strikes import AtSight
 from holdfast.drill.work_folder import RunFolder, fresh
+from holdfast.errors import UsageError
 
 
 def folder_with(script: str, tmp_path: Path, name: str) -> RunFolder:
@@ -81,6 +86,15 @@ def test_a_life_that_does_not_end_is_ended(tmp_path):
     folder = fresh(tmp_path / "source", tmp_path / "run", (), ())
     life, _ = lives(folder, "endless.py").live(folder, Terms(1.0))
     assert life.timed_out and life.status == -signal.SIGKILL
+
+
+def test_a_run_that_ends_before_anybody_looks_may_still_be_too_long(tmp_path, monkeypatch):
+    (tmp_path / "t.py").write_text("import time; open('s.pt', 'w').write('x'); time.sleep(0.1)\n")
+    # As on a machine that is so busy that the drill has its turn only then.
+    monkeypatch.setattr(Process, "wait", lambda self, until, limit_s: self.status == 0)
+    options = DrillOptions((sys.executable, "t.py"), tmp_path, environment(), budget_s=0.05)
+    with pytest.raises(UsageError, match=r"takes longer than the budget of 0\.05 s"):
+        drill(options, lambda line: None)
 
 
 def test_a_sitecustomize_of_ones_own_still_runs(tmp_path):

@@ -22,7 +22,6 @@ from holdfast.chunks.codecs import planes
 from holdfast.chunks.codecs.decode import decode
 from holdfast.chunks.codecs.entropy import Squeeze
 from holdfast.chunks.codecs.errors import Undecodable
-from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.npz import npy_header
 from holdfast.convert.npz_dtypes import BITS_FIELD, true_dtypes
 from holdfast.convert.orbax import metadata as orbax_metadata
@@ -43,6 +42,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.foreign.arrays import ForeignArray
+from holdfast.foreign.checksums import masked_checksum
 from holdfast.foreign.formats import read_here
 from holdfast.foreign.limits import Limits
 from holdfast.format import commit as commit_format

@@ -41,7 +41,7 @@ def advise(
         run,
         mtbf_hours=mtbf_hours,
         max_overhead=max_overhead,
-        budget_bytes=None if budget_gb is None else round(budget_gb * 1e9),
+        budget_bytes=options.bytes_of(budget_gb, "--budget-gb"),
     )
     if as_json:
         output.result_json(found)

@@ -183,24 +183,23 @@ def _show(report: DrillReport) -> None:
     for outcome in report.outcomes:
         _show_outcome(outcome)
     output.say()
-    made = [o for o in report.outcomes if o.status != "skipped"]
-    took = f"{plural(len(made), 'fault')} in {duration_text(report.seconds)}"
-    if report.is_exact:
-        output.say(Styled(f"It resumes exactly: {took}.", "bold green"))
-        return
-    if not report.undisturbed.repeatable:
-        output.say(Styled("Whether it resumes exactly cannot be told.", "bold red"))
-        return
-    if not made:
-        output.say(Styled("No fault was made, so nothing is proven.", "bold red"))
-        return
-    if not report.is_bad:
-        words = "Nothing wrong was trained on, but it does not go on by itself"
-        output.say(Styled(f"{words}: {took}.", "yellow"))
-        return
-    output.say(Styled(f"It does NOT resume exactly: {took}.", "bold red"))
+    output.say(_verdict(report))
     for cause in report.causes:
         output.say("  ", cause.words)
+
+
+def _verdict(report: DrillReport) -> Styled:
+    took = f"{plural(len(report.made), 'fault')} in {duration_text(report.seconds)}"
+    if report.is_exact:
+        return Styled(f"It resumes exactly: {took}.", "bold green")
+    if not report.undisturbed.repeatable:
+        return Styled("Whether it resumes exactly cannot be told.", "bold red")
+    if not report.made:
+        return Styled("No fault was made, so nothing is proven.", "bold red")
+    if not report.is_bad:
+        words = "Nothing wrong was trained on, but it does not go on by itself"
+        return Styled(f"{words}: {took}.", "yellow")
+    return Styled(f"It does NOT resume exactly: {took}.", "bold red")
 
 
 def _show_undisturbed(undisturbed: Undisturbed) -> None:
@@ -211,7 +210,7 @@ def _show_undisturbed(undisturbed: Undisturbed) -> None:
             (
                 "compared",
                 f"{plural(undisturbed.n_leaves, 'leaf')}, "
-                f"{plural(len(undisturbed.metrics), 'metric')}".replace("leafs", "leaves"),
+                f"{plural(len(undisturbed.metrics), 'metric')}",
             ),
             (
                 "watched",

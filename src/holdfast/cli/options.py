@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -57,6 +58,22 @@ def named_values(texts: Sequence[str]) -> dict[str, object]:
         digits = value.replace("_", "")
         found[name] = int(digits) if digits.isdecimal() else value
     return found
+
+
+def bytes_of(gigabytes: float | None, option: str) -> int | None:
+    """Return the bytes of an option that is said in GB, or None where it is not.
+
+    Raises:
+        UsageError: It is no number of bytes.
+
+    >>> bytes_of(1.5, "--budget-gb")
+    1500000000
+    """
+    if gigabytes is None:
+        return None
+    if not math.isfinite(gigabytes):
+        raise UsageError(f"{option} is {gigabytes}; it is a number of GB, such as 200.")
+    return round(gigabytes * 1e9)
 
 
 def named_store(context: typer.Context) -> str | None:

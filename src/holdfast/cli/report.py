@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from holdfast.cli import options, output
 from holdfast.cli.tables import Cell, Column, Styled
-from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
+from holdfast.wording.numbers import bytes_text, duration_text, minute_text, plural, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.report import Distribution, Report
@@ -43,7 +42,7 @@ def report(
     as_json: options.Json = False,
 ) -> int:
     """Show where the wall-clock of a run went, its interruptions, and what saves cost."""
-    budget_bytes = None if budget_gb is None else round(budget_gb * 1e9)
+    budget_bytes = options.bytes_of(budget_gb, "--budget-gb")
     found = options.open_store(context).report(run, budget_bytes=budget_bytes)
     if html is not None:
         from holdfast.pages.report import report_page
@@ -170,7 +169,7 @@ def _show_interruptions(found: Report) -> None:
     newest = found.interruptions[-_SHOWN:]
     rows = [
         [
-            datetime.fromtimestamp(item.at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M"),
+            minute_text(item.at_ns),
             item.how,
             str(item.reached),
             "" if item.back_to is None else str(item.back_to),

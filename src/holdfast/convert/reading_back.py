@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-import xxhash
 
 from holdfast.convert.out_file import OutFile
 from holdfast.convert.streaming import WrittenSpan
-from holdfast.errors import IncompleteWrite
+from holdfast.foreign.same_bytes import require_same
 
 _THREADS = 4
 # Small stretches are one piece of work together, up to this size.
@@ -50,27 +48,3 @@ def _batches(spans: Sequence[WrittenSpan]) -> Iterator[list[WrittenSpan]]:
             yield batch
             batch, nbytes = [], 0
     yield batch
-
-
-def require_same(pieces: Iterable[bytes | memoryview], digest: int, nbytes: int) -> None:
-    """Compare what is read with what was written.
-
-    Args:
-        pieces: What is read, piece by piece.
-        digest: XXH3 of what was written.
-        nbytes: How much that was.
-
-    Raises:
-        IncompleteWrite: It is something else.
-    """
-    found, done = xxhash.xxh3_64(), 0
-    for piece in pieces:
-        found.update(piece)
-        done += len(piece)
-    if found.intdigest() != digest:
-        raise IncompleteWrite(
-            "What was written is not what is read back; nothing is left of it. Is the disk in "
-            "order?",
-            planned=nbytes,
-            written=done,
-        )

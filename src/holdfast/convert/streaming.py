@@ -10,10 +10,10 @@ import xxhash
 
 from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.visit import visit_chunks
-from holdfast.convert.checksums import checksum, combined
 from holdfast.convert.contract import FilePlan
 from holdfast.convert.out_file import OutFile
 from holdfast.convert.selection import Selection
+from holdfast.foreign.checksums import checksum, combined
 from holdfast.plan.reads import Span, plan_reads
 from holdfast.store.contract import ObjectStore
 

@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.convert.checksums import combined
 from holdfast.convert.contract import FilePlan, Piece, Placement
 from holdfast.convert.naming import is_utf8
 from holdfast.errors import CannotConvert
+from holdfast.foreign.checksums import combined
 
 ALIGNMENT = 64
 # What is large begins at a whole page: it is written and mapped as it lies in memory.

@@ -11,7 +11,8 @@ import numpy as np
 
 from holdfast.drill.leaves import Leaf, Saved, ties
 from holdfast.drill.record import Record
-from holdfast.drill.series import Series, equal, is_volatile
+from holdfast.drill.series import Series, equal, is_volatile, key_of
+from holdfast.errors import HoldfastError
 
 What = Literal["missing", "added", "type", "shape", "value", "untied"]
 
@@ -57,6 +58,11 @@ class SeriesDifference:
     n_steps: int
     largest: float
 
+    @property
+    def key(self) -> str:
+        """What the metric is called among all metrics of a run."""
+        return key_of(self.source, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -97,28 +103,23 @@ def compare(one: Record, other: Record, volatile: Collection[str] = ()) -> Diffe
         other: The run to compare.
         volatile: Leaves, as ``leaf_name`` writes them, that are never the same twice.
     """
-    leaves: list[LeafDifference] = []
-    missing: list[str] = []
-    n_leaves = n_equal = 0
-    for key, saved in one.saved.items():
-        counterpart = other.saved.get(key)
-        if counterpart is None:
-            missing.append(key)
-            continue
-        n_leaves += len(saved.leaves)
-        found = [d for d in _in_saved(saved, counterpart) if leaf_name(d) not in volatile]
-        differing = {d.path for d in found}
-        arrays = [p for p, leaf in saved.leaves.items() if leaf.kind == "array"]
-        n_equal += sum(path not in differing for path in arrays)
-        leaves += found
+    pairs = [(saved, other.saved[key]) for key, saved in one.saved.items() if key in other.saved]
+    found = [d for pair in pairs for d in _in_saved(*pair) if leaf_name(d) not in volatile]
     series, n_values = _in_series(one, other)
+    differing = {(d.saved, d.path) for d in found}
+    arrays = [
+        (saved.key, path)
+        for saved, _ in pairs
+        for path, leaf in saved.leaves.items()
+        if leaf.kind == "array"
+    ]
     return Difference(
-        tuple(leaves),
-        tuple(sorted(series, key=lambda d: d.step)),
-        tuple(missing),
-        n_leaves,
-        n_values,
-        n_equal,
+        leaves=tuple(found),
+        series=tuple(sorted(series, key=lambda d: d.step)),
+        missing=tuple(key for key in one.saved if key not in other.saved),
+        n_leaves=sum(len(saved.leaves) for saved, _ in pairs),
+        n_values=n_values,
+        n_arrays_equal=sum(array not in differing for array in arrays),
     )
 
 
@@ -160,7 +161,7 @@ def _changed(one: Saved, other: Saved, path: str, leaf: Leaf, found: Leaf) -> Le
 
 
 def _distance(one: Saved, other: Saved, path: str) -> float | None:
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(HoldfastError, OSError, ValueError, TypeError):
         a, b = one.array(path), other.array(path)
         if a is None or b is None or a.dtype.kind not in "fciub":
             return None

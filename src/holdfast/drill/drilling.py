@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.drill import work_folder
+from holdfast.drill import refusals, work_folder
 from holdfast.drill.checkpoint_files import find
 from holdfast.drill.compare import Difference, compare, leaf_name
 from holdfast.drill.diagnosis import why_not_twice
@@ -24,9 +24,9 @@ from holdfast.drill.report import DrillReport, Outcome, Undisturbed
 from holdfast.drill.results import record_of
 from holdfast.drill.series import tells_of_time
 from holdfast.drill.settings import DrillOptions
-from holdfast.drill.strikes import Shown, checkpoints_of, earlier
+from holdfast.drill.strikes import Shown, checkpoints_of
 from holdfast.drill.work_folder import RunFolder
-from holdfast.errors import NothingSaved, UsageError
+from holdfast.errors import UsageError
 
 Say = Callable[[str], None]
 
@@ -70,7 +70,7 @@ class _Drill:
     def run(self) -> DrillReport:
         shown, first = self._first()
         undisturbed, reference = self._second(shown, first)
-        _require_leaves(reference)
+        refusals.require_leaves(reference)
         outcomes: list[Outcome] = []
         if undisturbed.repeatable:
             outcomes = self._faults(undisturbed, reference)
@@ -86,37 +86,16 @@ class _Drill:
 
     def _first(self) -> tuple[Shown, Record]:
         self._say("undisturbed run")
-        folder = self._fresh()
-        life, seen = self._lives.live(folder, Terms(self._left_s(), world=self._world))
-        if life.timed_out:
-            raise UsageError(
-                f"One undisturbed run takes longer than the budget of {self._options.budget_s:g} "
-                "s. It was ended. Drill a shorter run of the script, or give more with --budget."
-            )
-        _require_good(life)
+        folder, limit_s = self._fresh(), self._left_s()
+        life, seen = self._lives.live(folder, Terms(limit_s, world=self._world))
+        # It may have ended before this process came to look at the clock.
+        if life.timed_out or (life.status == 0 and life.seconds > limit_s):
+            raise refusals.too_long(self._options.budget_s)
+        refusals.require_good(life)
         found = find(folder)
         if not found:
-            made = [name for name, _ in folder.files()][:5]
-            wrote = f"It wrote {', '.join(made)}." if made else "It wrote no file at all there."
-            raise NothingSaved(
-                "The script ends well, but no checkpoint is in its working folder or in {out}, so "
-                f"there is nothing to resume from. {wrote} If it saves elsewhere, let it save "
-                "below the folder that it is started in, or hand it {out}: holdfast drill -- "
-                "python train.py --out {out}.",
-                written=made,
-            )
-        shown = Shown(
-            life.trace,
-            len(life.lines),
-            life.seconds,
-            found,
-            seen.first_rows,
-            seen.first_lines,
-            seen.first_s,
-            seen.n_writes,
-        )
-        self._peak_bytes = seen.peak_bytes
-        return shown, self.record(folder, (life,))
+            raise refusals.nothing_saved(folder)
+        return Shown(life, seen, found), self.record(folder, (life,))
 
     def _second(self, shown: Shown, first: Record) -> tuple[Undisturbed, Record]:
         """Run it once more, to know what is the same twice."""
@@ -128,9 +107,9 @@ class _Drill:
         store = shown.found.stores[0] if shown.found.stores else None
         terms = Terms(self._limit_s(shown), world=self._world, store=store)
         life, seen = self._lives.live(folder, terms)
-        _require_good(life)
+        refusals.require_good(life)
         second = self.record(folder, (life,))
-        self._shown = replace(shown, effects=seen.effects)
+        self._shown = replace(shown, seen=replace(shown.seen, effects=seen.effects))
         self._volatile = tuple(
             leaf_name(d)
             for d in compare(first, second).leaves
@@ -138,7 +117,7 @@ class _Drill:
         )
         common = {k: v for k, v in first.saved.items() if k in second.saved}
         if first.saved and not common:
-            raise UsageError(_named_anew(first, second))
+            raise refusals.named_anew(first, second)
         self._volatile += tuple(key for key in first.saved if key not in common)
         first = replace(first, saved=common)
         return self._undisturbed(first, second, self.compare(first, second)), first
@@ -163,19 +142,19 @@ class _Drill:
 
     def _faults(self, undisturbed: Undisturbed, reference: Record) -> list[Outcome]:
         faults, left = chosen(self._options.faults, has_world=self._options.has_world)
-        outcomes = [Outcome(s.fault.name, s.fault.words, "skipped", s.why) for s in left]
-        made: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for number, fault in enumerate(faults, 1):
             if not affordable(fault, undisturbed.seconds, self._left_s()):
                 words = "no time was left for it; --budget gives more"
-                made.append(Outcome(fault.name, fault.words, "skipped", words))
+                outcomes.append(Outcome(fault.name, fault.words, "skipped", words))
                 continue
             self._say(f"{number} of {len(faults)}: {fault.words}")
             began_s = time.monotonic()
             outcome = self._make(fault, reference)
-            made.append(replace(outcome, seconds=time.monotonic() - began_s))
+            outcomes.append(replace(outcome, seconds=time.monotonic() - began_s))
             self._say(f"    {outcome.status}: {outcome.words}")
-        return made + outcomes
+        never = [Outcome(s.fault.name, s.fault.words, "skipped", s.why) for s in left]
+        return outcomes + never
 
     def _make(self, fault: Fault, reference: Record) -> Outcome:
         making = Making(
@@ -189,7 +168,6 @@ class _Drill:
             options=self._options,
             # A life that hangs shall not take the time of all others.
             limit_s=min(self._limit_s(self._shown), max(_LEAST_LIMIT_S, self._left_s())),
-            peak_bytes=self._peak_bytes,
             wait_for=tuple(checkpoints_of(self._shown.found)),
             # Each fault has its own moments, whichever others are made.
             chance=random.Random(f"{self._options.seed} {fault.name}"),
@@ -231,39 +209,7 @@ class _Drill:
         return max(0.01, self._options.budget_s - (time.monotonic() - self._began_s))
 
     def _limit_s(self, shown: Shown) -> float:
-        return max(_LEAST_LIMIT_S, _MORE_TIME * shown.seconds)
-
-
-def _require_good(life: Life) -> None:
-    if life.status != 0 or life.timed_out:
-        how = "does not end" if life.timed_out else f"ends with status {life.status}"
-        said = "\n".join(earlier(life.lines))
-        raise UsageError(
-            f"The script {how} by itself, so there is nothing to compare with. Its last words:\n"
-            f"{said}",
-            status=life.status,
-        )
-
-
-def _named_anew(first: Record, second: Record) -> str:
-    one, other = next(iter(first.saved)), next(iter(second.saved), "none")
-    return (
-        "Each run gives its checkpoints other names, so that no two can be compared, and none is "
-        f"found again after a fault: {one} in the first undisturbed run, {other} in the second. "
-        "Let the script save below a folder that stays, or hand it {out}: holdfast drill -- "
-        "python train.py --out {out}."
-    )
-
-
-def _require_leaves(reference: Record) -> None:
-    """Refuse to judge where nothing that was saved could be read: whatever happened would pass."""
-    if any(saved.leaves for saved in reference.saved.values()):
-        return
-    problems = [f"{saved.key}: {saved.problem}" for saved in reference.saved.values()]
-    raise UsageError(
-        "Nothing of what the script has saved can be read, so there is nothing to compare. "
-        f"{'; '.join(problems)}"
-    )
+        return max(_LEAST_LIMIT_S, _MORE_TIME * shown.life.seconds)
 
 
 def _never_the_same(path: str, saved: Saved) -> bool:

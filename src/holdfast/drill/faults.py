@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,8 +97,3 @@ def affordable(fault: Fault, run_s: float, left_s: float) -> bool:
     False
     """
     return fault.cost * run_s <= left_s
-
-
-def all_words(faults: Collection[Fault] = FAULTS) -> list[tuple[str, str]]:
-    """Return names and words, for a list of all."""
-    return [(fault.name, fault.words) for fault in faults]

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from holdfast.drill.compare import Difference
 from holdfast.drill.diagnosis import diagnose
-from holdfast.drill.diagnosis.evidence import Cause, evidence_of
+from holdfast.drill.diagnosis.cause import Cause
+from holdfast.drill.diagnosis.evidence import evidence_of
 from holdfast.drill.faults import Fault
 from holdfast.drill.record import Record
 from holdfast.drill.report import Outcome
-from holdfast.drill.strikes import earlier
 
 # What each process has for itself, so that there are as many as processes.
 _OF_A_RANK = re.compile(r"rank|rng|random|generator", re.IGNORECASE)
@@ -74,7 +74,7 @@ def _from_where(reference: Record, disturbed: Record, resumed_at: int | None) ->
 
 def _only_told_once(reference: Record, difference: Difference) -> bool:
     """Say whether all that differs are metrics with one value: means over what a life has done."""
-    told = [reference.series[f"{d.source}: {d.name}"].values for d in difference.series]
+    told = [reference.series[d.key].values for d in difference.series]
     same = difference.n_leaves and not difference.leaves and not difference.missing
     return bool(same) and all(len(values) == 1 for values in told)
 
@@ -89,7 +89,7 @@ def _resumed_at(disturbed: Record, start: int | None) -> int | None:
 
 def _ended_badly(outcome: Outcome, fault: Fault, disturbed: Record, falls_back: bool) -> Outcome:
     last = disturbed.last
-    output = earlier(last.lines)
+    output = last.last_words
     if last.timed_out:
         words = f"it did not come to its end within {last.seconds:.0f} s"
         return replace(outcome, status="failed", words=words, output=output)

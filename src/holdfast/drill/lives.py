@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from holdfast.drill import witness
-from holdfast.drill.checkpoint_files import is_checkpoint
+from holdfast.drill import hook
 from holdfast.drill.processes import Process
-from holdfast.drill.record import Life
+from holdfast.drill.record import Life, Sighting
+from holdfast.drill.sighting import Watcher
 from holdfast.drill.strikes import AtEffect, AtRow, AtSight, Strike
-from holdfast.drill.trace import Trace, parse_trace
 from holdfast.drill.work_folder import RunFolder, filled
-from holdfast.testing import effects as store_effects
 
-_HOOK = '''\
-"""Lets the drill watch this process; then whatever else is called so has its turn."""
-import json, os, sys
-_here = os.path.dirname(os.path.abspath(__file__))
-try:
-    import _holdfast_witness
-    with open(os.path.join(_here, "config.json")) as _file:
-        _holdfast_witness.attend(json.load(_file))
-except Exception as _error:
-    print("holdfast drill: this process is not watched:", repr(_error), file=sys.stderr)
-sys.path[:] = [p for p in sys.path if os.path.abspath(p) != _here]
-_self = sys.modules.pop("sitecustomize", None)
-try:
-    import sitecustomize
-except ImportError:
-    # Who imports this one looks for it there.
-    sys.modules["sitecustomize"] = _self
-'''
 _SETTLE_S = 30.0
 _STOPPED_S = 1.5
-_LOOK_S = 0.02
-_REST = 10.0
-_COMMITS = f"{os.sep}commits{os.sep}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +42,6 @@ class Terms:
     store: str | None = None
     wait_for: tuple[str, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What was seen from outside while a life went on.
-
-    Attributes:
-        first_rows: Steps that were seen before the first checkpoint was there.
-        first_lines: Lines that were printed by then.
-        first_s: When that was.
-        n_writes: How many times a checkpoint's file was new or changed.
-        peak_bytes: The most that the folder took.
-        effects: Names of effects on the store, where they were counted.
-    """
-
-    first_rows: int
-    first_lines: int
-    first_s: float
-    n_writes: int
-    peak_bytes: int
-    effects: tuple[str, ...]
 
 
 class Lives:
@@ -121,107 +73,75 @@ class Lives:
         environment = self._prepared(folder, terms, told)
         command = filled(self._command, folder, terms.world)
         process = Process(command, folder.work, environment, told / "printed.txt", terms.most_bytes)
-        watcher = _Watcher(folder, told)
+        watcher = Watcher(folder, told, process.lines)
         try:
             struck, timed_out = _accompanied(process, terms, watcher, told)
         except BaseException:
             process.kill_all()
             raise
         watcher.look(force=True)
-        struck = struck or (isinstance(terms.strike, AtEffect) and process.status != 0)
         life = Life(
             status=process.status,
             seconds=process.seconds(),
             lines=tuple(process.lines()),
-            trace=_trace(told),
-            struck=struck,
+            trace=hook.trace_of(told),
+            struck=struck or (isinstance(terms.strike, AtEffect) and process.status != 0),
             had_checkpoint=watcher.has_checkpoint,
             timed_out=timed_out,
         )
-        effects = store_effects.EffectLog(str(told / "effects")).effects() if terms.store else []
-        return life, watcher.sighting(tuple(effects))
+        return life, watcher.sighting(hook.effects_of(told) if terms.store else ())
 
     def _prepared(self, folder: RunFolder, terms: Terms, told: Path) -> dict[str, str]:
         environment = {**self._environment, **dict(terms.extra)}
         environment.setdefault("PYTHONUNBUFFERED", "1")
         if not self._watch:
             return environment
-        hook = told / "hook"
-        package = Path(witness.__file__).parent
-        shutil.copytree(
-            package, hook / "_holdfast_witness", ignore=shutil.ignore_patterns("__pycache__")
+        return hook.install(
+            told,
+            environment,
+            strike=terms.strike,
+            wait_for=[str(folder.root / pattern) for pattern in terms.wait_for],
+            store=None if terms.store is None else folder.root / terms.store,
         )
-        (hook / "sitecustomize.py").write_text(_HOOK)
-        (told / "trace").mkdir()
-        config = {
-            "trace": str(told / "trace"),
-            "strike": _row_strike(folder, terms, told),
-            "effects": _effects(folder, terms, told),
-        }
-        (hook / "config.json").write_text(json.dumps(config))
-        paths = [str(hook), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        return environment
 
 
-def _row_strike(folder: RunFolder, terms: Terms, told: Path) -> dict[str, Any] | None:
-    strike = terms.strike
-    if not isinstance(strike, AtRow):
-        return None
-    return {
-        "kind": strike.kind,
-        "row": strike.row,
-        "signal": int(strike.signal),
-        "delay_s": strike.delay_s,
-        "everyone": strike.everyone,
-        "wait_for": [str(folder.root / pattern) for pattern in terms.wait_for],
-        "done": str(told / "struck"),
-    }
-
-
-def _effects(folder: RunFolder, terms: Terms, told: Path) -> dict[str, Any] | None:
-    if terms.store is None:
-        return None
-    strike = None
-    if isinstance(terms.strike, AtEffect):
-        kill: Any = terms.strike.kill
-        strike = asdict(store_effects.Strike(terms.strike.at, kill, everyone=True))
-    return {
-        "folder": str(folder.root / terms.store),
-        "log": str(told / "effects"),
-        "strike": strike,
-    }
-
-
-def _accompanied(
-    process: Process, terms: Terms, watcher: _Watcher, told: Path
-) -> tuple[bool, bool]:
+def _accompanied(process: Process, terms: Terms, watcher: Watcher, told: Path) -> tuple[bool, bool]:
     """See a life to its end; return whether it was struck, and whether it took too long."""
     strike = terms.strike
-
-    def due() -> bool:
-        watcher.look(force=isinstance(strike, AtSight) and strike.writes is not None)
-        if isinstance(strike, AtRow):
-            return (told / "struck").exists()
-        return isinstance(strike, AtSight) and _in_sight(strike, process, watcher)
-
-    in_time = process.wait(due, terms.limit_s)
-    if not in_time:
+    if not process.wait(lambda: _is_due(strike, process, watcher, told), terms.limit_s):
         process.kill_all()
         return False, True
-    row_struck = (told / "struck").exists()
+    struck = hook.has_struck(told)
     if isinstance(strike, AtSight) and not process.ended:
         process.signal_all(strike.signal)
-        row_struck = True
-    if not row_struck or not isinstance(strike, AtRow | AtSight):
-        if isinstance(strike, AtEffect) and process.status != 0:
-            process.kill_all()
-        process.settle(_SETTLE_S)
-        return row_struck, False
-    return True, not _after(process, strike, terms, watcher)
+        struck = True
+    if struck and isinstance(strike, AtRow | AtSight):
+        return True, not _after(process, strike, terms, watcher)
+    if isinstance(strike, AtEffect) and process.status != 0:
+        process.kill_all()
+    process.settle(_SETTLE_S)
+    return struck, False
 
 
-def _after(process: Process, strike: AtRow | AtSight, terms: Terms, watcher: _Watcher) -> bool:
+def _is_due(strike: Strike | None, process: Process, watcher: Watcher, told: Path) -> bool:
+    """Look at a life; say whether the time for its strike has come, or it has struck itself."""
+    watcher.look(force=isinstance(strike, AtSight) and strike.writes is not None)
+    if isinstance(strike, AtRow):
+        return hook.has_struck(told)
+    return isinstance(strike, AtSight) and _in_sight(strike, process, watcher)
+
+
+def _in_sight(strike: AtSight, process: Process, watcher: Watcher) -> bool:
+    if strike.writes is not None:
+        return watcher.n_writes >= strike.writes
+    if not watcher.has_checkpoint:
+        return False
+    if strike.lines is not None:
+        return len(process.lines()) >= strike.lines
+    return strike.seconds is not None and process.seconds() >= strike.seconds
+
+
+def _after(process: Process, strike: AtRow | AtSight, terms: Terms, watcher: Watcher) -> bool:
     """Do what follows a strike; return whether the end came in time."""
     if strike.signal == signal.SIGKILL:
         if isinstance(strike, AtRow) and not strike.everyone:
@@ -235,72 +155,18 @@ def _after(process: Process, strike: AtRow | AtSight, terms: Terms, watcher: _Wa
         limit_s = terms.limit_s + process.seconds()
     else:
         limit_s = process.seconds() + terms.grace_s
-    in_time = process.wait(lambda: watcher.look(), limit_s)
+    in_time = _ends(process, watcher, limit_s)
     if in_time:
         process.settle(_SETTLE_S)
     process.kill_all()
     return in_time
 
 
-def _in_sight(strike: AtSight, process: Process, watcher: _Watcher) -> bool:
-    if strike.writes is not None:
-        return watcher.n_writes >= strike.writes
-    if not watcher.has_checkpoint:
-        return False
-    if strike.lines is not None:
-        return len(process.lines()) >= strike.lines
-    return strike.seconds is not None and process.seconds() >= strike.seconds
+def _ends(process: Process, watcher: Watcher, limit_s: float) -> bool:
+    """Look at a life until it ends; False where that took too long."""
 
-
-def _trace(told: Path) -> Trace:
-    files = sorted((told / "trace").glob("*.jsonl")) if (told / "trace").is_dir() else []
-    return parse_trace(path.read_text(errors="replace").splitlines() for path in files)
-
-
-class _Watcher:
-    """Looks at a run's folder from outside."""
-
-    def __init__(self, folder: RunFolder, told: Path) -> None:
-        self._folder, self._told = folder, told
-        self._look_again_s = 0.0
-        self._began_s = time.monotonic()
-        self._files: dict[str, object] = {}
-        self._first: tuple[int, int, float] | None = None
-        self.n_writes = 0
-        self.peak_bytes = 0
-        self.has_checkpoint = False
-
-    def look(self, *, force: bool = False) -> bool:
-        """Look, if it is some time ago; never a reason to stop waiting."""
-        now_s = time.monotonic()
-        if not force and now_s < self._look_again_s:
-            return False
-        files = dict(self._folder.files())
-        self.peak_bytes = max(self.peak_bytes, sum(seen.nbytes for seen in files.values()))
-        written = {n: s for n, s in files.items() if is_checkpoint(n) or _is_of_store(n)}
-        self.n_writes += sum(self._files.get(n) != s for n, s in written.items())
-        self._files = {**self._files, **written}
-        # Of a store's files only a commit makes a checkpoint.
-        self.has_checkpoint = any(is_checkpoint(n) or _COMMITS in n for n in written)
-        if self.has_checkpoint and self._first is None:
-            self._first = (self._rows(), self._lines(), now_s - self._began_s)
-        # Of many files a look takes its time, and shall not take the script's.
-        done_s = time.monotonic()
-        self._look_again_s = done_s + max(_LOOK_S, _REST * (done_s - now_s))
+    def look() -> bool:
+        watcher.look()
         return False
 
-    def _rows(self) -> int:
-        trace = _trace(self._told)
-        return len(trace.main)
-
-    def _lines(self) -> int:
-        return len((self._told / "printed.txt").read_text(errors="replace").splitlines())
-
-    def sighting(self, effects: tuple[str, ...]) -> Sighting:
-        """Return what was seen."""
-        rows, lines, seconds = self._first or (0, 0, 0.0)
-        return Sighting(rows, lines, seconds, self.n_writes, self.peak_bytes, effects)
-
-
-def _is_of_store(name: str) -> bool:
-    return _COMMITS in name or f"{os.sep}packs{os.sep}" in name
+    return process.wait(look, limit_s)

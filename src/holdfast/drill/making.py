@@ -42,7 +42,6 @@ class Making:
         scratch: Where folders may be made.
         options: What was asked for.
         limit_s: How long one life may take.
-        peak_bytes: The most that the undisturbed run's results took.
         wait_for: Patterns of which one is there once something has been saved.
         chance: Decides the moments.
     """
@@ -56,7 +55,6 @@ class Making:
     scratch: Path
     options: DrillOptions
     limit_s: float
-    peak_bytes: int
     wait_for: tuple[str, ...]
     chance: random.Random
 
@@ -155,14 +153,14 @@ class Making:
     def _on_small_disk(self, fault: Fault, share: float) -> Outcome:
         root = self.scratch / "run-small-disk"
         shutil.rmtree(root, ignore_errors=True)
-        size = self._size_of_source() + max(int(self.peak_bytes * share), _PAGE)
+        size = self._size_of_source() + max(int(self.shown.seen.peak_bytes * share), _PAGE)
         with small_disk(root, size) as disk:
             folder = self.fresh(root)
             limit = None if disk is not None else self._half_a_checkpoint()
             life, _ = self.lives.live(folder, self._terms(None, most_bytes=limit))
             what = f"a disk with {share:.0%} of the space" if disk else "no file may be complete"
             if disk is not None:
-                disk.grow(size + 4 * self.peak_bytes + (64 << 20))
+                disk.grow(size + 4 * self.shown.seen.peak_bytes + (64 << 20))
             what += f"; the script ended with status {life.status}"
             if life.status == 0:
                 return self._through(fault, folder, life, what)
@@ -238,11 +236,11 @@ class Making:
 
     @property
     def _n_steps(self) -> int:
-        return len(self.shown.trace.main)
+        return len(self.shown.life.trace.main)
 
     def _half_a_checkpoint(self) -> int:
         sizes = [seen.nbytes for seen in self.shown.found.files.values()]
-        return max(max(sizes, default=self.peak_bytes) // 2, 1)
+        return max(max(sizes, default=self.shown.seen.peak_bytes) // 2, 1)
 
     def _size_of_source(self) -> int:
         root = self.scratch / "run-measured"

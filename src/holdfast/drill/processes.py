@@ -86,7 +86,7 @@ class Process:
 
     def lines(self) -> list[str]:
         """Return what it has printed."""
-        return self._told.read_text(errors="replace").replace("\r", "\n").splitlines()
+        return self._told.read_text(errors="replace").splitlines()
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to its process group."""

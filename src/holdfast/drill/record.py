@@ -9,6 +9,8 @@ from holdfast.drill.leaves import Saved
 from holdfast.drill.series import Series
 from holdfast.drill.trace import Trace
 
+_LAST_WORDS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Life:
@@ -31,6 +33,32 @@ class Life:
     struck: bool = False
     had_checkpoint: bool = False
     timed_out: bool = False
+
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """The last lines that say something."""
+        return tuple([line for line in self.lines if line.strip()][-_LAST_WORDS:])
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was seen from outside while a life went on.
+
+    Attributes:
+        first_rows: Steps that were seen before the first checkpoint was there.
+        first_lines: Lines that were printed by then.
+        first_s: When that was.
+        n_writes: How many times a checkpoint's file was new or changed.
+        peak_bytes: The most that the folder took.
+        effects: Names of effects on the store, in order, where they were counted.
+    """
+
+    first_rows: int
+    first_lines: int
+    first_s: float
+    n_writes: int
+    peak_bytes: int
+    effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.drill.compare import Difference
-from holdfast.drill.diagnosis.evidence import Cause
+from holdfast.drill.diagnosis.cause import Cause
 
 # ``warned``: it did not go on by itself, but nothing wrong was trained on.
 Status = Literal["passed", "failed", "warned", "skipped"]
@@ -89,21 +89,21 @@ class DrillReport:
     seconds: float
 
     @property
+    def made(self) -> tuple[Outcome, ...]:
+        """What became of it under the faults that were made."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status != "skipped")
+
+    @property
     def is_exact(self) -> bool:
         """Whether it resumed exactly under every fault that was made, and one was made."""
-        made = [outcome for outcome in self.outcomes if outcome.status != "skipped"]
-        return (
-            self.undisturbed.repeatable
-            and any(outcome.status == "passed" for outcome in made)
-            and all(outcome.status != "failed" for outcome in made)
-        )
+        statuses = {outcome.status for outcome in self.made}
+        return self.undisturbed.repeatable and "passed" in statuses and "failed" not in statuses
 
     @property
     def is_bad(self) -> bool:
         """Whether something failed, or nothing is proven: a warning alone is neither."""
-        made = [outcome for outcome in self.outcomes if outcome.status != "skipped"]
-        failed = any(outcome.status == "failed" for outcome in made)
-        return failed or not made or not self.undisturbed.repeatable
+        failed = any(outcome.status == "failed" for outcome in self.made)
+        return failed or not self.made or not self.undisturbed.repeatable
 
     @property
     def causes(self) -> tuple[Cause, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from holdfast.drill.checkpoint_files import OpenStore, find, read_all
+from holdfast.drill.checkpoint_files import Found, find
+from holdfast.drill.file_reading import of_file
+from holdfast.drill.leaves import Saved, placed
 from holdfast.drill.record import Life, Record
 from holdfast.drill.series import of_files, of_lines, of_stores
+from holdfast.drill.store_reading import OpenStore, in_store
 from holdfast.drill.work_folder import RunFolder
 
 
@@ -23,8 +26,20 @@ def record_of(folder: RunFolder, lives: tuple[Life, ...], open_store: OpenStore)
         *of_lines(lives[-1].lines),
     ]
     saved = read_all(folder, found, open_store)
-    return Record(
-        lives,
-        {one.key: one for one in saved},
-        {f"{one.source}: {one.name}": one for one in series},
-    )
+    return Record(lives, {one.key: one for one in saved}, {one.key: one for one in series})
+
+
+def read_all(folder: RunFolder, found: Found, open_store: OpenStore) -> tuple[Saved, ...]:
+    """Read everything that was found: of each run in a store its newest checkpoint and its tags."""
+    places = {str(folder.root): "{run}", str(folder.root.resolve()): "{run}"}
+    saved: list[Saved] = []
+    for store in found.stores:
+        saved += in_store(folder.root / store, store, open_store, places)
+    newest = max((seen.changed_ns for seen in found.files.values()), default=0)
+    latest: dict[str, str] = {}
+    for name in sorted(found.files, key=lambda name: found.files[name].changed_ns):
+        latest[placed(name, {})] = name
+    for key, name in latest.items():
+        is_newest = found.files[name].changed_ns == newest
+        saved.append(of_file(folder.root / name, key, places, is_newest))
+    return tuple(saved)

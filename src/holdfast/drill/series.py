@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.drill.checkpoint_files import OpenStore
+from holdfast.drill.checkpoint_files import is_within
+from holdfast.drill.store_reading import OpenStore
 from holdfast.drill.work_folder import RunFolder
 from holdfast.errors import HoldfastError
 
@@ -45,6 +46,16 @@ class Series:
     name: str
     values: Mapping[float, float]
 
+    @property
+    def key(self) -> str:
+        """What it is called among all metrics of a run."""
+        return key_of(self.source, self.name)
+
+
+def key_of(source: str, name: str) -> str:
+    """Return what a metric is called among all metrics of a run."""
+    return f"{source}: {name}"
+
 
 def of_stores(folder: RunFolder, stores: Iterable[str], open_store: OpenStore) -> Iterator[Series]:
     """Yield what the runs of stores have logged."""
@@ -69,7 +80,7 @@ def of_files(folder: RunFolder, stores: Sequence[str]) -> Iterator[Series]:
     newest = dict(sorted(folder.files(), key=lambda item: item[1].changed_ns))
     merged: dict[tuple[str, str], dict[float, float]] = {}
     for name, seen in newest.items():
-        if any(name.startswith(store + os.sep) for store in stores):
+        if is_within(name, stores):
             continue
         if seen.nbytes > _MOST_BYTES or not name.endswith((".csv", ".jsonl", ".json", ".log")):
             continue

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.drill.checkpoint_files import OpenStore
+from holdfast.drill.store_reading import OpenStore
 from holdfast.drill.work_folder import WORLD
 from holdfast.errors import UsageError
 
+if TYPE_CHECKING:
+    from holdfast.repository import Store
 
-def _plain_store(location: str) -> object:
+
+_MINUTE_S = 60.0
+
+
+def _plain_store(location: str) -> Store:
     from holdfast.repository import Store
 
     return Store(location)
@@ -52,7 +59,7 @@ class DrillOptions:
     repeat: bool = True
     watch: bool = True
     keep: Path | None = None
-    open_store: OpenStore = _plain_store  # type: ignore[assignment]
+    open_store: OpenStore = _plain_store
 
     @property
     def has_world(self) -> bool:
@@ -66,7 +73,7 @@ class DrillOptions:
                 "There is no command to drill. Say it after two dashes: "
                 "holdfast drill -- python train.py."
             )
-        for name, value in (("budget", self.budget_s), ("grace", self.grace_s)):
+        for name, value in (("budget", self.budget_s / _MINUTE_S), ("grace", self.grace_s)):
             if not 0.0 < value < float("inf"):
                 raise UsageError(f"--{name} is {value:g}; it is above 0.")
         if any(world < 1 for world in self.worlds):

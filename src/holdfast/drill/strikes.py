@@ -5,40 +5,28 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.drill.checkpoint_files import Found
-from holdfast.drill.trace import Trace
+from holdfast.drill.record import Life, Sighting
+from holdfast.testing.effects import WRITES, Moment
 
 _UNPREDICTABLE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the undisturbed run has shown.
+    """What an undisturbed run has shown.
 
     Attributes:
-        trace: Its steps.
-        n_lines: How many lines it printed.
-        seconds: How long it took.
-        found: Its checkpoints.
-        first_rows: Steps that were seen before its first checkpoint was there.
-        first_lines: Lines that were printed by then.
-        first_s: When that was.
-        n_writes: How many times a checkpoint's file was seen to be new or changed.
-        effects: Names of the effects on its store, in order; empty if it has none.
+        life: How it went.
+        seen: What was seen of it from outside.
+        found: The checkpoints that it left behind.
     """
 
-    trace: Trace
-    n_lines: int
-    seconds: float
+    life: Life
+    seen: Sighting
     found: Found
-    first_rows: int
-    first_lines: int
-    first_s: float
-    n_writes: int
-    effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ class AtEffect:
     """Everything is killed at an effect on the store: before it, within it or after it."""
 
     at: int
-    kill: str
+    kill: Moment
     name: str
 
 
@@ -93,40 +81,41 @@ def at_random(
         hurry: How often the end came first: the next moment is earlier.
         done: Steps that an earlier life has done already.
     """
-    steps = shown.trace.main
-    if len(steps) > 2:
-        first = 0 if done else min(shown.first_rows, len(steps) - 2)
-        last = max(first, (len(steps) - 2 - done) // (1 + hurry))
+    life, seen = shown.life, shown.seen
+    n_steps, n_lines = len(life.trace.main), len(life.lines)
+    if n_steps > 2:
+        first = 0 if done else min(seen.first_rows, n_steps - 2)
+        last = max(first, (n_steps - 2 - done) // (1 + hurry))
         row = chance.randint(first, last)
         delay_s = chance.random() * _UNPREDICTABLE_S
         # A process that stops or is asked to leave shall be where it was meant to be.
         if number != signal.SIGKILL:
             delay_s = 0.0
-        return AtRow(shown.trace.kind or "o", row, number, delay_s, everyone)
-    if shown.n_lines - shown.first_lines > 2:
-        last = max(shown.first_lines + 1, (shown.n_lines - 2) // (1 + hurry))
-        return AtSight(number, lines=chance.randint(shown.first_lines + 1, last))
-    first_s, last_s = shown.first_s, max(shown.first_s, 0.9 * shown.seconds / (1 + hurry))
-    return AtSight(number, seconds=chance.uniform(first_s, last_s))
+        return AtRow(life.trace.kind or "o", row, number, delay_s, everyone)
+    if n_lines - seen.first_lines > 2:
+        last = max(seen.first_lines + 1, (n_lines - 2) // (1 + hurry))
+        return AtSight(number, lines=chance.randint(seen.first_lines + 1, last))
+    last_s = max(seen.first_s, 0.9 * life.seconds / (1 + hurry))
+    return AtSight(number, seconds=chance.uniform(seen.first_s, last_s))
 
 
 def in_save(shown: Shown, chance: random.Random) -> Strike:
     """Return a moment within a save, not within the first one if there are more."""
-    writes = [n for n, name in enumerate(shown.effects) if name in ("write", "writev", "pwrite")]
-    commits = [n for n, name in enumerate(shown.effects) if name in ("link", "rename")]
+    effects, saves = shown.seen.effects, shown.life.trace.saves
+    writes = [n for n, name in enumerate(effects) if name in WRITES]
+    commits = [n for n, name in enumerate(effects) if name in ("link", "rename")]
     if len(writes) > 2 and len(commits) > 2:
         # Within what is written, or right before it becomes visible.
         within = chance.random() < 0.5
         numbers = writes if within else commits
-        at = chance.choice(numbers[len(numbers) // 3 : max(len(numbers) // 3 + 1, -1)])
-        return AtEffect(at, "within" if within else "before", shown.effects[at])
-    saves = shown.trace.saves
+        # Not the last one, which another run may do without.
+        at = chance.choice(numbers[len(numbers) // 3 : -1])
+        return AtEffect(at, "within" if within else "before", effects[at])
     if saves:
         number = chance.randrange(min(1, len(saves) - 1), len(saves))
         took_s = saves[number].seconds or 0.01
         return AtRow("s", number, signal.SIGKILL, chance.random() * took_s + 1e-6, everyone=True)
-    writes_seen = max(2, shown.n_writes)
-    return AtSight(signal.SIGKILL, writes=chance.randint(2, writes_seen))
+    return AtSight(signal.SIGKILL, writes=chance.randint(2, max(2, shown.seen.n_writes)))
 
 
 def checkpoints_of(found: Found) -> list[str]:
@@ -157,8 +146,3 @@ def words_of(strike: Strike, n_steps: int) -> str:
     if strike.writes is not None:
         return f"{name} as a checkpoint's file changed for the {strike.writes}. time"
     return f"{name} after {strike.seconds:.1f} s"
-
-
-def earlier(lines: Sequence[str], count: int = 12) -> tuple[str, ...]:
-    """Return the last lines that say something."""
-    return tuple([line for line in lines if line.strip()][-count:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,12 @@ def fresh(source: Path, root: Path, leave_out: Sequence[str], share: Sequence[st
     """
     if not source.is_dir():
         raise NotFound(f"There is no folder {str(source)!r} to run the script in.")
-    _refuse_links(source, leave_out, share)
-    _refuse_large(source, leave_out, share)
+    _refuse_links(source, (*leave_out, *share))
+    _refuse_large(source, (*leave_out, *share))
     shared: list[tuple[Path, Path]] = []
 
     def passed_over(folder: str, names: list[str]) -> set[str]:
-        left = {n for n in names if _matches(n, (*_NEVER, *leave_out)) or _is_store(folder, n)}
+        left = {name for name in names if _is_left(folder, name, leave_out)}
         linked = {n for n in names if n not in left and _matches(n, share)}
         into = root / "work" / os.path.relpath(folder, source)
         shared.extend((Path(folder, name).resolve(), into / name) for name in linked)
@@ -104,33 +105,27 @@ def fresh(source: Path, root: Path, leave_out: Sequence[str], share: Sequence[st
     return RunFolder(root, dict(_walk(root)))
 
 
-def _refuse_links(source: Path, leave_out: Sequence[str], share: Sequence[str]) -> None:
+def _refuse_links(source: Path, but: Sequence[str]) -> None:
     """Refuse links that lead out: what is written through one would be the user's own files."""
-    gone = (*_NEVER, *leave_out, *share)
     inside = source.resolve()
-    for folder, folders, names in os.walk(source):
-        folders[:] = [n for n in folders if not _matches(n, gone) and not _is_store(folder, n)]
-        for name in (*folders, *names):
-            path = Path(folder, name)
-            if _matches(name, gone) or not path.is_symlink():
-                continue
-            if not path.resolve().is_relative_to(inside) or not path.exists():
-                raise UsageError(
-                    f"{str(path)!r} is a link to {str(path.resolve())!r}, out of the working "
-                    "folder; what the script writes there would be written by every run. Nothing "
-                    f"was run. Say --share {name} if it is only read, or --leave-out {name}.",
-                    path=str(path),
-                )
+    for path in _copied(source, but):
+        if not path.is_symlink():
+            continue
+        if not path.resolve().is_relative_to(inside) or not path.exists():
+            raise UsageError(
+                f"{str(path)!r} is a link to {str(path.resolve())!r}, out of the working "
+                "folder; what the script writes there would be written by every run. Nothing "
+                f"was run. Say --share {path.name} if it is only read, or "
+                f"--leave-out {path.name}.",
+                path=str(path),
+            )
 
 
-def _refuse_large(source: Path, leave_out: Sequence[str], share: Sequence[str]) -> None:
+def _refuse_large(source: Path, but: Sequence[str]) -> None:
     nbytes = 0
-    for folder, folders, names in os.walk(source):
-        gone = (*_NEVER, *leave_out, *share)
-        folders[:] = [n for n in folders if not _matches(n, gone) and not _is_store(folder, n)]
-        for name in names:
-            if not _matches(name, gone):
-                nbytes += os.stat(os.path.join(folder, name), follow_symlinks=False).st_size
+    for path in _copied(source, but):
+        seen = path.lstat()
+        nbytes += 0 if stat.S_ISDIR(seen.st_mode) else seen.st_size
         if nbytes > _MOST_BYTES:
             raise UsageError(
                 f"{str(source)!r} has more than {_MOST_BYTES >> 30} GiB, and each run of the drill "
@@ -139,6 +134,19 @@ def _refuse_large(source: Path, leave_out: Sequence[str], share: Sequence[str]) 
                 "with --dir.",
                 path=str(source),
             )
+
+
+def _copied(source: Path, but: Sequence[str]) -> Iterator[Path]:
+    """Yield the files, folders and links that are copied, without those of some names."""
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not _is_left(folder, name, but)]
+        for name in (*folders, *names):
+            if not _is_left(folder, name, but):
+                yield Path(folder, name)
+
+
+def _is_left(folder: str, name: str, patterns: Sequence[str]) -> bool:
+    return _matches(name, (*_NEVER, *patterns)) or _is_store(folder, name)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

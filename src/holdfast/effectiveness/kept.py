@@ -20,7 +20,8 @@ class Kept:
     Attributes:
         step: The step that it was saved after.
         needed_bytes: What a restore of it needs.
-        alone_bytes: What of that no other kept checkpoint needs: removing it gives that back.
+        alone_bytes: What of that no other needs of those that were looked into: removing it gives
+            that back.
     """
 
     step: int
@@ -47,7 +48,8 @@ def read_holdings(store: ObjectStore, run: str) -> Holdings:
     """Return what the checkpoints of a run take. One whose manifest is damaged takes 0 bytes."""
     stock = Stock(store, run)
     records = commits.good_commits(store, run)
-    needed = [stock.needs(record) or {} for record in records[-MOST:]]
+    newest = records[-MOST:]
+    needed = [stock.needs(record) or {} for record in newest]
     shared = Counter(key for objects in needed for key in objects)
     return Holdings(
         n_kept=len(records),
@@ -57,7 +59,7 @@ def read_holdings(store: ObjectStore, run: str) -> Holdings:
                 sum(objects.values()),
                 sum(nbytes for key, nbytes in objects.items() if shared[key] == 1),
             )
-            for record, objects in zip(records[-MOST:], needed, strict=True)
+            for record, objects in zip(newest, needed, strict=True)
         ),
         used_bytes=stock.nbytes,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from itertools import count
 from pathlib import Path
 
 from holdfast.effectiveness.gauges import scalars
 from holdfast.effectiveness.report import Report
-from holdfast.errors import MissingDependency
+from holdfast.foreign import event_files
 
 
 def write_report(report: Report, folder: str | Path) -> None:
@@ -18,24 +20,20 @@ def write_report(report: Report, folder: str | Path) -> None:
         folder: A folder of logs; a file of events is added to it.
 
     Raises:
-        MissingDependency: The package ``tensorboard`` is not there.
+        MissingDependency: The package ``crc32c`` is not there.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    except ImportError as error:
-        raise MissingDependency(
-            "Scalars for TensorBoard need a package: pip install 'holdfast[tensorboard]'."
-        ) from error
-    values = [
-        Summary.Value(tag=f"holdfast/{name}", simple_value=value)
-        for name, value in scalars(report).items()
-    ]
-    writer = EventFileWriter(str(folder))
-    try:
-        writer.add_event(
-            Event(wall_time=time.time(), step=report.steps, summary=Summary(value=values))
-        )
-    finally:
-        writer.close()
+    now_s = time.time()
+    named = {f"holdfast/{name}": value for name, value in scalars(report).items()}
+    records = (
+        event_files.beginning(now_s),
+        event_files.simple_event(report.steps, now_s, named),
+    )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    event_files.write(_new_file(Path(folder), now_s), records)
+
+
+def _new_file(folder: Path, now_s: float) -> Path:
+    # TensorBoard reads the files of a folder in the order of their names, so the time comes first.
+    stem = f"{event_files.PREFIX}{int(now_s):010d}.{os.getpid()}"
+    paths = (folder / f"{stem}.{number}.holdfast" for number in count())
+    return next(path for path in paths if not path.exists())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast.effectiveness import charts
 from holdfast.pages.page import figures, note, page, section, table
-from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
+from holdfast.wording.numbers import bytes_text, duration_text, minute_text, plural, share_text
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.report import Report
@@ -70,7 +69,7 @@ def _interruptions(report: Report) -> str:
         return section("Interruptions", note("None."))
     rows = [
         [
-            _time_text(item.at_ns),
+            minute_text(item.at_ns),
             item.how,
             f"{item.reached:,}",
             "" if item.back_to is None else f"{item.back_to:,}",
@@ -146,7 +145,7 @@ def _storage(report: Report) -> str:
             points,
             lowest="0",
             highest=bytes_text(max(point.nbytes for point in report.storage)),
-            ends=(_time_text(report.storage[0].at_ns), _time_text(report.storage[-1].at_ns)),
+            ends=(minute_text(report.storage[0].at_ns), minute_text(report.storage[-1].at_ns)),
             title="Stored bytes over time",
         ),
     )
@@ -171,7 +170,3 @@ def _kept(report: Report) -> str:
         note(told),
         table(["step", "needs", "alone"], rows, text_columns=0),
     )
-
-
-def _time_text(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")

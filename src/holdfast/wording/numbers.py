@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 _BYTE_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
@@ -56,6 +56,15 @@ def age_text(then: datetime, now: datetime) -> str:
     if seconds >= _DATE_AFTER_DAYS * _DAY_S:
         return then.strftime("%Y-%m-%d")
     return f"{_one_unit(seconds)} ago"
+
+
+def minute_text(at_ns: int) -> str:
+    """Return a moment, in nanoseconds since 1970, to the minute in UTC.
+
+    >>> minute_text(0)
+    '1970-01-01 00:00'
+    """
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def duration_text(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """A training with plain PyTorch and torch.save that resumes exactly, unless a bug is planted.
 
-``torch_plain.py [BUG] [--die]``. Bugs: rng, scheduler, loader, ema, moments, tied, best, step,
+``torch_plain.py [BUG]``. Bugs: rng, scheduler, loader, ema, moments, tied, best, step,
 stale, anew, noise, never.
 """
 

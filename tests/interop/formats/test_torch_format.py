@@ -19,10 +19,10 @@ from nested_states import DTYPES, assert_same, states, tensor
 
 import holdfast
 from holdfast.convert import export, import_checkpoint
-from holdfast.convert.checksums import combine
 from holdfast.convert.registry import format_of
 from holdfast.convert.zip_plan import Array, Member, plan_zip
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.foreign.checksums import combine
 
 CORPUS = Path(__file__).parents[2] / "fuzz/corpus/foreign"
 

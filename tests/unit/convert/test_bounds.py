@@ -12,11 +12,11 @@ import pytest
 
 import holdfast
 from holdfast.convert import import_checkpoint
-from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.tensorflow.element_types import STRING
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.table import write_table
 from holdfast.errors import ForeignRefused
+from holdfast.foreign.checksums import masked_checksum
 
 
 def refused(path: Path, match: str) -> None:

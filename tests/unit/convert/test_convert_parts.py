@@ -12,7 +12,6 @@ import pytest
 
 import holdfast
 from holdfast.convert import export, format_names, import_checkpoint
-from holdfast.convert.checksums import checksum, combine
 from holdfast.convert.naming import parse_rename, renamed
 from holdfast.convert.output import appearing
 from holdfast.errors import (
@@ -23,6 +22,7 @@ from holdfast.errors import (
     NotFound,
     UsageError,
 )
+from holdfast.foreign.checksums import checksum, combine
 from holdfast.format.names import RunKeys
 
 # --- checksums ---

@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from holdfast.convert.checksums import masked, masked_checksum
 from holdfast.convert.table_coding import read_varint, varint
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.graph import graph_of, keys_of, speaks_of
@@ -19,6 +18,7 @@ from holdfast.convert.tensorflow.table import (
     write_table,
 )
 from holdfast.errors import ForeignDamaged
+from holdfast.foreign.checksums import masked, masked_checksum
 
 
 def entries(n: int, seed: int = 0) -> list[tuple[bytes, bytes]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from holdfast.drill.compare import Difference, LeafDifference
+from holdfast.drill.compare import Difference, LeafDifference, compare
 from holdfast.drill.diagnosis import diagnose
 from holdfast.drill.record import Life, Record
 from holdfast.drill.series import Series
@@ -139,12 +139,31 @@ def test_leaves_that_differ_alone_are_named_by_what_they_are():
     assert not any("EMA" in cause.words for cause in ends(several))
 
 
-def test_a_course_that_is_run_through_again_is_told():
-    from holdfast.drill.compare import compare
+def courses(**found):
+    """What is told of metrics that should run as the squares do, and end otherwise."""
+    names = found.keys()
+    expected = {
+        name: {n: float(n * n % (17 + i)) for n in range(20)} for i, name in enumerate(names)
+    }
+    parts = [
+        {f"log.csv: {name}": Series("log.csv", name, values[name]) for name in names}
+        for values in (expected, {name: change(expected) for name, change in found.items()})
+    ]
+    first, second = (Record((Life(0, 1.0),), {}, series) for series in parts)
+    return diagnose(first, second, compare(first, second))
 
-    values = {n: float(n * n % 17) for n in range(20)}
-    again = {n: values[n if n < 12 else n - 4] for n in range(20)}
-    one, other = Series("log.csv", "loss", values), Series("log.csv", "loss", again)
-    first, second = (Record((Life(0, 1.0),), {}, {"log.csv: loss": s}) for s in (one, other))
-    found = diagnose(first, second, compare(first, second))
+
+def test_a_course_that_is_run_through_again_is_told():
+    found = courses(loss=lambda at: {n: at["loss"][n if n < 12 else n - 4] for n in range(20)})
     assert found[0].words.startswith("loader position lost: from step 12 on loss is what it was 4")
+    found = courses(loss=lambda at: {n: at["loss"][n if n < 12 else n - 1] for n in range(20)})
+    assert found[0].words.startswith("step off by one: from step 12 on loss is what it was 1 step")
+
+
+def test_metrics_of_ranks_that_became_one_are_told():
+    found = courses(
+        rank0_loss=lambda at: at["rank0_loss"],
+        rank1_loss=lambda at: {n: at[f"rank{int(n < 12)}_loss"][n] for n in range(20)},
+    )
+    assert (found[0].rule, found[0].step) == ("ranks", 18)
+    assert "rank0_loss and rank1_loss are the same after the resume" in found[0].words

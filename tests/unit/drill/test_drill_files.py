@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 
 import holdfast
 from holdfast import foreign
-from holdfast.drill import checkpoint_files
+from holdfast.drill.checkpoint_files import find
 from holdfast.drill.compare import compare
 from holdfast.drill.record import Record
+from holdfast.drill.results import read_all
 from holdfast.drill.work_folder import RunFolder
+from holdfast.errors import UnsupportedLeaf
 
 
 def records(tmp_path, save):
@@ -22,7 +25,7 @@ def records(tmp_path, save):
         folder = RunFolder(tmp_path / f"run-{number}", {})
         folder.work.mkdir(parents=True)
         save(folder.work, {f"layer {i}": np.full(3, float(i + number)) for i in range(20)})
-        saved = checkpoint_files.read_all(folder, checkpoint_files.find(folder), holdfast.Store)
+        saved = read_all(folder, find(folder), holdfast.Store)
         found.append(Record((), {one.key: one for one in saved}))
     return found
 
@@ -69,7 +72,24 @@ def test_a_value_that_is_named_by_its_place_is_the_same_elsewhere(tmp_path):
         folder.work.mkdir(parents=True)
         best = {str(folder.work / "epoch=1.ckpt"): np.float32(0.5)}
         (folder.work / "last.pkl").write_bytes(pickle.dumps({"best_k_models": best}))
-        saved = checkpoint_files.read_all(folder, checkpoint_files.find(folder), holdfast.Store)
+        saved = read_all(folder, find(folder), holdfast.Store)
         found.append(Record((), {one.key: one for one in saved}))
     assert list(found[0].saved["work/last.pkl"].leaves) == ["best_k_models/{run}/work/epoch=1.ckpt"]
     assert compare(*found).is_none
+
+
+def test_a_file_that_cannot_be_looked_into_is_one_leaf(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run", {})
+    folder.work.mkdir(parents=True)
+    with zipfile.ZipFile(folder.work / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"weights" * 9)
+    whole = (folder.work / "model.keras").read_bytes()
+    (folder.work / "model.keras").write_bytes(whole.replace(b"weights", b"Weights", 1))
+    np.savez(folder.work / "state.npz", w=np.zeros(3))
+    monkeypatch.setattr(foreign.ForeignArray, "numpy", unknown_type)
+    for saved in read_all(folder, find(folder), holdfast.Store):
+        assert saved.leaves.keys() == {"bytes"} and saved.problem, saved.key
+
+
+def unknown_type(array):
+    raise UnsupportedLeaf("NumPy has no such dtype.")

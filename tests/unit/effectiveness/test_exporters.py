@@ -71,6 +71,14 @@ def test_tensorboard_shows_it_at_the_step_that_the_run_has_come_to(
     assert useful.value == pytest.approx(report.wall_clock.useful_s)
 
 
+def test_a_later_report_is_beside_an_earlier_one(report: Report, tmp_path: Path) -> None:
+    for _ in range(2):
+        write_report(report, tmp_path / "logs" / "r")
+    assert len(list((tmp_path / "logs" / "r").iterdir())) == 2
+    events = event_accumulator.EventAccumulator(str(tmp_path / "logs" / "r")).Reload()
+    assert [value.step for value in events.Scalars("holdfast/ettr_ratio")] == [14, 14]
+
+
 def test_mlflow_shows_the_same(
     report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +96,7 @@ def test_mlflow_shows_the_same(
 PACKAGES: dict[str, Callable[[Report], object]] = {
     "prometheus_client": prometheus_text,
     "opentelemetry": record_report,
-    "tensorboard": lambda report: write_report(report, "nowhere"),
+    "crc32c": lambda report: write_report(report, "nowhere"),
     "mlflow": log_report,
 }
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from holdfast.convert.checksums import checksum
 from holdfast.convert.table_coding import shared_bytes, varint
+from holdfast.foreign.checksums import checksum
 
 MANIFEST = "manifest.ocdbt"
 _MANIFEST_MAGIC, _NODE_MAGIC = 0x0CDB3A2A, 0x0CDB20DE

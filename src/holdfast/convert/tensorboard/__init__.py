@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from holdfast.convert.naming import Rename, parse_rename, renamed
 from holdfast.convert.output import appearing
-from holdfast.convert.reading_back import require_same
-from holdfast.convert.tensorboard import events
 from holdfast.convert.tensorboard.marks import Mark, marks_of
 from holdfast.errors import CannotConvert
+from holdfast.foreign import event_files
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.metrics import MetricsLog
 from holdfast.policy.curve import Curve
@@ -24,8 +22,7 @@ from holdfast.repository import Store
 from holdfast.state.paths import Patterns, selector
 
 NAME = "tensorboard"
-_MEMBERS = ("events.out.tfevents.*",)
-_PIECE_BYTES = 1 << 20
+_MEMBERS = (f"{event_files.PREFIX}*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +85,9 @@ def export_metrics(
     checkpoints = store.log(run)
     marks = list(marks_of(checkpoints))
     steps = _Times(store.metrics(run), checkpoints)
-    name = f"events.out.tfevents.{int(steps.first_s)}.holdfast"
+    name = f"{event_files.PREFIX}{int(steps.first_s)}.holdfast"
     with appearing(Path(path), is_folder=True, overwrite=overwrite, members=_MEMBERS) as folder:
-        nbytes = _write(folder / name, _records(curves, marks, steps))
+        nbytes = event_files.write(folder / name, _records(curves, marks, steps))
     n_values = sum(len(curve) for curve in curves.values())
     return MetricsReport(run, os.fspath(path), (name,), nbytes, tuple(curves), n_values, len(marks))
 
@@ -130,7 +127,7 @@ class _Times:
 
 def _records(curves: Mapping[str, Curve], marks: Sequence[Mark], times: _Times) -> Iterator[bytes]:
     """Yield the records of a file, by step."""
-    yield events.beginning(times.first_s)
+    yield event_files.beginning(times.first_s)
     at: dict[int, dict[str, float]] = {}
     for name, curve in curves.items():
         for step, value in zip(curve.steps, curve.values, strict=True):
@@ -140,22 +137,6 @@ def _records(curves: Mapping[str, Curve], marks: Sequence[Mark], times: _Times) 
         texts.setdefault(mark.step, []).append(mark)
     for step in sorted(at.keys() | texts.keys()):
         if step in at:
-            yield events.event(step, times[step], at[step], {})
+            yield event_files.event(step, times[step], at[step], {})
         for mark in texts.get(step, ()):
-            yield events.event(step, mark.time_s, {}, {mark.name: mark.text})
-
-
-def _write(path: Path, records: Iterator[bytes]) -> int:
-    """Write records, make them durable, read them back; return how many bytes they are."""
-    written, nbytes = xxhash.xxh3_64(), 0
-    with path.open("xb") as file:
-        for data in records:
-            file.write(data)
-            written.update(data)
-            nbytes += len(data)
-        file.flush()
-        os.fsync(file.fileno())
-    with path.open("rb") as back:
-        pieces = iter(lambda: back.read(_PIECE_BYTES), b"")
-        require_same(pieces, written.intdigest(), nbytes)
-    return nbytes
+            yield event_files.event(step, mark.time_s, {}, {mark.name: mark.text})

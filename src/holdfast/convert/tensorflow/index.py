@@ -9,11 +9,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from holdfast.convert.checksums import checksum, combined, masked
 from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.table import read_table
 from holdfast.errors import CannotConvert, ForeignDamaged
+from holdfast.foreign.checksums import checksum, combined, masked
 from holdfast.format.part import MAX_NDIM
 
 # More would not be an index but an attack on memory.

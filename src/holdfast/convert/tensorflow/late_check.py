@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from holdfast.convert.checksums import checksum, combined, masked
+from holdfast.foreign.checksums import checksum, combined, masked
 
 
 class LateCheck:

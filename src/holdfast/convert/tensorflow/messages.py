@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.convert.protobuf_messages import Messages, message_classes
+from holdfast.foreign.protobuf_messages import Messages, message_classes
 
 _MESSAGES: Messages = {
     "Version": {"producer": (1, "int32"), "min_consumer": (2, "int32")},

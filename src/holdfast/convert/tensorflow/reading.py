@@ -6,7 +6,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.element_types import DTYPES, OTHERS, STRING
 from holdfast.convert.tensorflow.index import read_index
@@ -16,6 +15,7 @@ from holdfast.convert.tensorflow.parts import joined
 from holdfast.convert.text_tensors import as_lists, has_room
 from holdfast.errors import CannotConvert, ForeignRefused
 from holdfast.foreign.arrays import ForeignArray
+from holdfast.foreign.checksums import masked_checksum
 from holdfast.format import dtypes
 from holdfast.state.numpy_arrays import LONG_BYTES
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.table_coding import read_varint, varint
+from holdfast.foreign.checksums import masked_checksum
 
 
 def head_of(lengths: list[int]) -> tuple[bytes, bytes]:

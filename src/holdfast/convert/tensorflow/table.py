@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from holdfast.convert.checksums import masked_checksum
 from holdfast.convert.table_coding import read_varint, shared_bytes, varint
 from holdfast.errors import ForeignDamaged
+from holdfast.foreign.checksums import masked_checksum
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48

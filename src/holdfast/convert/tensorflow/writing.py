@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.convert.checksums import checksum, combine, masked
 from holdfast.convert.containers import contained
 from holdfast.convert.contract import FilePlan, Piece, Placement
 from holdfast.convert.naming import require_utf8
@@ -21,6 +20,7 @@ from holdfast.convert.tensorflow.names import GRAPH, key_of
 from holdfast.convert.tensorflow.table import write_table
 from holdfast.convert.tensorflow.text_lists import TextList, text_lists
 from holdfast.errors import CannotConvert, UsageError
+from holdfast.foreign.checksums import checksum, combine, masked
 from holdfast.format import dtypes
 
 _ALIGNMENT = 64

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from holdfast.drill.compare import Difference
+from holdfast.drill.diagnosis.cause import Cause
 from holdfast.drill.diagnosis.end_rules import END_RULES
-from holdfast.drill.diagnosis.evidence import Cause, evidence_of
+from holdfast.drill.diagnosis.evidence import evidence_of
 from holdfast.drill.diagnosis.trace_rules import TRACE_RULES
 from holdfast.drill.record import Record
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from holdfast.drill.compare import LeafDifference
-from holdfast.drill.diagnosis.evidence import LIBRARIES, Cause, Evidence, Rule
+from holdfast.drill.compare import LeafDifference, SeriesDifference
+from holdfast.drill.diagnosis.cause import Cause, listed
+from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule
 from holdfast.drill.series import equal
-
-_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ PATTERNS = (
     _pattern("moments", r"exp_avg|momentum|optim|velocity", "optimizer state not restored"),
     _pattern("step", r"(?<![a-z])(step|epoch|iteration)s?(?![a-z])", "step off"),
 )
+_BY_RULE = {pattern.rule: pattern for pattern in PATTERNS}
 
 
 def _changed_form(e: Evidence) -> Iterator[Cause]:
@@ -48,29 +48,34 @@ def _changed_form(e: Evidence) -> Iterator[Cause]:
         if difference.what == "untied":
             yield Cause("tied", f"tied weights broken: {difference.words}")
         elif difference.what == "type" and "array" not in difference.words:
-            moment = PATTERNS[6].path.search(difference.path)
-            what = "optimizer moments cast" if moment else "cast"
-            yield Cause("moments" if moment else "cast", f"{what}: {_told(difference)}")
+            is_moment = _BY_RULE["moments"].path.search(difference.path)
+            what = "optimizer moments cast" if is_moment else "cast"
+            yield Cause("moments" if is_moment else "cast", f"{what}: {_told(difference)}")
             return
 
 
 def _alone(e: Evidence) -> Iterator[Cause]:
     """Yield what the names of leaves tell, where other arrays are the same."""
-    found = [d for d in e.difference.leaves if d.what != "untied"]
-    groups: dict[str, list[LeafDifference]] = {}
-    for difference in found:
-        where = f"{difference.saved}/{difference.path}"
-        fits = next((p for p in PATTERNS if p.path.search(where)), None)
-        groups.setdefault(fits.rule if fits else "", []).append(difference)
-    rules = {p.rule: p for p in PATTERNS}
-    missing = [m for m in e.difference.missing if rules["best"].path.search(m)]
+    best = _BY_RULE["best"]
+    missing = [name for name in e.difference.missing if best.path.search(name)]
     if missing:
-        yield Cause("best", f"{rules['best'].words}: {_listed(missing)} is not there")
+        yield Cause("best", f"{best.words}: {listed(missing, '; ')} is not there")
+    groups = _by_rule([d for d in e.difference.leaves if d.what != "untied"])
     if "" in groups or not e.difference.n_arrays_equal:
         return
     for rule, differences in groups.items():
-        told = _listed([_told(d) for d in differences])
-        yield Cause(rule, f"{rules[rule].words}: {told}; all else is the same")
+        told = listed([_told(d) for d in differences], "; ")
+        yield Cause(rule, f"{_BY_RULE[rule].words}: {told}; all else is the same")
+
+
+def _by_rule(differences: Iterable[LeafDifference]) -> dict[str, list[LeafDifference]]:
+    """Return leaves by the rule whose pattern fits them first, those that fit none by no name."""
+    groups: dict[str, list[LeafDifference]] = {}
+    for difference in differences:
+        where = f"{difference.saved}/{difference.path}"
+        fits = next((p for p in PATTERNS if p.path.search(where)), None)
+        groups.setdefault(fits.rule if fits else "", []).append(difference)
+    return groups
 
 
 def _metrics_alone(e: Evidence) -> Iterator[Cause]:
@@ -86,7 +91,7 @@ def _metrics_alone(e: Evidence) -> Iterator[Cause]:
             yield Cause(
                 pattern.rule,
                 f"{pattern.words}: {first.name} differs from step {first.step}, "
-                f"{_listed(sorted(same))} do not",
+                f"{listed(sorted(same), '; ')} do not",
                 first.step,
             )
             return
@@ -94,53 +99,61 @@ def _metrics_alone(e: Evidence) -> Iterator[Cause]:
 
 def _shared_by_ranks(e: Evidence) -> Iterator[Cause]:
     """Yield pairs of metrics that became one: of ranks that share a generator."""
+    changed = {d.key for d in e.difference.series}
     expected, found = e.reference.series, e.disturbed.series
-    changed = {f"{d.source}: {d.name}" for d in e.difference.series}
     keys = [k for k in expected if k in found and re.search(r"rank", k, re.IGNORECASE)]
-    for one in keys:
-        for other in keys:
-            if one >= other or not {one, other} & changed:
-                continue
-            steps = sorted(found[one].values.keys() & found[other].values.keys())[-2:]
-            was = [
-                equal(expected[one].values.get(s, 0.0), expected[other].values.get(s, 1.0))
-                for s in steps
-            ]
-            now = [equal(found[one].values[s], found[other].values[s]) for s in steps]
-            if steps and all(now) and not any(was):
-                names = f"{expected[one].name} and {expected[other].name}"
-                yield Cause(
-                    "ranks",
-                    f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
-                    "its own generator in the state",
-                    steps[0],
-                )
-                return
+    pairs = [(a, b) for a in keys for b in keys if a < b and {a, b} & changed]
+    for one, other in pairs:
+        since = _became_one(e, one, other)
+        if since is not None:
+            names = f"{expected[one].name} and {expected[other].name}"
+            yield Cause(
+                "ranks",
+                f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
+                "its own generator in the state",
+                since,
+            )
+            return
+
+
+def _became_one(e: Evidence, one: str, other: str) -> float | None:
+    """Return since which step two metrics end the same that did not, None if they do not."""
+    first, second = e.disturbed.series[one].values, e.disturbed.series[other].values
+    before, beside = e.reference.series[one].values, e.reference.series[other].values
+    steps = sorted(first.keys() & second.keys())[-2:]
+    was = [equal(before.get(step, 0.0), beside.get(step, 1.0)) for step in steps]
+    now = [equal(first[step], second[step]) for step in steps]
+    return steps[0] if steps and all(now) and not any(was) else None
 
 
 def _repeated(e: Evidence) -> Iterator[Cause]:
     """Yield metrics that, after the resume, run through an earlier part of their course."""
     for difference in e.difference.series:
-        key = f"{difference.source}: {difference.name}"
-        expected, found = e.reference.series[key].values, e.disturbed.series[key].values
-        steps = sorted(expected)
-        tail = [found[s] for s in steps if s >= difference.step and s in found][:5]
-        if len(set(tail)) < min(3, len(steps)) or len(tail) < 3:
-            continue
-        values = [expected[s] for s in steps]
-        for begin in range(len(values) - len(tail) + 1):
-            if values[begin : begin + len(tail)] == tail:
-                gap = steps.index(difference.step) - begin
-                if gap == 0:
-                    continue
-                what = "step off by one" if abs(gap) == 1 else "loader position lost"
-                yield Cause(
-                    "step" if abs(gap) == 1 else "loader",
-                    f"{what}: from step {difference.step} on {difference.name} is what it was "
-                    f"{abs(gap)} step(s) {'earlier' if gap > 0 else 'later'}",
-                    difference.step,
-                )
-                return
+        gap = _gap(e, difference)
+        if gap:
+            what = "step off by one" if abs(gap) == 1 else "loader position lost"
+            yield Cause(
+                "step" if abs(gap) == 1 else "loader",
+                f"{what}: from step {difference.step} on {difference.name} is what it was "
+                f"{abs(gap)} step(s) {'earlier' if gap > 0 else 'later'}",
+                difference.step,
+            )
+            return
+
+
+def _gap(e: Evidence, difference: SeriesDifference) -> int:
+    """Return how many steps earlier a metric had the values that it has now; 0 if it never did."""
+    expected = e.reference.series[difference.key].values
+    found = e.disturbed.series[difference.key].values
+    steps = sorted(expected)
+    tail = [found[s] for s in steps if s >= difference.step and s in found][:5]
+    # The same value again and again tells nothing.
+    if len(set(tail)) < min(3, len(steps)) or len(tail) < 3:
+        return 0
+    at, values = steps.index(difference.step), [expected[s] for s in steps]
+    begins = range(len(values) - len(tail) + 1)
+    gaps = (at - begin for begin in begins if values[begin : begin + len(tail)] == tail)
+    return next((gap for gap in gaps if gap), 0)
 
 
 def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
@@ -168,12 +181,6 @@ def _plain(name: str) -> str:
 def _told(difference: LeafDifference) -> str:
     path = difference.path if difference.path != "bytes" else ""
     return f"{difference.saved}{': ' if path else ''}{path} ({difference.words})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names)[:_NAMES]
-    more = len(names) - len(shown)
-    return "; ".join(shown) + (f" and {more} more" if more else "")
 
 
 END_RULES = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast.drill.compare import Difference
+from holdfast.drill.diagnosis.cause import Cause
 from holdfast.drill.leaves import Saved
 from holdfast.drill.record import Record
 from holdfast.drill.trace import StepRow
@@ -21,21 +22,6 @@ _POSITION = re.compile(
     r"loader|sampler|dataset|data/|cursor|position|batch_idx|batches|epoch", re.I
 )
 _GENERATOR = re.compile(r"rng|random|generator|seed", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a run does not resume exactly.
-
-    Attributes:
-        rule: The rule that found it.
-        words: What it is, for people.
-        step: From which step on it shows, if that is known.
-    """
-
-    rule: str
-    words: str
-    step: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from holdfast.drill.diagnosis.evidence import LIBRARIES, Cause, Evidence, Rule, in_use
-from holdfast.drill.trace import StepRow
-
-_NAMES = 3
+from holdfast.drill.diagnosis.cause import Cause, listed
+from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule, in_use
+from holdfast.drill.trace import Moments, StepRow
 
 
 def _off_by(e: Evidence) -> Iterator[Cause]:
@@ -55,7 +54,7 @@ def _stale(e: Evidence) -> Iterator[Cause]:
             at = e.earlier(value, lambda row, name=name: row.model.get(name, ""))  # type: ignore[misc]
             by_step.setdefault(at, []).append(name)
     for at, names in by_step.items():
-        what = _listed(names)
+        what = listed(sorted(names))
         if at is None:
             words = f"{what} not restored as saved: the values are none that the run ever had there"
         elif at == 0:
@@ -82,28 +81,31 @@ def _moments(e: Evidence) -> Iterator[Cause]:
     lost = [n for n, m in expected.items() if n not in found or found[n].count < m.count]
     if lost:
         yield Cause(
-            "moments", f"optimizer state not restored: {_listed(lost)} begins anew", e.start
+            "moments", f"optimizer state not restored: {listed(sorted(lost))} begins anew", e.start
         )
     for name in expected.keys() & found.keys() - set(lost):
-        one, other = expected[name], found[name]
-        if one.digest == other.digest and one.dtypes == other.dtypes:
-            continue
-        short = other.rounded if one.rounded is None else None
-        if one.dtypes != other.dtypes:
-            words = (
-                f"optimizer moments cast: {name} is {' and '.join(other.dtypes)} after the "
-                f"resume, {' and '.join(one.dtypes)} before"
-            )
-        elif short is not None:
-            words = (
-                f"optimizer moments cast: all values of {name} are rounded to {short} after the "
-                "resume"
-            )
-        elif not _is_stale(e) and e.by_weights is not None:
-            words = f"optimizer state not restored as saved: {name} has other values"
-        else:
-            continue
-        yield Cause("moments", words, e.start)
+        words = _changed_moments(e, name, expected[name], found[name])
+        if words:
+            yield Cause("moments", words, e.start)
+
+
+def _changed_moments(e: Evidence, name: str, one: Moments, other: Moments) -> str | None:
+    """Return how one name of the optimizer's state is another after the resume, if it is."""
+    if one.digest == other.digest and one.dtypes == other.dtypes:
+        return None
+    if one.dtypes != other.dtypes:
+        return (
+            f"optimizer moments cast: {name} is {' and '.join(other.dtypes)} after the resume, "
+            f"{' and '.join(one.dtypes)} before"
+        )
+    if one.rounded is None and other.rounded is not None:
+        return (
+            f"optimizer moments cast: all values of {name} are rounded to {other.rounded} after "
+            "the resume"
+        )
+    if not _is_stale(e) and e.by_weights is not None:
+        return f"optimizer state not restored as saved: {name} has other values"
+    return None
 
 
 def _schedule(e: Evidence) -> Iterator[Cause]:
@@ -248,12 +250,6 @@ def _gradients(e: Evidence) -> Iterator[Cause]:
 
 def _all_but_gradients(row: StepRow) -> object:
     return (row.model, row.params, row.inputs, row.rng, row.settings, row.moments)
-
-
-def _listed(names: list[str]) -> str:
-    shown = sorted(names)[:_NAMES]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 TRACE_RULES = (

@@ -27,7 +27,7 @@ class Writer:
 
         Args:
             kind: ``o`` an optimizer's step, ``c`` a step of a ``Checkpointer``, ``r`` a restore,
-                ``s`` a save of PyTorch's.
+                ``s`` and ``e`` the begin and the end of a save of PyTorch's.
             **facts: What was seen.
         """
         if self._pid != os.getpid():

@@ -1,17 +1,23 @@
 """Event files of TensorBoard: records, each with its length and checksums, of one event.
 
-Events are those of ``event.proto`` and ``summary.proto`` of TensorFlow. A metric is a scalar of 64
-bits; TensorBoard's own writers round to 32.
+Events are those of ``event.proto`` and ``summary.proto`` of TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from holdfast.convert.checksums import masked_checksum
-from holdfast.convert.protobuf_messages import Messages, message_classes
-from holdfast.convert.tensorflow.element_types import NUMBERS, STRING
+import xxhash
+
+from holdfast.foreign.checksums import masked_checksum
+from holdfast.foreign.protobuf_messages import Messages, message_classes
+from holdfast.foreign.same_bytes import require_same
+
+# For what finds or makes names of event files; TensorBoard knows them by it.
+PREFIX = "events.out.tfevents."
 
 _MESSAGES: Messages = {
     "Shape": {},
@@ -23,7 +29,12 @@ _MESSAGES: Messages = {
     },
     "PluginData": {"plugin_name": (1, "string"), "content": (2, "bytes")},
     "Metadata": {"plugin_data": (1, "PluginData"), "data_class": (4, "int32")},
-    "Value": {"tag": (1, "string"), "tensor": (8, "Tensor"), "metadata": (9, "Metadata")},
+    "Value": {
+        "tag": (1, "string"),
+        "simple_value": (2, "float"),
+        "tensor": (8, "Tensor"),
+        "metadata": (9, "Metadata"),
+    },
     "Summary": {"value": (1, "*Value")},
     "Event": {
         "wall_time": (1, "double"),
@@ -36,8 +47,10 @@ _class = message_classes("tensorboard", _MESSAGES)
 Event: Any = _class("Event")
 
 _VERSION = "brain.Event:2"
-# The classes of data in summary.proto.
+# By their numbers in types.proto, and the classes of data in summary.proto.
+_DOUBLE, _STRING = 2, 7
 _CLASS_SCALAR, _CLASS_TENSOR = 1, 2
+_PIECE_BYTES = 1 << 20
 
 
 def beginning(time_s: float) -> bytes:
@@ -53,18 +66,29 @@ def event(
     Args:
         step: The step.
         time_s: When it was, in seconds since 1970.
-        scalars: Values by the names that they have in TensorBoard.
+        scalars: Values by the names that they have in TensorBoard; all of their 64 bits are kept.
         texts: Texts by their names, in Markdown.
     """
     made = Event(wall_time=time_s, step=step)
     for name, number in scalars.items():
         tensor = _value(made, name, "scalars", _CLASS_SCALAR)
-        tensor.dtype = NUMBERS["float64"]
+        tensor.dtype = _DOUBLE
         tensor.double_val.append(number)
     for name, text in texts.items():
         tensor = _value(made, name, "text", _CLASS_TENSOR)
-        tensor.dtype = STRING
+        tensor.dtype = _STRING
         tensor.string_val.append(text.encode("utf-8", "replace"))
+    return record(made)
+
+
+def simple_event(step: int, time_s: float, scalars: Mapping[str, float]) -> bytes:
+    """Return the record of scalars in 32 bits, as TensorBoard's own writers put them down.
+
+    Tools that read no tensors find these as well.
+    """
+    made = Event(wall_time=time_s, step=step)
+    for name, number in scalars.items():
+        made.summary.value.add(tag=name, simple_value=number)
     return record(made)
 
 
@@ -82,3 +106,34 @@ def record(message: Any) -> bytes:
     data: bytes = message.SerializeToString(deterministic=True)
     length = len(data).to_bytes(8, "little")
     return length + masked_checksum(length) + data + masked_checksum(data)
+
+
+def write(path: Path, records: Iterable[bytes]) -> int:
+    """Write records, make them durable, read them back; return how many bytes they are.
+
+    Nothing is left where that fails.
+
+    Raises:
+        FileExistsError: There is such a file.
+        IncompleteWrite: What is read back is something else.
+    """
+    with path.open("xb") as file:
+        try:
+            return _written(file, path, records)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def _written(file: BinaryIO, path: Path, records: Iterable[bytes]) -> int:
+    digest, nbytes = xxhash.xxh3_64(), 0
+    for data in records:
+        file.write(data)
+        digest.update(data)
+        nbytes += len(data)
+    file.flush()
+    os.fsync(file.fileno())
+    with path.open("rb") as back:
+        pieces = iter(lambda: back.read(_PIECE_BYTES), b"")
+        require_same(pieces, digest.intdigest(), nbytes)
+    return nbytes

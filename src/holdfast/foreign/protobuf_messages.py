@@ -16,6 +16,7 @@ _TYPES = {
     "int32": _Field.TYPE_INT32,
     "int64": _Field.TYPE_INT64,
     "bool": _Field.TYPE_BOOL,
+    "float": _Field.TYPE_FLOAT,
     "double": _Field.TYPE_DOUBLE,
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,
