@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from holdfast.format.tree import NodeKind
-from holdfast.state.bind import Binder, Thunk
+from holdfast.state.bind import Binder
 from holdfast.state.nodes import Node
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
+from holdfast.state.reads import Thunk
 
 # Optimizers of torch.optim all of whose state has the shape of the parameter, or is a scalar.
 _ELEMENTWISE = frozenset(
@@ -44,7 +45,7 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         if child.kind == NodeKind.OMITTED:
             continue
         if key not in live:
-            binder.unexpected += [leaf.path for leaf in child.leaves()]
+            binder.note_unexpected(child)
             continue
         value = live[key]
         if isinstance(value, torch.Tensor) and value.is_meta and not _is_lazy(value):
@@ -117,7 +118,7 @@ def _check_fit(binder: Binder, child: Node, value: torch.Tensor, path: str) -> N
         return
     if (row.dtype, row.shape) != (dtype, tuple(value.shape)):
         wanted = f"{dtype}{list(value.shape)}"
-        binder.problems.append(f"{path!r}: saved as {row.dtype}{list(row.shape)}, wanted {wanted}")
+        binder.problem(path, f"saved as {row.dtype}{list(row.shape)}, wanted {wanted}")
 
 
 def bind_optimizer(
@@ -174,10 +175,8 @@ def _bind_state(binder: Binder, child: Node, value: object, path: str) -> Thunk:
         if row.shape == tuple(value.shape) and same_dtype:
             return binder.into(child, value, child.path)
         if row.shape != tuple(value.shape):
-            binder.problems.append(
-                f"{child.path!r}: saved with the shape {list(row.shape)}, the optimizer has "
-                f"{list(value.shape)}"
-            )
+            what = f"saved with the shape {list(row.shape)}, the optimizer has {list(value.shape)}"
+            binder.problem(child.path, what)
     return binder.fresh(child)
 
 
@@ -192,10 +191,8 @@ def _check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kin
         for child in state.children:
             shape = binder.rows[child.row].shape if child.row >= 0 else ()
             if shape not in ((), (1,), wanted):
-                binder.problems.append(
-                    f"{child.path!r}: saved with the shape {list(shape)}, its parameter has "
-                    f"{list(wanted)}"
-                )
+                what = f"saved with the shape {list(shape)}, its parameter has {list(wanted)}"
+                binder.problem(child.path, what)
 
 
 def _check_groups(
@@ -207,10 +204,8 @@ def _check_groups(
         sizes.append(len(params.children) if params is not None else 0)
     wanted = [len(group["params"]) for group in optimizer.param_groups]
     if sizes != wanted:
-        binder.problems.append(
-            f"{join(path, 'param_groups')!r}: saved for groups of {sizes} parameters, "
-            f"wanted {wanted}"
-        )
+        what = f"saved for groups of {sizes} parameters, wanted {wanted}"
+        binder.problem(join(path, "param_groups"), what)
 
 
 def _uncast(optimizer: torch.optim.Optimizer, saved: dict[Any, dict[Any, Any]]) -> None:
