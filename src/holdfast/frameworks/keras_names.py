@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from holdfast.state.paths import put_at
+
 _NUMBER = re.compile(r"_\d+$")
 
 
@@ -22,11 +24,7 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         seen[name] += 1
         full = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        place = tree
-        *way, last = full.split("/")
-        for part in way:
-            place = place.setdefault(part, {})
-        place[last] = value
+        put_at(tree, full.split("/"), value)
     return tree
 
 

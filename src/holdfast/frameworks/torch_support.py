@@ -18,6 +18,7 @@ from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.guards import GuardKind, register_guard
 from holdfast.state.numpy_arrays import memory_at
+from holdfast.state.refusals import array_refused
 from holdfast.state.rng import RngSource, register_rng
 
 _NAMES = {
@@ -76,12 +77,7 @@ class TorchAdapter:
             or value.is_meta
             or _wraps(value)
         ):
-            what = _refusal(value)
-            raise UnsupportedLeaf(
-                f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
-                path=path,
-                what=what,
-            )
+            raise array_refused(path, _refusal(value))
         shape = tuple(value.shape)
         nbytes = value.numel() * value.element_size()
         spec = ArraySpec("torch", name, shape, nbytes)
