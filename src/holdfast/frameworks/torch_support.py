@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import torch_changes, torch_guards, torch_modules
+from holdfast.frameworks import torch_changes, torch_guards, torch_modules, torch_optimizers
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind_objects import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe
@@ -208,7 +208,7 @@ register_codec(
     cheap=True,
 )
 register_stateful_binder(
-    lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer
+    lambda v: isinstance(v, torch.optim.Optimizer), torch_optimizers.bind_optimizer
 )
 register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
 register_guard(
