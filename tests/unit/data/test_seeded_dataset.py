@@ -4,9 +4,10 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 from holdfast.data import SeededDataset  # noqa: E402
 

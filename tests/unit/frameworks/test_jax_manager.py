@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax")
+from absent import required
+
+jax = required("jax")
 
 import holdfast  # noqa: E402
 from holdfast.errors import Mismatch, NotFound, UsageError  # noqa: E402
@@ -66,7 +68,7 @@ def test_the_best_stays(tmp_path: Path) -> None:
 
 
 def test_what_orbax_calls_args(tmp_path: Path) -> None:
-    ocp = pytest.importorskip("orbax.checkpoint")
+    ocp = required("orbax.checkpoint")
     with CheckpointManager(tmp_path) as manager:
         manager.save(0, args=ocp.args.StandardSave(tree(7)))
         manager.wait_until_finished()
@@ -88,7 +90,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
 
 
 def grain_iterator(kind: str) -> Any:
-    grain = pytest.importorskip("grain")
+    grain = required("grain")
     if kind == "dataset":
         data = grain.MapDataset.range(20).seed(1).shuffle()
         data = data.random_map(lambda x, rng: x + rng.integers(100)).batch(2)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-lightning = pytest.importorskip("lightning")
+from absent import required
+
+torch = required("torch")
+lightning = required("lightning")
 
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 
