@@ -16,6 +16,7 @@ import pytest
 from crash_running import IS_FULL, budget_s
 
 import holdfast
+from absent import required
 from holdfast import every, keep
 from holdfast.errors import DataError, HoldfastError
 
@@ -368,7 +369,7 @@ def test_all_damaged_is_an_error_and_changes_nothing(pristine: Pristine, tmp_pat
 
 def test_a_module_and_its_optimizer_are_untouched_by_damage(tmp_path: Path) -> None:
     """Warm and cold, every pack damaged at many places: not one bit of what stands changes."""
-    torch = pytest.importorskip("torch")
+    torch = required("torch")
     store = tmp_path / "store"
 
     def make(seed: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import pytest
 from crash_running import Script, assert_verified, debris, kill, wait_gone
 
 import holdfast
+from absent import absent, mounted
 from holdfast import Checkpointer, errors, every, keep
 from holdfast.format import commit as commit_format
 from holdfast.format import envelope
@@ -54,17 +55,8 @@ def assert_has(store: Path, *steps: int, kib: int = 64) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MiB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
-    try:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=6m", "none") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
@@ -305,17 +297,10 @@ def test_a_place_where_no_folder_can_be_made(tmp_path: Path, closed: Close) -> N
 
 @pytest.fixture
 def read_only_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
-    save(folder / "store", 1)
-    try:
+    with mounted(tmp_path / "disk", "--bind", str(tmp_path / "disk")) as folder:
+        save(folder / "store", 1)
         subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_read_only_file_system(read_only_disk: Path) -> None:
@@ -616,7 +601,7 @@ def test_file_systems_without_direct_io(
 def test_a_store_in_memory_backed_folders(tmp_path: Path) -> None:
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
-        pytest.skip("there is no folder in memory here")
+        absent("there is no folder in memory, /dev/shm")
     store = shared / f"holdfast-test-{os.getpid()}"
     try:
         with Checkpointer(store, tree(1, kib=5000), run=RUN) as ckpt:

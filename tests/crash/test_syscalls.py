@@ -17,11 +17,13 @@ from traced import LAST, NAMING, RUN, WRITING, Attached, Injection, struck
 from training_state import TrainingState
 
 import holdfast
+from absent import absent
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None,
-    reason="strace is not installed: NO SYSTEM CALL IS MADE TO FAIL (apt-get install strace)",
-)
+
+@pytest.fixture(autouse=True, scope="module")
+def strace() -> None:
+    if shutil.which("strace") is None:
+        absent("strace is not installed: NO SYSTEM CALL IS MADE TO FAIL (apt-get install strace)")
 
 
 def struck_ones(folder: Path, chosen: list[Injection], *more: str) -> Iterator[Attached]:

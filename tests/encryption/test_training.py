@@ -6,13 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
+from absent import needs_package
 from holdfast import Store, load
 from holdfast.demo.compare import compare
 from holdfast.security.keys import Identity
 
-pytest.importorskip("torch")
+needs_package("torch")
 SCRIPT = Path(__file__).parents[1] / "resume" / "resumable_training.py"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from absent import absent
 from faults import crash_states, report
 from faults.children import carried_out
 from faults.effort import SMALL
@@ -27,10 +28,8 @@ def test_no_cell_is_bad(name: str) -> None:
     result = run_one(name, SMALL)
     assert not result.broken, result.broken
     assert not result.bad
-    # What CI has installed must not be missing there.
-    assert not (result.missing and os.environ.get("CI")), result.missing
     if result.missing:
-        pytest.skip(f"NOT ALL FAULTS OF {name.upper()} WERE MADE: {result.missing}")
+        absent(f"NOT ALL FAULTS OF {name.upper()} WERE MADE: {result.missing}")
     assert result.trials
 
 

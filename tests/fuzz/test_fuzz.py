@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from targets import TARGETS
+
+from absent import needs_package
 
 HERE = Path(__file__).parent
 CHANGES = 150 * int(os.environ.get("HOLDFAST_FUZZ", "1"))
@@ -86,8 +87,8 @@ def test_the_kept_corpus_is_small() -> None:
     assert sum(path.stat().st_size for path in files) < 150_000
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="there is no atheris here")
 def test_the_fuzzer_runs() -> None:
+    needs_package("atheris")
     command = [sys.executable, str(HERE / "run.py"), "--target", "policy", "--seconds", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

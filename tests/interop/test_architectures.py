@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import holdfast
+from absent import required
 from holdfast.convert import export, import_checkpoint
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch = required("torch")
+transformers = required("transformers")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 FULL = os.environ.get("HOLDFAST_MODELS") == "full"

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-signing = pytest.importorskip("model_signing.signing")
-verifying = pytest.importorskip("model_signing.verifying")
+from absent import required
+
+signing = required("model_signing.signing")
+verifying = required("model_signing.verifying")
 
 from holdfast.errors import BadKeyFile, NotFound, Untrusted, UsageError  # noqa: E402
 from holdfast.security import model_signing  # noqa: E402

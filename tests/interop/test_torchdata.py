@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-stateful = pytest.importorskip("torchdata.stateful_dataloader")
+from absent import required
+
+torch = required("torch")
+stateful = required("torchdata.stateful_dataloader")
 
 from torchdata.stateful_dataloader.sampler import RandomSampler  # noqa: E402
 

@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("torch")
-
-import trees
 from state_checks import assert_same
 
 import holdfast
+from absent import required
 from holdfast.state.paths import matches
+
+trees = required("trees")
 
 
 @contextmanager

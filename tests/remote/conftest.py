@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("obstore")
-pytest.importorskip("moto.server")
-
+from absent import needs_package, required
 from holdfast.store.remote import RemoteStore
 from s3_server import SETTINGS, make_bucket, serving
+
+needs_package("obstore")
+required("moto.server")
 
 _numbers = itertools.count(1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import s3_server
+from absent import required
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def url(
 
 
 def test_jax(url: str, tmp_path: Path) -> None:
-    jnp = pytest.importorskip("jax").numpy
+    jnp = required("jax").numpy
     from holdfast.jax import CheckpointManager
 
     with CheckpointManager(url) as manager:
@@ -32,7 +33,7 @@ def test_jax(url: str, tmp_path: Path) -> None:
 
 
 def test_tensorflow(url: str, tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = required("tensorflow")
     from holdfast.tensorflow import CheckpointManager
 
     weights = tf.Variable([1.0, 2.0])

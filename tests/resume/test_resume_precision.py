@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 import holdfast  # noqa: E402
 from holdfast.data import DataLoader  # noqa: E402

@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import holdfast
+from absent import absent
 from holdfast import Checkpointer, every
 from web.serving import Served, served
 from web.training import HOSTILE
@@ -50,7 +51,7 @@ def browser() -> Iterator[Browser]:
         (p for name in ("chromium", "chromium-browser") if (p := shutil.which(name))), None
     )
     if found is None:
-        pytest.skip("Chromium is not installed here")
+        absent("Chromium is not installed: NO PAGE IS SEEN IN A BROWSER (apt-get install chromium)")
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield made

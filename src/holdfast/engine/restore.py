@@ -19,11 +19,11 @@ from holdfast.plan.reads import plan_reads
 from holdfast.records import commits
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
-from holdfast.state.bind import Binder, Thunk, unfit
+from holdfast.state.bind import Binder, unfit
 from holdfast.state.collector import collector_paused
 from holdfast.state.nodes import Node, decode_tree, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
-from holdfast.state.reads import stage_overlaps
+from holdfast.state.reads import Thunk, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
 

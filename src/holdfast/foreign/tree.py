@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.build import Replaced
+from holdfast.state.objects import found_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +49,15 @@ def _joined(path: str, key: object) -> str:
 
 
 def arrays_in(
-    value: object, join: Callable[[str, object], str], path: str = ""
+    value: object, join: Callable[[str, object], str]
 ) -> Iterator[tuple[str, ForeignArray]]:
     """Yield the arrays of a tree with their places, in order.
 
     Args:
         value: The tree.
         join: Makes the place of what is in a container, from the container's and a key.
-        path: The place of the tree itself.
     """
-    if isinstance(value, ForeignArray):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from arrays_in(inner, join, join(path, key))
-    elif isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from arrays_in(inner, join, join(path, i))
+    return found_in(value, lambda inner: isinstance(inner, ForeignArray), join)
 
 
 def replaced_arrays(value: object, make: Callable[[ForeignArray], object]) -> object:

@@ -20,6 +20,7 @@ from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import as_bytes
+from holdfast.state.refusals import array_refused
 
 # A number that was written in Python and met no array yet gives way to what it meets: its type
 # counts for less. A weak array made strong would change the dtypes of what is computed with it.
@@ -73,13 +74,8 @@ class JaxAdapter:
         return isinstance(value, jax.Array | jax.ShapeDtypeStruct) and not isinstance(value, KEYS)
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
-        what = _refusal(value)
-        if what:
-            raise UnsupportedLeaf(
-                f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
-                path=path,
-                what=what,
-            )
+        if what := _refusal(value):
+            raise array_refused(path, what)
         dtype = np.dtype(value.dtype)
         shape = tuple(value.shape)
         framework = WEAK if getattr(value, "weak_type", False) else "jax"

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from holdfast.state import rebuild
+from holdfast.state.paths import put_at
 from holdfast.state.stateful import accessors
 
 STATIC = "@static"
@@ -39,13 +40,8 @@ def take(value: Any) -> dict[Any, Any]:
     """Return the leaves of a node by their paths, as nested dicts."""
     tree: dict[Any, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
-        if _is_code(leaf):
-            continue
-        place = tree
-        *way, last = map(_name, path)
-        for key in way:
-            place = place.setdefault(key, {})
-        place[last] = leaf
+        if not _is_code(leaf):
+            put_at(tree, [_name(entry) for entry in path], leaf)
     if static := _static_numbers(value):
         tree[STATIC] = static
     return tree

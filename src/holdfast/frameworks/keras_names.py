@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from holdfast.state.paths import put_at
+
 _NUMBER = re.compile(r"_\d+$")
 
 
@@ -22,11 +24,7 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         seen[name] += 1
         full = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        place = tree
-        *way, last = full.split("/")
-        for part in way:
-            place = place.setdefault(part, {})
-        place[last] = value
+        put_at(tree, full.split("/"), value)
     return tree
 
 
@@ -77,27 +75,22 @@ def slot_names(variables: Sequence[Any], trained: Sequence[Any]) -> list[str]:
         variables: The optimizer's own.
         trained: What it trains, in the order that it was built with.
     """
-    owners = sorted(
-        ((v.path.replace("/", "_") + "_", i) for i, v in enumerate(trained)),
-        key=lambda pair: -len(pair[0]),
-    )
-    next_of: dict[tuple[str, str], list[int]] = {}
-    for prefix, i in reversed(owners):
-        next_of.setdefault((prefix, ""), []).append(i)
-    used: Counter[tuple[str, str]] = Counter()
+    owners: dict[str, list[int]] = {}
+    for i, variable in enumerate(trained):
+        owners.setdefault(variable.path.replace("/", "_") + "_", []).append(i)
+    longest_first = sorted(owners, key=len, reverse=True)
+    used: Counter[str] = Counter()
     out = []
     for variable in variables:
         last = variable.path.rpartition("/")[2]
-        prefix = next((prefix for prefix, _ in owners if last.startswith(prefix)), None)
+        prefix = next((prefix for prefix in longest_first if last.startswith(prefix)), None)
         if prefix is None:
             out.append(last)
             continue
-        what = last.removeprefix(prefix)
         # Variables of the same path are told apart by their order.
-        indices = sorted(next_of[prefix, ""])
-        index = indices[min(used[prefix, what], len(indices) - 1)]
-        used[prefix, what] += 1
-        out.append(f"slots/{index}/{what}")
+        index = owners[prefix][min(used[last], len(owners[prefix]) - 1)]
+        used[last] += 1
+        out.append(f"slots/{index}/{last.removeprefix(prefix)}")
     return out
 
 

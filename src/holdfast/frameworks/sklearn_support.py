@@ -7,8 +7,10 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from holdfast.errors import Mismatch
+from holdfast.format.tree import NodeKind
 from holdfast.frameworks import sklearn_values
 from holdfast.state.kinds import ObjectKind, register_kind
+from holdfast.state.nodes import Node, plain_value
 from holdfast.state.values import type_name
 
 FITTED, PARAMS, CLASS = "fitted", "params", "class"
@@ -50,4 +52,41 @@ def put(estimator: Any, tree: dict[Any, Any]) -> Any:
     return estimator
 
 
-register_kind(ObjectKind(lambda value: isinstance(value, BaseEstimator), take, put, leafwise=False))
+def prepare(estimator: Any, node: Node) -> frozenset[Any]:
+    """Look whether an estimator, and those that it was given, are of the classes that were saved.
+
+    Raises:
+        Mismatch: One is not, or there are more or fewer of them.
+    """
+    for child in node.children:
+        if child.key == CLASS and child.kind is NodeKind.STR:
+            _require(type_name(type(estimator)), plain_value(child), node.path)
+        elif child.key == PARAMS:
+            params = estimator.get_params(deep=False)
+            for param in child.children:
+                _prepare_learning(params.get(param.key), param)
+    return frozenset()
+
+
+def _prepare_learning(value: Any, node: Node) -> None:
+    if isinstance(value, BaseEstimator):
+        for child in node.children:
+            if child.key == sklearn_values.ESTIMATOR:
+                prepare(value, child)
+    elif isinstance(value, list | tuple):
+        _require(f"list of {len(value)}", f"list of {len(node.children)}", node.path)
+        for part, child in zip(value, node.children, strict=True):
+            _prepare_learning(part, child)
+
+
+def _require(here: str, saved: object, path: str) -> None:
+    if here != saved:
+        problem = f"{path!r}: saved from a {saved}, wanted a {here}"
+        raise Mismatch(f"{problem}. Nothing was changed.", problems=(problem,))
+
+
+register_kind(
+    ObjectKind(
+        lambda value: isinstance(value, BaseEstimator), take, put, prepare=prepare, leafwise=False
+    )
+)

@@ -20,7 +20,6 @@ ESTIMATOR, GIVEN = "@estimator", "given"
 OBJECT, ARRAY, SLICE, DTYPE, SCALAR = "@object", "@objects", "@slice", "@dtype", "@scalar"
 PAIRS = "@pairs"
 _KEYS = (bool, int, float, str, type(None))
-_PLAIN = (bool, int, float, str, bytes, type(None))
 _GENERATORS = (np.random.RandomState, np.random.Generator)
 # Classes that encoders are given as dtype=, besides those of NumPy's scalars.
 _SCALARS = {cls.__name__: cls for cls in (bool, int, float, str, bytes, object)}
@@ -34,20 +33,12 @@ Put = Callable[[Any, dict[Any, Any]], Any]
 def encode(value: Any, take: Take) -> Any:
     """Return an attribute as a value that holdfast saves; what it does not know stays as it is."""
     if isinstance(value, BaseEstimator):
-        given = {
-            name: encode(param, take)
-            for name, param in value.get_params(deep=False).items()
-            # A folder whose pickles joblib would load is for the script to say.
-            if name != "memory"
-        }
-        return {ESTIMATOR: take(value), GIVEN: given}
+        return {ESTIMATOR: take(value), GIVEN: _given(value, take)}
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return _object_array(value, take)
+        elements = [encode(element, take) for element in value.ravel().tolist()]
+        return {ARRAY: elements, "shape": value.shape}
     if type(value) in (dict, defaultdict):
-        if any(type(key) not in _KEYS for key in value):
-            # Labels, which are NumPy's numbers mostly.
-            return {PAIRS: [[key, encode(child, take)] for key, child in value.items()]}
-        return {key: encode(child, take) for key, child in value.items()}
+        return _mapping(value, take)
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         children = [encode(child, take) for child in value]
         return tuple(children) if isinstance(value, tuple) else children
@@ -59,45 +50,71 @@ def encode(value: Any, take: Take) -> Any:
         return {SCALAR: np.dtype(value).str}
     if isinstance(value, type) and value in _SCALARS.values():
         return {SCALAR: value.__name__}
-    if _is_helper(value):
-        if not _is_told_by_attributes(type(value)):
-            raise UnsupportedLeaf(_refusal(value), type_name=type_name(type(value)))
-        inner = {name: encode(child, take) for name, child in vars(value).items()}
-        return {OBJECT: type_name(type(value)), "vars": inner}
-    return value
+    return _helper(value, take) if _is_helper(value) else value
+
+
+def _given(estimator: BaseEstimator, take: Take) -> dict[str, Any]:
+    return {
+        # A folder whose pickles joblib would load is for the script to say.
+        name: None if name == "memory" else encode(param, take)
+        for name, param in estimator.get_params(deep=False).items()
+    }
+
+
+def _mapping(value: dict[Any, Any], take: Take) -> dict[Any, Any]:
+    if any(type(key) not in _KEYS for key in value):
+        # Labels, which are NumPy's numbers mostly.
+        return {PAIRS: [[key, encode(child, take)] for key, child in value.items()]}
+    return {key: encode(child, take) for key, child in value.items()}
+
+
+def _helper(value: Any, take: Take) -> dict[str, Any]:
+    if not _is_told_by_attributes(type(value)):
+        raise UnsupportedLeaf(_refusal(value), type_name=type_name(type(value)))
+    inner = {name: encode(child, take) for name, child in vars(value).items()}
+    return {OBJECT: type_name(type(value)), "vars": inner}
 
 
 def decode(value: Any, put: Put) -> Any:
     """Return the attribute of ``encode``."""
     if isinstance(value, dict):
-        if ESTIMATOR in value:
-            tree = value[ESTIMATOR]
-            made = _bare(tree["class"], BaseEstimator)
-            given = {name: decode(param, put) for name, param in value[GIVEN].items()}
-            vars(made).update(
-                {"memory": None} if type(made).__name__ == "Pipeline" else {}, **given
-            )
-            return put(made, tree)
-        if OBJECT in value:
-            made = _bare(value[OBJECT], None)
-            vars(made).update({name: decode(v, put) for name, v in value["vars"].items()})
-            return made
-        if SLICE in value:
-            return slice(*value[SLICE])
-        if PAIRS in value:
-            return {key: decode(child, put) for key, child in value[PAIRS]}
-        if DTYPE in value:
-            return np.dtype(value[DTYPE])
-        if SCALAR in value:
-            return _SCALARS.get(value[SCALAR]) or np.dtype(value[SCALAR]).type
-        if ARRAY in value:
-            array = np.empty(len(value[ARRAY]), object)
-            array[:] = [decode(child, put) for child in value[ARRAY]]
-            return array.reshape(value["shape"])
+        for mark, make in _MADE_OF.items():
+            if mark in value:
+                return make(value, put)
         return {key: decode(child, put) for key, child in value.items()}
     if type(value) in (list, tuple):
         return type(value)(decode(child, put) for child in value)
     return value
+
+
+def _made_estimator(value: dict[str, Any], put: Put) -> Any:
+    tree = value[ESTIMATOR]
+    made = _bare(tree["class"], BaseEstimator)
+    vars(made).update({name: decode(param, put) for name, param in value[GIVEN].items()})
+    return put(made, tree)
+
+
+def _made_helper(value: dict[str, Any], put: Put) -> Any:
+    made = _bare(value[OBJECT], None)
+    vars(made).update({name: decode(child, put) for name, child in value["vars"].items()})
+    return made
+
+
+def _made_array(value: dict[str, Any], put: Put) -> np.ndarray[Any, Any]:
+    array = np.empty(len(value[ARRAY]), object)
+    array[:] = [decode(child, put) for child in value[ARRAY]]
+    return array.reshape(value["shape"])
+
+
+_MADE_OF: dict[str, Callable[[dict[str, Any], Put], Any]] = {
+    ESTIMATOR: _made_estimator,
+    OBJECT: _made_helper,
+    ARRAY: _made_array,
+    SLICE: lambda value, put: slice(*value[SLICE]),
+    PAIRS: lambda value, put: {key: decode(child, put) for key, child in value[PAIRS]},
+    DTYPE: lambda value, put: np.dtype(value[DTYPE]),
+    SCALAR: lambda value, put: _SCALARS.get(value[SCALAR]) or np.dtype(value[SCALAR]).type,
+}
 
 
 def is_made_anew(value: Any) -> bool:
@@ -151,10 +168,6 @@ def _is_told_by_attributes(cls: type) -> bool:
     What a class of C code keeps in its own structure, as trees of neighbours do, is in none.
     """
     return all(base.__flags__ & _MADE_BY_PYTHON for base in cls.__mro__[:-1])
-
-
-def _object_array(value: np.ndarray[Any, Any], take: Take) -> dict[str, Any]:
-    return {ARRAY: [encode(v, take) for v in value.ravel().tolist()], "shape": value.shape}
 
 
 def _bare(name: str, base: type | None) -> Any:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from holdfast.errors import Mismatch
 from holdfast.frameworks.memory_folder import MemoryFolder
+from holdfast.state.paths import put_at
 
 # What holds a value in TensorFlow's own encoding.
 OPAQUE = "@variant"
@@ -35,12 +36,9 @@ def take(value: Any) -> dict[Any, Any]:
         reader = tf.train.load_checkpoint(prefix)
         tree: dict[Any, Any] = {}
         for name, dtype in sorted(reader.get_variable_to_dtype_map().items()):
-            place = tree
-            *way, last = name.split("/")
-            for part in way:
-                place = place.setdefault(part, {})
-            opaque = dtype == tf.variant
-            place[last] = _opaque(prefix, name) if opaque else _leaf(reader.get_tensor(name))
+            is_opaque = dtype == tf.variant
+            leaf = _opaque(prefix, name) if is_opaque else _leaf(reader.get_tensor(name))
+            put_at(tree, name.split("/"), leaf)
         return tree
     finally:
         folder.close()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from holdfast.errors import UnsupportedLeaf
 from holdfast.format import dtypes
 from holdfast.frameworks import tensorflow_objects
 from holdfast.state.arrays import ArraySpec, register_adapter
@@ -19,6 +18,7 @@ from holdfast.state.codecs import python_random_state, python_random_tree, regis
 from holdfast.state.environment import register_devices
 from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import as_bytes
+from holdfast.state.refusals import array_refused
 from holdfast.state.rng import RngSource, register_rng
 
 # A training step changes all of a variable; more would be read after every step for nothing.
@@ -35,13 +35,8 @@ class TensorFlowAdapter:
         return isinstance(value, tf.Tensor | tf.Variable)
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
-        what = _refusal(value)
-        if what:
-            raise UnsupportedLeaf(
-                f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
-                path=path,
-                what=what,
-            )
+        if what := _refusal(value):
+            raise array_refused(path, what)
         name = value.dtype.name
         shape = tuple(value.shape)
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(name)

@@ -1,4 +1,4 @@
-"""PyTorch modules and optimizers, restored into the tensors that they hold already.
+"""PyTorch modules, restored into the tensors that they hold already.
 
 Reading straight into a module's own memory saves a copy of the whole model. It is done where
 ``load_state_dict`` would do nothing but copy; where hooks or overrides would do more, the values
@@ -14,15 +14,10 @@ from typing import Any
 import torch
 
 from holdfast.format.tree import NodeKind
-from holdfast.state.bind import Binder, Thunk
+from holdfast.state.bind import Binder
 from holdfast.state.nodes import Node
-from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
-
-# Optimizers of torch.optim all of whose state has the shape of the parameter, or is a scalar.
-_ELEMENTWISE = frozenset(
-    {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "Rprop"}
-)
+from holdfast.state.reads import Thunk
 
 # What torch.compile puts into the names of a module's state.
 _COMPILED = "_orig_mod."
@@ -44,7 +39,7 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         if child.kind == NodeKind.OMITTED:
             continue
         if key not in live:
-            binder.unexpected += [leaf.path for leaf in child.leaves()]
+            binder.note_unexpected(child)
             continue
         value = live[key]
         if isinstance(value, torch.Tensor) and value.is_meta and not _is_lazy(value):
@@ -117,110 +112,4 @@ def _check_fit(binder: Binder, child: Node, value: torch.Tensor, path: str) -> N
         return
     if (row.dtype, row.shape) != (dtype, tuple(value.shape)):
         wanted = f"{dtype}{list(value.shape)}"
-        binder.problems.append(f"{path!r}: saved as {row.dtype}{list(row.shape)}, wanted {wanted}")
-
-
-def bind_optimizer(
-    binder: Binder, node: Node, optimizer: torch.optim.Optimizer, path: str
-) -> Thunk:
-    """Bind the saved ``state_dict`` of an optimizer to one that stands.
-
-    PyTorch's ``load_state_dict`` casts floating-point state to the dtype of its parameter, which
-    would change the moments of an optimizer that keeps them in another; they are put back as
-    they were saved, unless values shall be converted.
-    """
-    saved = {child.key: child for child in node.children}
-    groups, states = saved.get("param_groups"), saved.get("state")
-    if groups is None or states is None or is_partial(node):
-        # An optimizer takes its state whole: what was left out stays as it is.
-        make = overlay(node, optimizer.state_dict(), binder.fresh)
-
-        def hand_over() -> torch.optim.Optimizer:
-            optimizer.load_state_dict(make())
-            return optimizer
-
-        return hand_over
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    _check_moments(binder, states, params, type(optimizer))
-    _check_groups(binder, groups, optimizer, path)
-    plain = type(optimizer).state_dict is torch.optim.Optimizer.state_dict
-    live = optimizer.state_dict()["state"] if plain else {}
-    entries = {
-        state.key: {
-            child.key: _bind_state(binder, child, live.get(state.key, {}).get(child.key), path)
-            for child in state.children
-        }
-        for state in states.children
-    }
-    rest = {key: binder.fresh(child) for key, child in saved.items() if key != "state"}
-
-    def load() -> torch.optim.Optimizer:
-        made = {
-            index: {key: thunk() for key, thunk in entry.items()}
-            for index, entry in entries.items()
-        }
-        optimizer.load_state_dict({**{key: thunk() for key, thunk in rest.items()}, "state": made})
-        if not binder.convert:
-            _uncast(optimizer, made)
-        return optimizer
-
-    return load
-
-
-def _bind_state(binder: Binder, child: Node, value: object, path: str) -> Thunk:
-    if child.row >= 0 and isinstance(value, torch.Tensor):
-        row = binder.rows[child.row]
-        same_dtype = str(value.dtype).removeprefix("torch.") == row.dtype
-        if row.shape == tuple(value.shape) and same_dtype:
-            return binder.into(child, value, child.path)
-        if row.shape != tuple(value.shape):
-            binder.problems.append(
-                f"{child.path!r}: saved with the shape {list(row.shape)}, the optimizer has "
-                f"{list(value.shape)}"
-            )
-    return binder.fresh(child)
-
-
-def _check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kind: type) -> None:
-    """Note the moments of PyTorch's own optimizers that belong to parameters of another shape."""
-    if kind.__name__ not in _ELEMENTWISE or not kind.__module__.startswith("torch.optim"):
-        return
-    for state in states.children:
-        if not isinstance(state.key, int) or state.key >= len(params):
-            continue
-        wanted = tuple(params[state.key].shape)
-        for child in state.children:
-            shape = binder.rows[child.row].shape if child.row >= 0 else ()
-            if shape not in ((), (1,), wanted):
-                binder.problems.append(
-                    f"{child.path!r}: saved with the shape {list(shape)}, its parameter has "
-                    f"{list(wanted)}"
-                )
-
-
-def _check_groups(
-    binder: Binder, groups: Node, optimizer: torch.optim.Optimizer, path: str
-) -> None:
-    sizes = []
-    for group in groups.children:
-        params = next((c for c in group.children if c.key == "params"), None)
-        sizes.append(len(params.children) if params is not None else 0)
-    wanted = [len(group["params"]) for group in optimizer.param_groups]
-    if sizes != wanted:
-        binder.problems.append(
-            f"{join(path, 'param_groups')!r}: saved for groups of {sizes} parameters, "
-            f"wanted {wanted}"
-        )
-
-
-def _uncast(optimizer: torch.optim.Optimizer, saved: dict[Any, dict[Any, Any]]) -> None:
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for index, entry in saved.items():
-        if not isinstance(index, int) or index >= len(params):
-            continue
-        held = optimizer.state.get(params[index], {})
-        for key, value in entry.items():
-            now = held.get(key)
-            both = isinstance(value, torch.Tensor) and isinstance(now, torch.Tensor)
-            if both and now.dtype != value.dtype:
-                held[key] = value.to(now.device)
+        binder.problem(path, f"saved as {row.dtype}{list(row.shape)}, wanted {wanted}")

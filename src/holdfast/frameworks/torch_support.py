@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import torch_changes, torch_guards, torch_modules
+from holdfast.frameworks import torch_changes, torch_guards, torch_modules, torch_optimizers
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind_objects import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe
@@ -18,6 +18,7 @@ from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.guards import GuardKind, register_guard
 from holdfast.state.numpy_arrays import memory_at
+from holdfast.state.refusals import array_refused
 from holdfast.state.rng import RngSource, register_rng
 
 _NAMES = {
@@ -76,12 +77,7 @@ class TorchAdapter:
             or value.is_meta
             or _wraps(value)
         ):
-            what = _refusal(value)
-            raise UnsupportedLeaf(
-                f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
-                path=path,
-                what=what,
-            )
+            raise array_refused(path, _refusal(value))
         shape = tuple(value.shape)
         nbytes = value.numel() * value.element_size()
         spec = ArraySpec("torch", name, shape, nbytes)
@@ -212,7 +208,7 @@ register_codec(
     cheap=True,
 )
 register_stateful_binder(
-    lambda v: isinstance(v, torch.optim.Optimizer), torch_modules.bind_optimizer
+    lambda v: isinstance(v, torch.optim.Optimizer), torch_optimizers.bind_optimizer
 )
 register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
 register_guard(

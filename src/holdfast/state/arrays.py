@@ -17,6 +17,10 @@ class ArraySpec(NamedTuple):
     shape: tuple[int, ...]
     nbytes: int
 
+    def is_like(self, other: ArraySpec) -> bool:
+        """Say whether another array has the same dtype and shape."""
+        return (self.dtype, self.shape) == (other.dtype, other.shape)
+
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 

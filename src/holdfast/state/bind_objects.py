@@ -11,24 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import Mismatch
 from holdfast.format.tree import KEYED
-from holdfast.state import arrays, codecs, kinds
-from holdfast.state.nodes import Node
+from holdfast.state import codecs, kinds
+from holdfast.state.bind_arrays import standing_adapter
+from holdfast.state.nodes import Node, plain_value
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
+from holdfast.state.reads import Thunk
 from holdfast.state.stateful import accessors
 
 if TYPE_CHECKING:
-    from holdfast.state.bind import Binder, Thunk
+    from holdfast.state.bind import Binder
 
 _told_by_leaves: list[Callable[[object], bool]] = []
-
-
-def is_told_by_leaves(target: object) -> bool:
-    """Say whether an object can take the state of another class, if its leaves fit."""
-    kind = kinds.kind_of(target)
-    if kind is not None and kind.told_by_leaves:
-        return True
-    return any(applies(target) for applies in _told_by_leaves)
 
 
 def register_told_by_leaves(applies: Callable[[object], bool]) -> None:
@@ -36,7 +30,27 @@ def register_told_by_leaves(applies: Callable[[object], bool]) -> None:
     _told_by_leaves.append(applies)
 
 
-StatefulBinder = Callable[["Binder", Node, Any, str], "Thunk"]
+def takes_state_of(binder: Binder, node: Node, target: Any, path: str) -> bool:
+    """Say whether an object can take the state of what was saved; note it if not.
+
+    Modules can, whatever they are: their leaves tell what fits. Of an optimizer or a schedule
+    the same names can mean other things, and it may need what the other does not have.
+    """
+    saved, wanted = node.type_name.rpartition(":")[2], type(target).__qualname__
+    if saved == wanted or _is_told_by_leaves(target):
+        return True
+    binder.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
+    return False
+
+
+def _is_told_by_leaves(target: object) -> bool:
+    kind = kinds.kind_of(target)
+    if kind is not None and kind.told_by_leaves:
+        return True
+    return any(applies(target) for applies in _told_by_leaves)
+
+
+StatefulBinder = Callable[["Binder", Node, Any, str], Thunk]
 _binders: list[tuple[Callable[[object], bool], StatefulBinder]] = []
 
 
@@ -61,10 +75,8 @@ def _bind_kind(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
     kind = kinds.kind_of(target)
     assert kind is not None
     if node.kind not in KEYED:
-        binder.problems.append(
-            f"{path!r}: saved as {node.kind.name.lower()}, wanted a {type(target).__name__}"
-        )
-        return lambda: target
+        kind_name = node.kind.name.lower()
+        return binder.problem(path, f"saved as {kind_name}, wanted a {type(target).__name__}")
     if kind.prepare is not None:
         useless = kind.prepare(target, node)
         children = [child for child in node.children if child.key not in useless]
@@ -85,13 +97,10 @@ def _check_shapes(binder: Binder, node: Node, live: Any, path: str) -> None:
         for child in node.children:
             if child.key in live:
                 _check_shapes(binder, child, live[child.key], join(path, child.key))
-    elif isinstance(live, str | bytes):
-        return
-    elif node.row >= 0 and (adapter := arrays.adapter_of(live)) is not None:
-        saved, wanted = binder.rows[node.row], adapter.describe(live, path)[0]
-        if (saved.dtype, saved.shape) != (wanted.dtype, wanted.shape):
-            shown = arrays.ArraySpec(saved.framework, saved.dtype, saved.shape, saved.nbytes)
-            binder.problems.append(f"{path!r}: saved as {shown}, wanted {wanted}")
+    elif node.row >= 0 and (adapter := standing_adapter(live)) is not None:
+        saved, wanted = binder.spec(node.row), adapter.describe(live, path)[0]
+        if not saved.is_like(wanted):
+            binder.problem(path, f"saved as {saved}, wanted {wanted}")
 
 
 def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
@@ -105,10 +114,36 @@ def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Th
         try:
             check(make())
         except Mismatch as error:
-            binder.problems.append(f"{path!r}: {error}")
+            binder.problem(path, str(error))
 
     def load() -> Any:
         put(make())
         return target
 
     return load
+
+
+def custom_into(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
+    """Bind what a codec saved to a value that stands: updated, made alike, or replaced."""
+    codec = codecs.codec_of(type(target))
+    if codec is None or codec.name != node.type_name:
+        return binder.fresh(node)
+    if codec.update is None and not codec.alike:
+        return binder.fresh(node)
+    if codec.variant is not None:
+        tree: Any = codec.encode(target)
+        saved = next((c for c in node.children[0].children if c.key == codec.variant), None)
+        if saved is not None and plain_value(saved) != tree[codec.variant]:
+            return binder.problem(
+                path, f"saved over {plain_value(saved)}, wanted over {tree[codec.variant]}"
+            )
+    if codec.update is None:
+        inner = binder.into(node.children[0], codec.encode(target), path)
+        return lambda: codec.decode(inner())
+    update, make = codec.update, binder.fresh(node.children[0])
+
+    def put() -> Any:
+        update(target, make())
+        return target
+
+    return put

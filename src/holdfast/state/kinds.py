@@ -52,14 +52,11 @@ def register_kind(kind: ObjectKind) -> None:
 def kind_of(value: object) -> ObjectKind | None:
     """Return the kind of an object, or None; one whose class has a codec has none."""
     cls = type(value)
-    try:
-        return _by_class[cls]
-    except KeyError:
-        found = None
-        if codecs.codec_of(cls) is None and not isinstance(value, type):
-            found = next((kind for kind in _kinds if kind.applies(value)), None)
-        _by_class[cls] = found
-        return found
+    if codecs.codec_of(cls) is not None or isinstance(value, type):
+        return None
+    if cls not in _by_class:
+        _by_class[cls] = next((kind for kind in _kinds if kind.applies(value)), None)
+    return _by_class[cls]
 
 
 def kind_count() -> int:

@@ -11,8 +11,7 @@ from typing import Any
 
 from holdfast.format.tree import CONTAINERS, KEYED, NodeKind
 from holdfast.state.nodes import Node
-
-Thunk = Callable[[], Any]
+from holdfast.state.reads import Thunk
 
 
 def is_partial(node: Node) -> bool:

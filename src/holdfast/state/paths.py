@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from holdfast.errors import UsageError
 from holdfast.state.selection import Chosen, Entry, Selection
@@ -38,6 +39,20 @@ def join(parent: str, component: object) -> str:
     if "/" in name or "~" in name:
         name = escape(name)
     return f"{parent}/{name}" if parent else name
+
+
+def put_at(tree: dict[Any, Any], way: Sequence[Any], value: object) -> None:
+    """Put a value into nested dicts, and make those on its way that are not there.
+
+    >>> tree = {"a": {"b": 1}}
+    >>> put_at(tree, ("a", "c", "d"), 2)
+    >>> tree
+    {'a': {'b': 1, 'c': {'d': 2}}}
+    """
+    *above, last = way
+    for key in above:
+        tree = tree.setdefault(key, {})
+    tree[last] = value
 
 
 @lru_cache(maxsize=512)

@@ -7,11 +7,12 @@ Arrays and dicts of arrays count as models, unless their names say that they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from holdfast.errors import UsageError
+from holdfast.state.objects import found_in
 from holdfast.state.paths import escape, join
 from holdfast.state.selection import Chosen, Entry, Role, Selection
 
@@ -47,7 +48,7 @@ class _Trainable(Selection):
     def __call__(self, *models: Any) -> _Trainable:
         """Return the same for these models only."""
         for model in models:
-            if not hasattr(model, "named_parameters"):
+            if not _has_parameters(model):
                 raise UsageError(f"{type(model).__name__} has no parameters to look at.")
         return _Trainable(models)
 
@@ -57,7 +58,7 @@ class _Trainable(Selection):
         Raises:
             UsageError: There is no model whose parameters say whether they are trained.
         """
-        found = [item for entry in entries for item in _modules(entry.value, escape(entry.name))]
+        found = list(found_in({entry.name: entry.value for entry in entries}, _has_parameters))
         if not found:
             raise UsageError(
                 "only.trainable needs a model whose parameters say whether they are trained, and "
@@ -76,15 +77,8 @@ class _Trainable(Selection):
         return "only.trainable"
 
 
-def _modules(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if hasattr(value, "named_parameters"):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _modules(item, join(path, key))
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from _modules(item, join(path, i))
+def _has_parameters(value: Any) -> bool:
+    return hasattr(value, "named_parameters")
 
 
 weights: Selection = _ByRole("weights", lambda entry: entry.role is Role.MODEL)

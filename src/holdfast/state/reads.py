@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.errors import RestoreIncomplete
+
+# Gives a value, or puts it into place, once what it is made of is read.
+Thunk = Callable[[], Any]
 
 
 @dataclass(slots=True)

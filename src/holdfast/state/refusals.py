@@ -30,6 +30,15 @@ def asked(give: Callable[[], object], value: object, path: str) -> object:
         ) from error
 
 
+def array_refused(path: str, what: str) -> UnsupportedLeaf:
+    """Return the error for an array that cannot be saved; ``what`` says what it is or has."""
+    return UnsupportedLeaf(
+        f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
+        path=path,
+        what=what,
+    )
+
+
 def unsupported(value: object, cls: type, path: str) -> str:
     """Return the message for a value that no codec knows."""
     name = f"{cls.__module__}.{cls.__qualname__}"

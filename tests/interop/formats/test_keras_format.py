@@ -10,6 +10,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from absent import needs_package, required
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import h5py
@@ -28,8 +30,8 @@ from holdfast.errors import (
 )
 
 # Keras' backend here.
-pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+needs_package("tensorflow")
+keras = required("keras")
 
 from keras_variables import bits, filled  # noqa: E402 - needs Keras
 

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holdfast
+from absent import required
 from holdfast.convert import export, import_checkpoint
 from holdfast.convert.registry import format_of
 from holdfast.errors import CannotConvert, DataError, ForeignDamaged, MissingDependency
 
-jax = pytest.importorskip("jax")
-tensorstore = pytest.importorskip("tensorstore")
-ocp = pytest.importorskip("orbax.checkpoint")
+jax = required("jax")
+tensorstore = required("tensorstore")
+ocp = required("orbax.checkpoint")
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0/.~@"), min_size=1, max_size=6)
 VALUES = st.one_of(

@@ -17,6 +17,7 @@ from tensorboard.data import provider
 from tensorboard.util import tensor_util
 
 import holdfast
+from absent import required
 from holdfast import Checkpointer, every
 from holdfast.cli import main
 from holdfast.convert import export, export_metrics
@@ -112,7 +113,7 @@ def test_names_are_chosen_and_changed(tmp_path: Path) -> None:
 
 
 def test_records_have_checksums_that_tensorflow_compares(tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = required("tensorflow")
     holdfast.save(tmp_path / "s", {"n": 1}, run="r", step=0, metrics={"m": 1.0})
     [name] = export_metrics(tmp_path / "s", "r", tmp_path / "logs").files
     whole = (tmp_path / "logs" / name).read_bytes()

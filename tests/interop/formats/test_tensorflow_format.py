@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from absent import required
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -26,8 +28,8 @@ from holdfast.errors import (
     UsageError,
 )
 
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+tf = required("tensorflow")
+keras = required("keras")
 
 from keras_variables import bits, filled  # noqa: E402 - needs Keras
 

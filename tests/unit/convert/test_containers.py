@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from absent import required
 from holdfast.convert.containers import LIST, NUMBERED, TUPLE, rebuilt
 from holdfast.convert.orbax import ocdbt
 from holdfast.convert.slabs import slab_reader, slabs
@@ -61,7 +62,7 @@ def test_bytes_are_read_from_any_offset(shape: list[int], dtype: str, data: st.D
 
 @pytest.mark.parametrize("n", [0, 1, 4096, 4097, 10_000])
 def test_a_database_is_what_tensorstore_takes(tmp_path: Any, n: int) -> None:
-    tensorstore = pytest.importorskip("tensorstore")
+    tensorstore = required("tensorstore")
     keys = sorted(b"key%d/\xff" % i for i in range(n))
     entries: list[tuple[bytes, ocdbt.Inline | ocdbt.Outside]] = [
         (key, ocdbt.Outside(3, 5) if i % 3 else ocdbt.Inline(b"small"))

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 from holdfast.data import SeededDataset  # noqa: E402
 from holdfast.errors import UsageError  # noqa: E402

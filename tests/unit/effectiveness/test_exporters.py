@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing import event_accumulator
 
+from absent import required
 from holdfast.effectiveness.lives import lives_of
 from holdfast.effectiveness.mlflow import log_report
 from holdfast.effectiveness.opentelemetry import record_report
@@ -82,7 +83,7 @@ def test_a_later_report_is_beside_an_earlier_one(report: Report, tmp_path: Path)
 def test_mlflow_shows_the_same(
     report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = required("mlflow")
     # Without a server and a database.
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())

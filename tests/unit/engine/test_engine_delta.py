@@ -25,6 +25,7 @@ from delta_states import (
 )
 
 import holdfast
+from absent import required
 from holdfast import Checkpointer, Store, errors, keep
 from holdfast.chunks.deltas import MAX_AGE
 from holdfast.convert.exporting import export
@@ -55,7 +56,7 @@ def test_small_steps_are_stored_as_differences_and_come_back(tmp_path: Path) -> 
 
 
 def test_bfloat16_weights_one_save_apart_take_a_quarter(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = required("torch")
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(1_000_000, generator=generator, dtype=torch.float64) * 0.02
     infos, made = [], []

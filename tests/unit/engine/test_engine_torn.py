@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import holdfast
+from absent import required
 from holdfast import Checkpointer, every
 from holdfast.engine.snapshot import Copier
 from holdfast.errors import SnapshotTorn
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 
 
 @contextmanager

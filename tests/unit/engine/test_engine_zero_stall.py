@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import holdfast
+from absent import required
 from holdfast import Checkpointer
 from holdfast.engine import snapshot
 from holdfast.errors import SnapshotTorn
 from holdfast.state.guards import guards_in
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 
 
 class Brake:

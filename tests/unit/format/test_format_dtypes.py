@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from absent import required
 from holdfast.format import dtypes
 
-ml_dtypes = pytest.importorskip("ml_dtypes")
+ml_dtypes = required("ml_dtypes")
 
 COMMON = {
     "bool": 1,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import holdfast
+from absent import required
 from holdfast.errors import Mismatch
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 
 
 def small(dtype: torch.dtype, seed: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:

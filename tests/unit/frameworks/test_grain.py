@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import holdfast
+from absent import required
 
-grain = pytest.importorskip("grain")
+grain = required("grain")
 
 
 def grain_iterator(kind: str) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax")
+from absent import required
+
+jax = required("jax")
 
 import holdfast  # noqa: E402
 from holdfast import Checkpointer  # noqa: E402
@@ -120,7 +122,7 @@ def test_a_counter_may_be_a_number_at_first_and_an_array_later(tmp_path: Path) -
 
 
 def test_other_frameworks_arrays_can_take_it(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = required("torch")
     w = jnp.arange(6.0).reshape(2, 3)
     holdfast.save(tmp_path, {"w": w, "n": np.full((2, 3), 2, "f4")}, run="r", step=0)
     into = {"w": torch.zeros(2, 3), "n": jnp.zeros((2, 3))}

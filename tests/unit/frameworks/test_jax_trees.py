@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax")
-optax = pytest.importorskip("optax")
-struct = pytest.importorskip("flax.struct")
+from absent import required
+
+jax = required("jax")
+optax = required("optax")
+struct = required("flax.struct")
 
 import holdfast  # noqa: E402
 from holdfast import Checkpointer  # noqa: E402
@@ -195,7 +197,7 @@ def test_classes_registered_with_jax(tmp_path: Path) -> None:
 
 
 def test_frozen_dicts_and_a_dict_are_the_same_to_a_restore(tmp_path: Path) -> None:
-    frozen = pytest.importorskip("flax.core").freeze(PARAMS)
+    frozen = required("flax.core").freeze(PARAMS)
     zeros = jax.tree.map(jnp.zeros_like, frozen)
     assert equal(back(tmp_path, frozen, zeros), frozen)
     assert equal(back(tmp_path / "b", PARAMS, zeros), frozen)
@@ -203,7 +205,7 @@ def test_frozen_dicts_and_a_dict_are_the_same_to_a_restore(tmp_path: Path) -> No
 
 
 def test_equinox_modules_keep_their_functions(tmp_path: Path) -> None:
-    eqx = pytest.importorskip("equinox")
+    eqx = required("equinox")
 
     class Net(eqx.Module):  # type: ignore[misc, name-defined]
         layers: list[Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("keras")
+from absent import needs_package
+
+needs_package("keras")
 
 # HOLDFAST_FRAMEWORKS=full asks every backend everything, and kills fit in more places.
 FULL = os.environ.get("HOLDFAST_FRAMEWORKS") == "full"
@@ -26,8 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
 def test_everything_holds_on(backend: str, folder: Path) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+    needs_package(backend)
     env = {
         **os.environ,
         "KERAS_BACKEND": backend,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from absent import needs_package, required
 from holdfast.errors import MissingDependency
 from holdfast.state import arrays, codecs
 
@@ -16,7 +17,7 @@ from holdfast.state import arrays, codecs
 def test_a_checkpoint_of_a_framework_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jax = pytest.importorskip("jax")
+    jax = required("jax")
     weak = jax.jit(lambda: jax.numpy.sin(1.0))()
     holdfast.save(tmp_path, {"w": jax.numpy.ones(3), "weak": weak, "n": 3}, run="r", step=0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -54,7 +55,7 @@ KINDS = {
 def test_a_booster_where_its_package_is_not_loaded_yet_and_where_there_is_none(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip(name)
+    needs_package(name)
     params, data = KINDS[name]
     script, store = tmp_path / "script.py", tmp_path / "s"
     script.write_text(BOOSTER.format(name=name, params=params, data=data))

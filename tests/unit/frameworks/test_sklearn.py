@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn")
+from absent import required
+
+sklearn = required("sklearn")
 
 from sklearn import (  # noqa: E402
     cluster,
@@ -190,11 +192,23 @@ def test_another_class_is_told_before_anything_changes(tmp_path: Path) -> None:
     assert not hasattr(other, "classes_")
 
 
+def test_another_class_in_a_pipeline_is_told_before_anything_changes(tmp_path: Path) -> None:
+    learner = pipeline.make_pipeline(preprocessing.StandardScaler(), naive_bayes.GaussianNB())
+    holdfast.save(tmp_path, {"learner": learner.fit(X, Y)}, run="r", step=0)
+    first, last = preprocessing.StandardScaler(), naive_bayes.BernoulliNB()
+    other = pipeline.make_pipeline(first, last)
+    with pytest.raises(Mismatch, match=r"saved from a .*GaussianNB, wanted a .*BernoulliNB"):
+        holdfast.load(tmp_path, "r@0", into={"learner": other})
+    with pytest.raises(Mismatch, match="saved from a list of 2, wanted a list of 1"):
+        holdfast.load(tmp_path, "r@0", into={"learner": pipeline.make_pipeline(first)})
+    assert not hasattr(first, "mean_") and not hasattr(last, "classes_")
+
+
 # --- gradient boosting ---
 
 
 def test_an_xgboost_booster_goes_on(tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
+    xgboost = required("xgboost")
     data = xgboost.DMatrix(X, Y, feature_names=list("abcdef"))
     params = {"objective": "binary:logistic", "subsample": 0.8, "nthread": 1}
     # Else its generator goes on from call to call, and XGBoost does not tell where it is.
@@ -215,7 +229,7 @@ def test_an_xgboost_booster_goes_on(tmp_path: Path) -> None:
 
 
 def test_an_xgboost_estimator(tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
+    xgboost = required("xgboost")
     learner = xgboost.XGBClassifier(n_estimators=5, random_state=1, n_jobs=1).fit(X, Y)
     holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
     fresh = xgboost.XGBClassifier(n_estimators=5, random_state=1, n_jobs=1)
@@ -224,7 +238,7 @@ def test_an_xgboost_estimator(tmp_path: Path) -> None:
 
 
 def test_a_lightgbm_booster_goes_on(tmp_path: Path) -> None:
-    lightgbm = pytest.importorskip("lightgbm")
+    lightgbm = required("lightgbm")
     params = {"objective": "binary", "verbose": -1, "num_threads": 1, "deterministic": True}
 
     def data() -> Any:
@@ -241,7 +255,7 @@ def test_a_lightgbm_booster_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_lightgbm_estimator_with_labels(tmp_path: Path) -> None:
-    lightgbm = pytest.importorskip("lightgbm")
+    lightgbm = required("lightgbm")
     learner = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, LABELS)
     holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
     fresh = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1)

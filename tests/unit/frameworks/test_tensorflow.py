@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-tf = pytest.importorskip("tensorflow")
+from absent import required
+
+tf = required("tensorflow")
 
 import holdfast  # noqa: E402
 from holdfast import Checkpointer  # noqa: E402

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 from holdfast import frameworks  # noqa: E402
 from holdfast.state.changes import mark  # noqa: E402

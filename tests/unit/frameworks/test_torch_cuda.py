@@ -9,8 +9,9 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
+from absent import required
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 

@@ -11,9 +11,10 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
+from absent import required
 from holdfast.errors import Mismatch, RestoreIncomplete
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:ComplexHalf")
 nn = torch.nn
 

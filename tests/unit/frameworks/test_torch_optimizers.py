@@ -11,9 +11,10 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
+from absent import required
 from holdfast.errors import Mismatch
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 nn = torch.nn
 optim = torch.optim
 lr_scheduler = torch.optim.lr_scheduler

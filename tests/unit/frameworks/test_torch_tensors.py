@@ -11,9 +11,10 @@ import pytest
 from state_checks import assert_same, roundtrip, tensor_bytes
 
 import holdfast
+from absent import absent, required
 from holdfast.errors import Mismatch, UnsupportedLeaf
 
-torch = pytest.importorskip("torch")
+torch = required("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:ComplexHalf")
 
 DTYPES = [
@@ -226,8 +227,8 @@ def test_what_cannot_be_saved_is_named(
 ) -> None:
     try:
         value = make()
-    except (AttributeError, NotImplementedError, RuntimeError):
-        pytest.skip("this PyTorch has no such tensor")
+    except (AttributeError, NotImplementedError, RuntimeError) as error:
+        absent(f"PyTorch {torch.__version__} has no such tensor: {error}")
     with pytest.raises(UnsupportedLeaf, match="'m/w'") as caught:
         holdfast.save(store_path, {"m": {"w": value}}, run="r", step=1)
     assert said in str(caught.value)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("accelerate")
+from absent import needs_package, required
+
+torch = required("torch")
+needs_package("accelerate")
 
 from accelerate import Accelerator  # noqa: E402
 from accelerate.utils import DataLoaderConfiguration  # noqa: E402

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from damaged_packs import damage
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 import torch.distributed.checkpoint as dcp  # noqa: E402
 from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402

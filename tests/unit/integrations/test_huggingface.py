@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+from absent import required
+
+torch = required("torch")
+transformers = required("transformers")
 
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed  # noqa: E402
 

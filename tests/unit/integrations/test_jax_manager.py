@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-jax = pytest.importorskip("jax")
+from absent import required
+
+jax = required("jax")
 
 from holdfast.errors import Mismatch, NotFound, UsageError  # noqa: E402
 from holdfast.jax import CheckpointManager  # noqa: E402
@@ -73,7 +75,7 @@ def test_what_is_no_number_is_not_the_best(tmp_path: Path) -> None:
 
 
 def test_what_orbax_calls_args(tmp_path: Path) -> None:
-    ocp = pytest.importorskip("orbax.checkpoint")
+    ocp = required("orbax.checkpoint")
     with CheckpointManager(tmp_path) as manager:
         manager.save(0, args=ocp.args.StandardSave(tree(7)))
         manager.wait_until_finished()

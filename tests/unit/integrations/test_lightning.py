@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from damaged_packs import damage
 
-torch = pytest.importorskip("torch")
-lightning = pytest.importorskip("lightning")
+from absent import required
+
+torch = required("torch")
+lightning = required("lightning")
 
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-tf = pytest.importorskip("tensorflow")
+from absent import required
+
+tf = required("tensorflow")
 
 import holdfast  # noqa: E402
 from holdfast.errors import UsageError  # noqa: E402

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from absent import required
+
+torch = required("torch")
 
 from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
 

@@ -31,6 +31,7 @@ from attacks import (
     zipped,
 )
 
+from absent import required
 from holdfast.security.pickle_files import scan_file
 
 
@@ -81,7 +82,7 @@ def test_what_is_harmless_is_called_safe(name: str, protocol: int) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_checkpoints_of_pytorch(legacy: bool) -> None:
-    torch = pytest.importorskip("torch")
+    torch = required("torch")
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 3)).sum().backward()
@@ -110,7 +111,7 @@ def test_checkpoints_of_pytorch(legacy: bool) -> None:
 
 
 def test_checkpoints_of_dcp(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = required("torch")
     import torch.distributed.checkpoint as dcp
 
     state = {"w": torch.ones(4), "n": 3, "t": {"a": torch.zeros(2)}}
@@ -121,7 +122,7 @@ def test_checkpoints_of_dcp(tmp_path: Path) -> None:
 
 
 def test_files_of_joblib(tmp_path: Path) -> None:
-    joblib = pytest.importorskip("joblib")
+    joblib = required("joblib")
     good = {"a": np.random.default_rng(0).random((100, 7)), "b": [np.arange(5)], "c": "x"}
     bad = {
         "behind an array": {"a": np.ones((100, 7)), "x": Attack(os.system, touch())},

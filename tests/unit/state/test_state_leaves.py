@@ -15,6 +15,7 @@ import pytest
 from state_checks import assert_same, roundtrip
 
 import holdfast
+from absent import required
 from holdfast.errors import UnsupportedLeaf
 
 
@@ -153,7 +154,7 @@ def test_numpy_scalars(store_path: Path, name: str) -> None:
 
 
 def test_scalars_of_low_precision(store_path: Path) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    ml_dtypes = required("ml_dtypes")
     tree = {"a": ml_dtypes.bfloat16(1.5), "b": ml_dtypes.float8_e4m3fn(0.5)}
     assert_same(roundtrip(store_path, tree), tree)
 
@@ -229,7 +230,7 @@ def test_an_array_of_several_chunks(store_path: Path) -> None:
 
 
 def test_arrays_of_low_precision(store_path: Path) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    ml_dtypes = required("ml_dtypes")
     tree = {
         name: np.arange(5).astype(getattr(ml_dtypes, name))
         for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu")
@@ -239,7 +240,7 @@ def test_arrays_of_low_precision(store_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["int4", "float8_e3m4"])
 def test_arrays_that_cannot_come_back_are_refused(store_path: Path, kind: str) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    ml_dtypes = required("ml_dtypes")
     tree = {"m": {"w": np.zeros(3, getattr(ml_dtypes, kind))}}
     with pytest.raises(UnsupportedLeaf, match="m/w"):
         holdfast.save(store_path, tree, run="r", step=1)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import holdfast
+from absent import needs_disk
 from holdfast.store import direct
 from holdfast.store.residency import Residency
 
@@ -156,12 +157,6 @@ def test_the_end_of_the_file_is_told(path: Path) -> None:
 # --- what the page cache holds ---
 
 
-def is_in_memory(folder: Path) -> bool:
-    kinds = dict(line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
-    place = max((m for m in kinds if folder.is_relative_to(m)), key=len)
-    return kinds[place] in ("tmpfs", "ramfs")
-
-
 def drop(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     os.fsync(fd)
@@ -171,8 +166,7 @@ def drop(path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")
 def test_what_is_cached_is_known_without_touching_it(tmp_path: Path, path: Path) -> None:
-    if is_in_memory(tmp_path):
-        pytest.skip("everything is in memory here")
+    needs_disk(tmp_path)
     data = random.Random(5).randbytes(64 * BLOCK)
     path.write_bytes(data)
     drop(path)

@@ -6,13 +6,13 @@ import errno
 import mmap
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from absent import absent, mounted
 from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.store import direct
 from holdfast.store.local import DIRECT_BYTES, TEMPORARY, LocalStore
@@ -167,7 +167,7 @@ def supports_direct(folder: Path) -> bool:
 
 def test_large_objects_go_past_the_page_cache(store: LocalStore, tmp_path: Path) -> None:
     if not supports_direct(tmp_path):
-        pytest.skip("no direct I/O on this file system")
+        absent("direct I/O, on the file system of the temporary folder")
     large = store.stage("runs/large", [pages(DIRECT_BYTES)])
     small = store.stage("runs/small", [pages(DIRECT_BYTES - 4096)])
     assert direct.is_direct(large.file.fileno())
@@ -225,28 +225,16 @@ def test_a_file_system_that_refuses_direct_io_at_write(
 @pytest.fixture
 def ramfs(tmp_path: Path) -> Iterator[Path]:
     """A file system that really refuses direct I/O; only root can mount it."""
-    yield from _mounted(tmp_path / "ramfs", "ramfs")
+    with mounted(tmp_path / "ramfs", "-t", "ramfs", "holdfast-test") as folder:
+        yield folder
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB; only root can mount it."""
-    yield from _mounted(tmp_path / "small", "tmpfs", "-o", "size=4m")
-
-
-def _mounted(folder: Path, kind: str, *options: str) -> Iterator[Path]:
-    folder.mkdir()
-    command = ["mount", "-t", kind, *options, "holdfast-test", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=20, check=False)
-    except OSError:
-        pytest.skip("nothing can be mounted here")
-    if done.returncode != 0:
-        pytest.skip("nothing can be mounted here")
-    try:
+    options = ("-t", "tmpfs", "-o", "size=4m", "holdfast-test")
+    with mounted(tmp_path / "small", *options) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False, timeout=20)
 
 
 def test_a_real_file_system_without_direct_io(ramfs: Path) -> None:

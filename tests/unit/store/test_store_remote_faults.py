@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("obstore")
-
-from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
-
+from absent import required
 from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.store.remote.faults import translation
+
+obstore = required("obstore.exceptions")
+GenericError, NotFoundError = obstore.GenericError, obstore.NotFoundError
+PermissionDeniedError = obstore.PermissionDeniedError
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from absent import needs_package
 from holdfast.errors import UsageError
 from holdfast.store.remote.profiles import profile
 
@@ -81,7 +82,7 @@ def test_a_file_that_is_malformed_is_not_quoted(files: dict[str, str]) -> None:
 
 
 def test_credentials_by_a_process(files: dict[str, str], tmp_path: Path) -> None:
-    pytest.importorskip("boto3")
+    needs_package("boto3")
     answer = '{"Version": 1, "AccessKeyId": "six", "SecretAccessKey": "seven"}'
     (tmp_path / "answer").write_text(answer)
     Path(files["AWS_CONFIG_FILE"]).write_text(

@@ -1,0 +1,122 @@
+"""PyTorch optimizers, restored into the moments that they hold already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from holdfast.state.bind import Binder
+from holdfast.state.nodes import Node
+from holdfast.state.overlay import is_partial, overlay
+from holdfast.state.paths import join
+from holdfast.state.reads import Thunk
+
+# Optimizers of torch.optim all of whose state has the shape of the parameter, or is a scalar.
+_ELEMENTWISE = frozenset(
+    {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "Rprop"}
+)
+
+
+def bind_optimizer(
+    binder: Binder, node: Node, optimizer: torch.optim.Optimizer, path: str
+) -> Thunk:
+    """Bind the saved ``state_dict`` of an optimizer to one that stands.
+
+    PyTorch's ``load_state_dict`` casts floating-point state to the dtype of its parameter, which
+    would change the moments of an optimizer that keeps them in another; they are put back as
+    they were saved, unless values shall be converted.
+    """
+    saved = {child.key: child for child in node.children}
+    groups, states = saved.get("param_groups"), saved.get("state")
+    if groups is None or states is None or is_partial(node):
+        return _bind_part(binder, node, optimizer)
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    _check_moments(binder, states, params, type(optimizer))
+    _check_groups(binder, groups, optimizer, path)
+    plain = type(optimizer).state_dict is torch.optim.Optimizer.state_dict
+    live = optimizer.state_dict()["state"] if plain else {}
+    entries = {
+        state.key: {
+            child.key: _bind_state(binder, child, live.get(state.key, {}).get(child.key))
+            for child in state.children
+        }
+        for state in states.children
+    }
+    rest = {key: binder.fresh(child) for key, child in saved.items() if key != "state"}
+
+    def load() -> torch.optim.Optimizer:
+        made = {
+            index: {key: thunk() for key, thunk in entry.items()}
+            for index, entry in entries.items()
+        }
+        optimizer.load_state_dict({**{key: thunk() for key, thunk in rest.items()}, "state": made})
+        if not binder.convert:
+            _uncast(optimizer, made)
+        return optimizer
+
+    return load
+
+
+def _bind_part(binder: Binder, node: Node, optimizer: torch.optim.Optimizer) -> Thunk:
+    # An optimizer takes its state whole: what was left out stays as it is.
+    make = overlay(node, optimizer.state_dict(), binder.fresh)
+
+    def load() -> torch.optim.Optimizer:
+        optimizer.load_state_dict(make())
+        return optimizer
+
+    return load
+
+
+def _bind_state(binder: Binder, child: Node, value: object) -> Thunk:
+    if child.row >= 0 and isinstance(value, torch.Tensor):
+        row = binder.rows[child.row]
+        same_dtype = str(value.dtype).removeprefix("torch.") == row.dtype
+        if row.shape == tuple(value.shape) and same_dtype:
+            return binder.into(child, value, child.path)
+        if row.shape != tuple(value.shape):
+            what = f"saved with the shape {list(row.shape)}, the optimizer has {list(value.shape)}"
+            binder.problem(child.path, what)
+    return binder.fresh(child)
+
+
+def _check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kind: type) -> None:
+    """Note the moments of PyTorch's own optimizers that belong to parameters of another shape."""
+    if kind.__name__ not in _ELEMENTWISE or not kind.__module__.startswith("torch.optim"):
+        return
+    for state in states.children:
+        if not isinstance(state.key, int) or state.key >= len(params):
+            continue
+        wanted = tuple(params[state.key].shape)
+        for child in state.children:
+            shape = binder.rows[child.row].shape if child.row >= 0 else ()
+            if shape not in ((), (1,), wanted):
+                what = f"saved with the shape {list(shape)}, its parameter has {list(wanted)}"
+                binder.problem(child.path, what)
+
+
+def _check_groups(
+    binder: Binder, groups: Node, optimizer: torch.optim.Optimizer, path: str
+) -> None:
+    sizes = []
+    for group in groups.children:
+        params = next((c for c in group.children if c.key == "params"), None)
+        sizes.append(len(params.children) if params is not None else 0)
+    wanted = [len(group["params"]) for group in optimizer.param_groups]
+    if sizes != wanted:
+        what = f"saved for groups of {sizes} parameters, wanted {wanted}"
+        binder.problem(join(path, "param_groups"), what)
+
+
+def _uncast(optimizer: torch.optim.Optimizer, saved: dict[Any, dict[Any, Any]]) -> None:
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, entry in saved.items():
+        if not isinstance(index, int) or index >= len(params):
+            continue
+        held = optimizer.state.get(params[index], {})
+        for key, value in entry.items():
+            now = held.get(key)
+            both = isinstance(value, torch.Tensor) and isinstance(now, torch.Tensor)
+            if both and now.dtype != value.dtype:
+                held[key] = value.to(now.device)
