@@ -141,7 +141,8 @@ def differences_here(saved: Mapping[str, object]) -> list[Difference]:
     packages = {name: _installed(name) for name in _mapping(saved.get("packages"))}
     known = {name: version for name, version in packages.items() if version is not None}
     was["packages"] = {n: v for n, v in _mapping(saved.get("packages")).items() if n in known}
-    return differences(was, {**_fixed(), "packages": known})
+    here = {name: _fixed()[name] for name in _MACHINE}
+    return differences(was, {**here, "packages": known})
 
 
 def _installed(package: str) -> str | None:
