@@ -115,8 +115,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_test_that_a_page_names_is_there() -> None:
     named = re.compile(r"(tests/[\w/]+\w(?:\.\w+)?)(?:::(\w+))?")
-    for page in dict.fromkeys(LINKED):
-        for name, function in named.findall(page.read_text()):
-            assert (ROOT / name).exists(), f"{page.name} names {name}"
-            if function:
-                assert f"def {function}(" in (ROOT / name).read_text(), f"{page.name}: {function}"
+    found = [(p, *names) for p in dict.fromkeys(LINKED) for names in named.findall(p.read_text())]
+    assert found
+    for page, name, function in found:
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+        if function:
+            assert f"def {function}(" in (ROOT / name).read_text(), f"{page.name}: {function}"

@@ -215,7 +215,9 @@ def test_a_damaged_tag_is_told_and_can_be_taken_away(store: holdfast.Store) -> N
 
 
 def test_either_of_the_two_keyrings_is_enough(store: holdfast.Store) -> None:
-    for path in Path(store.path).glob("keys/*/*"):
+    keyrings = list(Path(store.path).glob("keys/*/*"))
+    assert len(keyrings) == 2
+    for path in keyrings:
         data = path.read_bytes()
         flip(path, len(data) // 2)
         assert not refused_or_right(store)

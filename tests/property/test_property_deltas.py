@@ -8,7 +8,9 @@ import dataclasses
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from saving import opened, save
 import holdfast
 from holdfast.chunks.encoder import Compress
 from holdfast.engine.run_writer import RunWriter
-from holdfast.format.codecs import DELTA
+from holdfast.format.codecs import DELTA, PLANES, RAW
 from holdfast.history.sweep import find_garbage
 from holdfast.policy import keep
 from holdfast.records import commits
@@ -26,7 +28,7 @@ from holdfast.records.opening import open_store
 
 IS_FULL = os.environ.get("HOLDFAST_FAULTS") == "full"
 NAMES = ("a", "b")
-SEEN: Counter[str] = Counter()
+CODEC_NAMES = {RAW: "raw", PLANES: "planes", DELTA: "delta"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Machine:
         self.tree = {name: self.rng.integers(0, 256, 300_000, np.uint8) for name in NAMES}
         self.model: dict[int, dict[str, bytes]] = {}
         self.step = 0
+        # How chunks were stored: by codec, and what of it was carried.
+        self.seen: Counter[str] = Counter()
 
     def do(self, what: Save | Remove) -> None:
         if isinstance(what, Remove):
@@ -100,10 +104,9 @@ class Machine:
         self.model[self.step] = {name: self.tree[name].tobytes() for name in NAMES}
         record = next(r for r in commits.good_commits(self.plain, "r") if r.step == self.step)
         part = commits.read_part(self.plain, record, record.parts[0])
-        SEEN.update(str(row.codec) for row in part.chunks)
-        SEEN["carried delta"] += sum(
-            row.codec == DELTA and record.id not in part.packs[row.pack].key for row in part.chunks
-        )
+        for row in part.chunks:
+            is_carried = record.id not in part.packs[row.pack].key
+            self.seen[CODEC_NAMES[row.codec] + (", carried" if is_carried else "")] += 1
 
     def meanwhile(self, what: Save) -> None:
         if what.removed and self.model:
@@ -138,9 +141,8 @@ class Machine:
         assert find_garbage(self.plain, "r") == []
 
 
-@settings(max_examples=400 if IS_FULL else 15, deadline=None)
-@given(st.lists(saves | saves | removals, min_size=6, max_size=12))
-def run_all(operations: list[Save | Remove]) -> None:
+def carry_out(operations: Sequence[Save | Remove]) -> Counter[str]:
+    """Do all that, look at everything after each, and return how chunks were stored."""
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="holdfast-test-", dir=base) as folder:
         machine = Machine(Path(folder))
@@ -150,9 +152,34 @@ def run_all(operations: list[Save | Remove]) -> None:
             machine.finish()
         finally:
             machine.close()
+        return machine.seen
 
 
-def test_deltas_are_safe_whatever_comes_in_whatever_order() -> None:
-    run_all()
-    # Not for nothing.
-    assert SEEN[str(DELTA)] > 0, SEEN
+@settings(max_examples=400 if IS_FULL else 15, deadline=None)
+@given(st.lists(saves | saves | removals, min_size=6, max_size=12))
+def test_deltas_are_safe_whatever_comes_in_whatever_order(operations: list[Save | Remove]) -> None:
+    carry_out(operations)
+
+
+def step(*moved: str, new: str = "", stays: bool = True, **more: Any) -> Save:
+    return Save(frozenset(moved), frozenset(new), more.pop("way", "delta"), stays, **more)
+
+
+def test_these_are_stored_as_differences() -> None:
+    """Of what the machine above draws it cannot be known beforehand."""
+    found = carry_out(
+        [
+            step(),
+            step("a"),
+            step("a", "b"),
+            step("b", removed=(1,)),
+            Remove(all_but=2),
+            step("a"),
+            step("a", "b", stays=False),
+            step("b", stays=False, way="planes"),
+            step("a", new="b", stays=False),
+            Remove(places=(0,)),
+            step("a", "b"),
+        ]
+    )
+    assert found == {"raw": 5, "raw, carried": 13, "delta": 9, "delta, carried": 3}

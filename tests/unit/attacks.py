@@ -113,6 +113,21 @@ def zipped(data: bytes, name: str = "archive/data.pkl", **more: Any) -> bytes:
     return out.getvalue()
 
 
+def beyond_any_file(archive: bytes) -> bytes:
+    """Return an archive whose first member is said to be at a place that no file has."""
+    out = bytearray(archive)
+    at = out.find(b"PK\x01\x02")
+    name, extra = (int.from_bytes(out[at + i : at + i + 2], "little") for i in (28, 30))
+    field = b"\x01\x00\x08\x00" + bytes(7) + b"\x80"
+    out[at + 42 : at + 46] = b"\xff" * 4
+    out[at + 30 : at + 32] = (extra + len(field)).to_bytes(2, "little")
+    out[at + 46 + name : at + 46 + name] = field
+    end = out.rfind(b"PK\x05\x06") + 12
+    size = int.from_bytes(out[end : end + 4], "little") + len(field)
+    out[end : end + 4] = size.to_bytes(4, "little")
+    return bytes(out)
+
+
 def tarred(data: bytes) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:

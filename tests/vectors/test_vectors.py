@@ -69,6 +69,8 @@ def test_the_generator_makes_the_same_bytes(tmp_path: Path) -> None:
     made, kept = files(tmp_path), files(HERE)
     assert made.keys() == kept.keys()
     assert [name for name in kept if made[name] != kept[name]] == []
+    # Two thirds are malformed.json, and of that half the packs of cases of codecs: a chunk takes a
+    # multiple of 4,096 bytes however short it is, which is 5 kB as text.
     assert sum(map(len, kept.values())) < 700_000
 
 

@@ -39,12 +39,14 @@ def measurable() -> bool:
 
 @contextmanager
 def watched() -> Iterator[Peak]:
-    """Sample the memory in a thread while the block runs."""
+    """Sample the memory in a thread while the block runs, and once more when it has run."""
     _return_free_memory()
     peak, stop = Peak(_family_bytes()), threading.Event()
 
     def sample() -> None:
-        while not stop.wait(_INTERVAL_S):
+        is_over = False
+        while not is_over:
+            is_over = stop.wait(_INTERVAL_S)
             peak.peak_bytes = max(peak.peak_bytes, _family_bytes())
 
     thread = threading.Thread(target=sample, name="memory-watch", daemon=True)

@@ -15,7 +15,8 @@ from holdfast.errors import DataError, NotFound
 from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
-    from holdfast.security.pickle_files import FileScan, PickleScan
+    from holdfast.security.pickle_files import FileScan
+    from holdfast.security.pickle_stream import PickleScan
 
 EXAMPLE = "holdfast scan downloads/model.pth"
 

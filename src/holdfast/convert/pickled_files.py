@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -18,10 +16,12 @@ from holdfast.convert.selection import Selection
 from holdfast.errors import CannotConvert
 from holdfast.foreign import ForeignArray, ForeignTree, Unknown
 from holdfast.foreign.array_files import NPY_MAGIC
+from holdfast.format.zip_errors import MALFORMED_STREAM, MALFORMED_ZIP
+from holdfast.format.zip_headers import HEADER_BYTES, member_header
 from holdfast.security.archives import decompressed
 
 _PICKLE_MAGIC = b"\x80"
-_LOCAL_BYTES, _MOST_NAME_BYTES = 30, 1 << 16
+_MOST_NAME_BYTES = 1 << 16
 
 
 def read_pickled(path: Path, unknown: Unknown = "refuse") -> Imported:
@@ -66,15 +66,15 @@ def begins_with(path: Path, nbytes: int) -> bytes:
 
 def members_of(path: Path) -> Sequence[str]:
     """Return the names in a zip archive, of one that is cut short the first; else none."""
-    head = begins_with(path, _LOCAL_BYTES + _MOST_NAME_BYTES)
-    if not head.startswith(b"PK\x03\x04"):
+    head = begins_with(path, HEADER_BYTES + _MOST_NAME_BYTES)
+    first = member_header(head)
+    if first is None:
         return ()
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        length = int.from_bytes(head[26:28], "little")
-        return [head[_LOCAL_BYTES : _LOCAL_BYTES + length].decode("utf-8", "replace")]
+    except (OSError, *MALFORMED_ZIP):
+        return [head[HEADER_BYTES:][: first.name_bytes].decode("utf-8", "replace")]
 
 
 @final
@@ -89,7 +89,7 @@ class Pickled:
     def recognises(self, path: Path) -> bool:
         if begins_with(path, 1) == _PICKLE_MAGIC:
             return True
-        with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), open(path, "rb") as file:
+        with suppress(OSError, *MALFORMED_STREAM), open(path, "rb") as file:
             opened = decompressed(file, file.read(16))
             return opened is not None and opened[1].read(6).startswith((_PICKLE_MAGIC, NPY_MAGIC))
         return False

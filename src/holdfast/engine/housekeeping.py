@@ -79,7 +79,8 @@ class Housekeeping:
         at most, so that what is there is bounded.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._wanted is None or not self._is_working)
+            # What was asked for has at least begun, so that what was asked for before it is done.
+            self._changed.wait_for(lambda: self._wanted is None)
         if self._is_idle():
             return
         free = self._store.free_bytes()

@@ -188,7 +188,7 @@ class RunWriter:
 
     def _ready_encoder(self, job: SaveJob, base: Base | None) -> Encoder | None:
         if self._encoder is not None:
-            rows, lengths = part_format.arrays_of_plan(job.plan), job.layout.lengths
+            rows, lengths = part_format.planned_arrays(job.plan), job.layout.lengths
             found = self._carrying.origins(job, base) if self._has_deltas else {}
             self._encoder.begin(elements_of_chunks(rows, lengths), lengths, found)
         return self._encoder

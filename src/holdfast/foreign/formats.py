@@ -19,9 +19,8 @@ from holdfast.foreign.torch_tar import read_torch_tar
 from holdfast.foreign.torch_zip import is_torch_zip, read_torch_zip
 from holdfast.foreign.tree import ForeignTree
 from holdfast.foreign.zip_members import zip_members
+from holdfast.format.zip_headers import MEMBER_MAGIC
 from holdfast.security.archives import decompressed
-
-_ZIP_MAGIC = b"PK\x03\x04"
 
 
 def read_here(path: str, unknown: Unknown, limits: Limits) -> ForeignTree:
@@ -60,7 +59,7 @@ def _read_file(session: Session) -> ForeignTree:
     whole = FileRange(session.path, 0, session.size)
     with whole.open() as file:
         head = file.read(16)
-        if head.startswith(_ZIP_MAGIC):
+        if head.startswith(MEMBER_MAGIC):
             return _read_zip(session, whole)
         if decompressed(file, head) is not None:
             most = session.limits.most_unpacked(session.size)
@@ -83,7 +82,7 @@ def _read_zip(session: Session, whole: FileRange) -> ForeignTree:
 def _read_packed(session: Session, packed: Packed) -> ForeignTree:
     with packed.open() as file:
         head = file.read(len(NPY_MAGIC))
-    if head.startswith(_ZIP_MAGIC):
+    if head.startswith(MEMBER_MAGIC):
         raise session.refused("it is an archive in a compressed file; unpack it first.")
     return _by_head(session, packed, head, "compressed ")
 

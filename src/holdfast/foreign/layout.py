@@ -132,7 +132,9 @@ class Boxes:
         """Copy the elements of a view from some element on to where they go."""
         span = _span(out.shape, view.strides)
         waste = (span - out.size) * self.itemsize
-        if span * self.itemsize > _MOST_READ_BYTES or waste > _MOST_WASTE_BYTES:
+        is_long = span * self.itemsize > _MOST_READ_BYTES or waste > _MOST_WASTE_BYTES
+        # A single element may be long by itself.
+        if is_long and span > 1:
             reach = [(n - 1) * s for n, s in zip(out.shape, view.strides, strict=True)]
             dim = reach.index(max(reach))
             half = out.shape[dim] // 2

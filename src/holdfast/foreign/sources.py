@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import lzma
 import os
 import threading
 import zlib
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, cast
 
 from holdfast.errors import ForeignDamaged, StoreUnavailable
+from holdfast.format.zip_errors import MALFORMED_STREAM
 from holdfast.security.archives import Window, decompressed
 from holdfast.store.stretches import read_stretch
 
@@ -178,7 +178,7 @@ class _Raw(io.RawIOBase):
     def readinto(self, into: bytearray) -> int:  # type: ignore[override]
         try:
             data = self._stream.read(len(into))
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except (OSError, *MALFORMED_STREAM) as error:
             raise ForeignDamaged(
                 f"{self._path!r} cannot be unpacked: {error}.", path=self._path
             ) from error
@@ -207,7 +207,8 @@ def open_packed(stretch: FileRange, packing: str, most_bytes: int) -> Forward:
     Raises:
         ForeignDamaged: It is not compressed in a way that is known.
     """
-    file = cast(BinaryIO, Window(open(stretch.path, "rb"), stretch.begin, stretch.end))
+    whole = open(stretch.path, "rb")
+    file = cast(BinaryIO, Window(whole, stretch.begin, stretch.end, owns=True))
     if packing == DEFLATE:
         return Forward(cast(BinaryIO, _Inflated(file)), stretch.path, most_bytes)
     opened = decompressed(file, file.read(16))

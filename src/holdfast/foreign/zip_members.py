@@ -6,18 +6,17 @@ members do not overlap, have one name each, and have it in both places.
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from holdfast.foreign.session import Session
 from holdfast.foreign.sources import DEFLATE, FileRange, Packed
+from holdfast.format.zip_errors import MALFORMED_ZIP
+from holdfast.format.zip_headers import HEADER_BYTES, member_header
 
 Member = FileRange | Packed
 
-_LOCAL_BYTES = 30
 _ENCRYPTED = 1
 
 
@@ -31,14 +30,14 @@ def zip_members(session: Session, archive: FileRange) -> dict[str, Member]:
     with archive.open() as file:
         try:
             entries = zipfile.ZipFile(file).infolist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        except (OSError, *MALFORMED_ZIP) as error:
             raise session.damaged(f"it is no whole zip archive ({error}).") from error
         found: dict[str, Member] = {}
         ranges: list[tuple[int, int]] = []
         for entry in entries:
             if entry.orig_filename in found:
                 raise session.damaged(f"two members are called {entry.filename!r}.")
-            begin, end = _stretch(session, file, entry)
+            begin, end = _stretch(session, file, entry, archive.nbytes)
             ranges.append((entry.header_offset, end))
             place = FileRange(archive.path, archive.begin + begin, archive.begin + end)
             found[entry.orig_filename] = _member(session, entry, place)
@@ -46,33 +45,19 @@ def zip_members(session: Session, archive: FileRange) -> dict[str, Member]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class LocalHeader:
-    """What stands in front of a member's bytes: its name, and where in the file they begin."""
-
-    name: str
-    begin: int
-
-
-def local_header(file: BinaryIO, at: int) -> LocalHeader | None:
-    """Return the header of a member that is at a place in a file; None where there is none."""
-    file.seek(max(0, at))
-    header = file.read(_LOCAL_BYTES)
-    if len(header) != _LOCAL_BYTES or not header.startswith(b"PK\x03\x04"):
-        return None
-    name_bytes, extra_bytes = struct.unpack_from("<2H", header, 26)
-    encoding = "utf-8" if header[7] & 0x08 else "cp437"
-    name = file.read(name_bytes).decode(encoding, "replace")
-    return LocalHeader(name, at + _LOCAL_BYTES + name_bytes + extra_bytes)
-
-
-def _stretch(session: Session, file: BinaryIO, entry: zipfile.ZipInfo) -> tuple[int, int]:
-    header = local_header(file, entry.header_offset)
+def _stretch(
+    session: Session, file: BinaryIO, entry: zipfile.ZipInfo, nbytes: int
+) -> tuple[int, int]:
+    # An offset may be one that no file has.
+    file.seek(min(max(0, entry.header_offset), nbytes))
+    header = member_header(file.read(HEADER_BYTES))
     if header is None:
         raise session.damaged(f"the member {entry.filename!r} is not where it should be.")
-    if header.name != entry.orig_filename:
+    encoding = "utf-8" if header.is_utf8 else "cp437"
+    if file.read(header.name_bytes).decode(encoding, "replace") != entry.orig_filename:
         raise session.damaged(f"the member {entry.filename!r} has two names.")
-    return header.begin, header.begin + entry.compress_size
+    begin = entry.header_offset + header.nbytes
+    return begin, begin + entry.compress_size
 
 
 def _check_ranges(session: Session, ranges: Sequence[tuple[int, int]], nbytes: int) -> None:

@@ -317,11 +317,6 @@ def _check_base(chunk: ChunkRow, base: ChunkRow) -> None:
         raise ValueError("a delta is a difference from a chunk of another length")
 
 
-def planned_arrays(plan: bytes) -> list[ArrayRow]:
-    """Return the arrays of a plan."""
-    return _decode_arrays(PartMessage.FromString(plan).arrays)
-
-
 def complete(
     plan: bytes,
     chunks: Sequence[ChunkRow],
@@ -347,6 +342,6 @@ def complete(
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def arrays_of_plan(plan: bytes) -> list[ArrayRow]:
+def planned_arrays(plan: bytes) -> list[ArrayRow]:
     """Return the rows of arrays of a plan that this process has been given by one it trusts."""
     return _decode_arrays(PartMessage.FromString(plan).arrays)

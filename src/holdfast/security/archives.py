@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO, cast
 
+from holdfast.format.zip_errors import MALFORMED_ZIP
+
 _MOST_ARCHIVES = 10_000
 
 
@@ -51,7 +53,7 @@ def _first_entry(file: BinaryIO, begin: int, end: int) -> int:
     try:
         with zipfile.ZipFile(cast(BinaryIO, Window(file, begin, end))) as archive:
             return min((entry.header_offset for entry in archive.infolist()), default=0)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    except (OSError, *MALFORMED_ZIP):
         return -1  # The end of an archive by chance, in the midst of a tensor.
 
 

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from holdfast.errors import PickleMalformed, StoreUnavailable
+from holdfast.errors import StoreUnavailable
+from holdfast.format.zip_errors import MALFORMED_MEMBER, MALFORMED_STREAM, MALFORMED_ZIP
 from holdfast.security.archives import Window, decompressed, zip_windows
-from holdfast.security.array_headers import read_header
-from holdfast.security.joblib_arrays import WRAPPER, skip_array
-from holdfast.security.pickle_machine import Program, follow
-from holdfast.security.pickle_verdicts import Finding, Level, judge, level_of
+from holdfast.security.pickle_stream import PickleScan, scan_array, scan_pickles
+from holdfast.security.pickle_verdicts import Finding, Level, level_of
 
 # A stream that unpacks to more than this, and to so many times its size, is a bomb.
 _UNPACKED_BYTES = 256 << 20
 _UNPACKED_RATIO = 100
-_LEGACY_TORCH = 0x1950A86A20F9469CFC6C
-_LEGACY_PICKLES = 5
-_MAX_PICKLES = 10_000
 NOTHING = "no format that is known"
 _NPY_MAGIC = b"\x93NUMPY"
 # The members of PyTorch's oldest files that are pickles.
@@ -37,25 +31,6 @@ _HEADER_BYTES = 100 << 20
 _LOADED = (".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npz", ".zip", ".gz", ".bz2", ".xz", ".tar")
 _NAMED = (*_LOADED, ".pkl", ".pickle", ".npy", ".distcp", ".metadata", ".safetensors")
 _DEPTH = 4
-_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError)
-
-
-@dataclass(frozen=True, slots=True)
-class PickleScan:
-    """One pickle in a file: where it is, and what loading it would have done.
-
-    ``error`` says why it could not be followed to its end, in words, or is None.
-    """
-
-    name: str
-    findings: tuple[Finding, ...]
-    error: str | None = None
-
-    @property
-    def level(self) -> Level:
-        """How bad it is; one that could not be followed to its end is never safe."""
-        level = level_of(self.findings)
-        return "unknown" if level == "safe" and self.error is not None else level
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +100,7 @@ def _by_magic(file: BinaryIO, head: bytes, size: int, depth: int) -> tuple[str, 
     """Return what a file is by how it begins, and its pickles; a zip archive is not looked at."""
     file.seek(0)
     if head.startswith(_NPY_MAGIC):
-        return "NumPy array", _array(file, "array")
+        return "NumPy array", scan_array(file, "array")
     opened = decompressed(file, head)
     if opened is not None:
         kind, stream = opened
@@ -133,13 +108,13 @@ def _by_magic(file: BinaryIO, head: bytes, size: int, depth: int) -> tuple[str, 
     if not head.startswith((b"\x80", b"PK")) and tarfile.is_tarfile(file):
         file.seek(0)
         # The name of the first member may be a pickle, for who loads the file as one.
-        as_pickle = [scan for scan in _plain(file, "begin of the file") if _means_it(scan)]
+        as_pickle = [scan for scan in scan_pickles(file, "begin of the file") if _means_it(scan)]
         file.seek(0)
         return "tar archive", as_pickle + list(_tar(file, depth))
     file.seek(0)
     if head.startswith(b"PK"):
         return NOTHING, []
-    plain = _plain(file, "pickle")
+    plain = scan_pickles(file, "pickle")
     return ("pickle" if plain else NOTHING), plain
 
 
@@ -155,7 +130,7 @@ def _tar(file: BinaryIO, depth: int) -> Iterator[PickleScan]:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield from _member(cast(BinaryIO, content), member, depth)
-    except (tarfile.TarError, ValueError, OverflowError, *_UNPACKING) as error:
+    except (tarfile.TarError, ValueError, OverflowError, OSError, *MALFORMED_STREAM) as error:
         yield PickleScan("archive", (), f"It cannot be read to its end: {error}.")
 
 
@@ -166,9 +141,9 @@ def _member(content: BinaryIO, member: tarfile.TarInfo, depth: int) -> Iterator[
     if member.name.lower().endswith(_LOADED):
         yield from _nested(content, member.size, member.name, depth + 1)
     elif head == _NPY_MAGIC:
-        yield from _array(content, member.name)
+        yield from scan_array(content, member.name)
     else:
-        yield from _plain(content, member.name, is_one=member.name in _TORCH_TAR)
+        yield from scan_pickles(content, member.name, is_one=member.name in _TORCH_TAR)
 
 
 def _bounded(stream: BinaryIO, size: int, depth: int) -> list[PickleScan]:
@@ -179,7 +154,7 @@ def _bounded(stream: BinaryIO, size: int, depth: int) -> list[PickleScan]:
             data += piece
             if len(data) > limit:
                 return [PickleScan("stream", (), "It unpacks to far more than its size: a bomb.")]
-    except _UNPACKING as error:
+    except (OSError, *MALFORMED_STREAM) as error:
         return [PickleScan("stream", (), f"It cannot be unpacked: {error}.")]
     return list(_nested(io.BytesIO(data), len(data), "stream", depth + 1))
 
@@ -199,7 +174,7 @@ def _zips(file: BinaryIO, size: int, depth: int) -> tuple[int, list[PickleScan]]
                 scans += _zip(archive, depth)
         except NotImplementedError as error:
             scans.append(PickleScan("archive", (), f"It cannot be read: {error}."))
-        except (zipfile.BadZipFile, ValueError, OSError):
+        except (OSError, *MALFORMED_ZIP):
             continue
         count += 1
     return count, list(dict.fromkeys(scans))
@@ -212,33 +187,26 @@ def _zip(archive: zipfile.ZipFile, depth: int) -> Iterator[PickleScan]:
             what = f"holds code that a loader may run: {name}"
             yield PickleScan(name, (Finding("unknown", what, 0),))
         is_named = name.lower().endswith((".pkl", ".pickle", ".npy", *_LOADED))
-        # NumPy takes a member for an array by how it begins, whatever its name.
-        if not is_named and not _is_array(archive, entry):
-            continue
-        if entry.file_size > max(_UNPACKED_BYTES, _UNPACKED_RATIO * entry.compress_size):
-            yield PickleScan(name, (), "It unpacks to far more than its size: a bomb.")
-            continue
         try:
             with archive.open(entry) as content:
+                head = content.read(len(_NPY_MAGIC))
+                # NumPy takes a member for an array by how it begins, whatever its name.
+                if not is_named and head != _NPY_MAGIC:
+                    continue
+                if entry.file_size > max(_UNPACKED_BYTES, _UNPACKED_RATIO * entry.compress_size):
+                    yield PickleScan(name, (), "It unpacks to far more than its size: a bomb.")
+                    continue
                 # Whole, since the array files in it are sought in.
-                data = io.BytesIO(content.read())
-        except (RuntimeError, ValueError, zipfile.BadZipFile, *_UNPACKING) as error:
+                data = io.BytesIO(head + content.read())
+        except (OSError, *MALFORMED_MEMBER) as error:
             yield PickleScan(name, (), f"It cannot be unpacked: {error}.")
             continue
-        if data.getbuffer()[: len(_NPY_MAGIC)] == _NPY_MAGIC or name.endswith(".npy"):
-            yield from _array(data, name)
+        if head == _NPY_MAGIC or name.endswith(".npy"):
+            yield from scan_array(data, name)
         elif name.lower().endswith(_LOADED):
             yield from _nested(data, data.getbuffer().nbytes, name, depth + 1)
         else:
-            yield from _plain(data, name, is_one=True)
-
-
-def _is_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    try:
-        with archive.open(entry) as content:
-            return content.read(len(_NPY_MAGIC)) == _NPY_MAGIC
-    except (RuntimeError, ValueError, zipfile.BadZipFile, *_UNPACKING):
-        return False
+            yield from scan_pickles(data, name, is_one=True)
 
 
 def _nested(data: BinaryIO, size: int, name: str, depth: int) -> Iterator[PickleScan]:
@@ -251,67 +219,3 @@ def _nested(data: BinaryIO, size: int, name: str, depth: int) -> Iterator[Pickle
         yield PickleScan(name, (), "It is of no format that is known.")
     for scan in found:
         yield replace(scan, name=f"{name}, {scan.name}")
-
-
-def _array(file: BinaryIO, name: str) -> list[PickleScan]:
-    """Return the pickle of an array of objects; other arrays have none."""
-    try:
-        _, _, dtype = read_header(file)
-    except ValueError as error:
-        return [PickleScan(name, (), f"It is no array file: {error}.")]
-    return _plain(file, name, is_one=True) if dtype.hasobject else []
-
-
-def _plain(file: BinaryIO, name: str, *, is_one: bool = False) -> list[PickleScan]:
-    """Return all pickles that lie behind one another from where the file is.
-
-    Args:
-        file: The file.
-        name: What to call them.
-        is_one: Loaders take all of it for pickles: what cannot be followed is told.
-    """
-    scans: list[PickleScan] = []
-    legacy = False
-    while len(scans) < _MAX_PICKLES and not (legacy and len(scans) == _LEGACY_PICKLES):
-        begin = file.tell()
-        first = file.read(1)
-        if not first:
-            break
-        file.seek(begin)
-        title = name if not scans else f"{name}, pickle {len(scans) + 1}"
-        try:
-            program = follow(file, skip_array)
-        except PickleMalformed as error:
-            partial = error.facts["program"]
-            assert isinstance(partial, Program)
-            findings = tuple(judge(partial))
-            # Of what is behind a pickle, and does nothing as one, nobody will take it for one; but
-            # of PyTorch's files some have several.
-            if findings or legacy or is_one or (not scans and first == b"\x80"):
-                scans.append(PickleScan(title, findings, error.message))
-            break
-        legacy = legacy or (not scans and program.result == _LEGACY_TORCH)
-        findings = tuple(judge(program))
-        scans.append(PickleScan(title, findings or _in_arrays(file, begin, program)))
-    if len(scans) == _MAX_PICKLES:
-        scans.append(PickleScan(name, (), "It has more pickles than were looked at."))
-    return scans
-
-
-def _in_arrays(file: BinaryIO, begin: int, program: Program) -> tuple[Finding, ...]:
-    """Return what a pickle of joblib's would do for who does not load it by joblib.
-
-    To any other loader the bytes of its arrays are opcodes.
-    """
-    if all(found != WRAPPER for found, _ in program.imports):
-        return ()
-    end = file.tell()
-    file.seek(begin)
-    try:
-        plain = follow(file)
-    except PickleMalformed as error:
-        partial = error.facts["program"]
-        assert isinstance(partial, Program)
-        plain = partial
-    file.seek(end)
-    return tuple(judge(plain))

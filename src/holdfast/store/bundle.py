@@ -12,7 +12,8 @@ from functools import partial
 from typing import NoReturn, final
 
 from holdfast.errors import ChunkMissing, UsageError
-from holdfast.store.bundle_members import MAGIC, members_of
+from holdfast.format.zip_headers import MEMBER_MAGIC
+from holdfast.store.bundle_members import members_of
 from holdfast.store.contract import Buffer, ObjectInfo, ObjectReader, Staged, StoreLock
 from holdfast.store.keys import check_key, folders_below
 from holdfast.store.os_errors import translated
@@ -24,7 +25,7 @@ def is_bundle(path: str) -> bool:
     """Say whether there is a file at path that begins like a bundle."""
     try:
         with open(path, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return file.read(len(MEMBER_MAGIC)) == MEMBER_MAGIC
     except OSError:
         return False
 

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
 from dataclasses import dataclass
 
 from holdfast.errors import StoreUnavailable, UsageError
+from holdfast.format.zip_errors import MALFORMED_ZIP
+from holdfast.format.zip_headers import HEADER_BYTES, member_header
 from holdfast.store.keys import check_key
-
-MAGIC = b"PK\x03\x04"
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-# The last two of places beyond any file, and of a member without a name.
-_MALFORMED = (
-    zipfile.BadZipFile,
-    struct.error,
-    NotImplementedError,
-    ValueError,
-    OverflowError,
-    IndexError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +42,7 @@ def members_of(fd: int, path: str) -> dict[str, Member]:
                 if not is_plain or info.filename in found or begin + info.file_size > size:
                     raise _no_bundle(path, f"its member {info.filename!r} is not as it should be")
                 found[check_key(info.filename)] = Member(begin, info.file_size)
-    except _MALFORMED as error:
+    except MALFORMED_ZIP as error:
         raise _no_bundle(path, str(error)) from error
     except UsageError as error:
         raise _no_bundle(path, f"a member has no name that a store could have: {error}") from error
@@ -61,10 +50,10 @@ def members_of(fd: int, path: str) -> dict[str, Member]:
 
 
 def _begin_of_data(fd: int, header: int) -> int:
-    fields = _LOCAL_HEADER.unpack(os.pread(fd, _LOCAL_HEADER.size, header))
-    if fields[0] != MAGIC:
+    found = member_header(os.pread(fd, HEADER_BYTES, header))
+    if found is None:
         raise zipfile.BadZipFile(f"there is no member at byte {header}")
-    return int(header + _LOCAL_HEADER.size + fields[9] + fields[10])
+    return header + found.nbytes
 
 
 def _no_bundle(path: str, why: str) -> StoreUnavailable:

@@ -181,7 +181,7 @@ def test_damage_in_a_chunk_is_found(store: Path, tmp_path: Path) -> None:
     (tmp_path / "t.h5").write_bytes(data)
     with pytest.raises(ForeignDamaged):
         import_checkpoint(store, tmp_path / "t.h5", run="r")
-    assert holdfast.Store(store).log("r") == [] if store.exists() else True
+    assert holdfast.Store(store).log("r") == []
 
 
 def test_nothing_outside_the_file_is_followed(store: Path, tmp_path: Path) -> None:
@@ -248,6 +248,7 @@ def test_truncated_and_scrambled_files_are_no_crash(store: Path, tmp_path: Path)
         (tmp_path / "cut.h5").write_bytes(whole[:length])
         with pytest.raises(DataError):
             import_checkpoint(tmp_path / "c", tmp_path / "cut.h5", run="c", format="hdf5")
+    told = 0
     for _ in range(30):
         data = bytearray(whole)
         data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
@@ -255,7 +256,8 @@ def test_truncated_and_scrambled_files_are_no_crash(store: Path, tmp_path: Path)
         try:
             import_checkpoint(tmp_path / "c", tmp_path / "flip.h5", run="c", format="hdf5")
         except (DataError, CannotConvert):
-            continue
+            told += 1
+    assert told
 
 
 def test_names_that_hdf5_has_no_place_for_are_refused(store: Path, tmp_path: Path) -> None:

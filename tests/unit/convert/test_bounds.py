@@ -15,7 +15,7 @@ from holdfast.convert import import_checkpoint
 from holdfast.convert.tensorflow.element_types import STRING
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.table import write_table
-from holdfast.errors import ForeignRefused
+from holdfast.errors import ForeignDamaged, ForeignRefused
 from holdfast.foreign.checksums import masked_checksum
 
 
@@ -112,6 +112,27 @@ def keras_archive(path: Path, weights: bytes, assets: int) -> Path:
 def test_weights_and_assets_that_unpack_to_far_more(tmp_path: Path) -> None:
     refused(keras_archive(tmp_path / "a.keras", bytes(80 << 20), 0), "unpacks to far more")
     refused(keras_archive(tmp_path / "b.keras", b"", 5), "Texts and assets")
+
+
+@pytest.mark.parametrize("harm", ["damaged", "encrypted", "packed in an unknown way"])
+def test_weights_that_cannot_be_unpacked(tmp_path: Path, harm: str) -> None:
+    path = keras_archive(tmp_path / "a.keras", bytes(range(256)) * 400, 0)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("model.weights.h5").header_offset
+    entry = data.rindex(b"PK\x01\x02")
+    if harm == "damaged":
+        content = begin + 30 + len("model.weights.h5")
+        data[content : content + 20] = b"\xff" * 20
+    elif harm == "encrypted":
+        data[begin + 6] |= 1
+        data[entry + 8] |= 1
+    else:
+        data[begin + 8] = data[entry + 10] = 97
+    path.write_bytes(data)
+    with pytest.raises(ForeignDamaged, match=r"no whole \.keras archive"):
+        import_checkpoint(tmp_path / "store", path, run="r")
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("link", ["folder", "file"])

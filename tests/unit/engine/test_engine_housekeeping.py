@@ -111,6 +111,18 @@ def test_a_save_does_not_wait_for_a_removal(store_path: Path) -> None:
     assert steps(store_path) == [2]
 
 
+def test_a_save_waits_until_the_removal_after_the_one_before_it_has_begun(store_path: Path) -> None:
+    store, house = tidying(store_path, free_bytes=10**12)
+    store.may_delete.set()
+    # Held, so that the thread cannot take up what it is asked for; waiting lets it go.
+    with house._changed:
+        house.tidy(None)
+        house.make_room(10**6)
+        assert house._wanted is None
+    house.close()
+    assert steps(store_path) == [2]
+
+
 def test_a_save_waits_for_a_removal_whose_room_it_may_need(store_path: Path) -> None:
     store, house = tidying(store_path, free_bytes=10**6)
     house.tidy(None)

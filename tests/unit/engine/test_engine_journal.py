@@ -130,10 +130,12 @@ def test_who_reads_while_it_is_shortened_misses_nothing(
     done = threading.Event()
 
     def work() -> None:
-        for step in range(100, 3000):
-            journal.record(store, "r", "saved", step=step)
-            journal.shorten(store, "r")
-        done.set()
+        try:
+            for step in range(100, 3000):
+                journal.record(store, "r", "saved", step=step)
+                journal.shorten(store, "r")
+        finally:
+            done.set()
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -141,6 +143,7 @@ def test_who_reads_while_it_is_shortened_misses_nothing(
         found = steps(store)
         assert found == list(range(len(found))) and len(found) >= 100
     thread.join()
+    assert steps(store) == list(range(3000))
 
 
 def test_a_piece_that_somebody_else_put_away_costs_nothing(

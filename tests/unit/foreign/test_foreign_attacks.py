@@ -19,7 +19,17 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from attacks import ATTACKS, CANARY, WRAPPINGS, Attack, object_array, op, touch, zipped
+from attacks import (
+    ATTACKS,
+    CANARY,
+    WRAPPINGS,
+    Attack,
+    beyond_any_file,
+    object_array,
+    op,
+    touch,
+    zipped,
+)
 from foreign_checks import read
 
 from holdfast import foreign
@@ -286,6 +296,11 @@ def test_archives_that_two_readers_would_read_differently() -> None:
     assert "overlap" in refused(two[:4] + zipped(good) + two)
     assert "archive" in refused(two[:-10])
     assert "TorchScript" in refused(with_members(("a/data.pkl", good), ("a/code/x.py", b"1")))
+
+
+def test_members_at_places_that_no_file_has() -> None:
+    whole = with_members(("a/data.pkl", pickle.dumps(1)), ("b.npy", b"x"))
+    assert "not where it should be" in refused(beyond_any_file(whole))
 
 
 def test_members_that_lie_in_one_another() -> None:

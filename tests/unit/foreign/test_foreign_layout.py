@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from holdfast.errors import ForeignDamaged
 from holdfast.foreign import layout
 from holdfast.foreign.arrays import boxed_array
-from holdfast.foreign.layout import Box, View, rectangles
+from holdfast.foreign.layout import Box, View, dense_strides, rectangles
 from holdfast.foreign.sources import FileRange
 
 
@@ -97,6 +97,20 @@ def test_no_read_is_longer_than_it_may_be(tmp_path: Path, monkeypatch: pytest.Mo
     array.read(5_000_001, memoryview(found))
     assert bytes(found) == values.T.tobytes()[5_000_001 : 5_000_001 + len(found)]
     assert longest <= layout._MOST_READ_BYTES
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3), ()])
+def test_elements_that_are_longer_than_a_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(layout, "_MOST_READ_BYTES", 4)
+    values = np.arange(math.prod(shape), dtype=">i8").reshape(shape[::-1])
+    (tmp_path / "x").write_bytes(values.tobytes())
+    source = FileRange(str(tmp_path / "x"), 0, values.nbytes)
+    strides = dense_strides(shape, fortran=True)
+    view = View(source, 0, shape, strides, 1, big_endian=True)
+    array = boxed_array("int64", shape, (Box((0,) * len(shape), view),))
+    assert array.numpy().tolist() == values.T.tolist()
 
 
 def test_a_file_that_became_shorter_is_told(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def fit_goes_on_in_the_middle_of_an_epoch(folder: Path) -> None:
         assert stormy[0] == steady[0], at
         assert stormy[1] == steady[1], (at, stormy[1], steady[1])
         assert stormy[2] == steady[2]
-    again = fit(folder, "steady")  # there is nothing left to do
+    again = fit(folder, run)  # there is nothing left to do
     assert again[0] == steady[0]
     # Another fit of that model is one of its own.
     assert len(again[4].fit(X, Y, epochs=1, verbose=0).history["loss"]) == 1

@@ -24,6 +24,7 @@ from attacks import (
     CANARY,
     WRAPPINGS,
     Attack,
+    beyond_any_file,
     object_array,
     tarred,
     tarred_as,
@@ -172,6 +173,11 @@ def test_bombs_are_not_unpacked() -> None:
 def test_what_is_nothing_is_not_called_safe() -> None:
     for data in (b"", b"hello world", os.urandom(1000), b"PK\x03\x04 no archive"):
         assert level_of(data) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["archive/data.pkl", "weights"])
+def test_members_at_places_that_no_file_has(name: str) -> None:
+    assert level_of(beyond_any_file(zipped(pickle.dumps([1]), name))) == "unknown"
 
 
 def test_random_changes_never_break_the_reader() -> None:

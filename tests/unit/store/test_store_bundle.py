@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attacks import beyond_any_file
 
 import holdfast
 from holdfast import Checkpointer
@@ -109,6 +110,7 @@ def test_any_flipped_bit_is_noticed_or_changes_nothing(bundle: Path) -> None:
     good = bundle.read_bytes()
     rng = np.random.default_rng(0)
     ends = np.concatenate([rng.integers(0, 400, 60), len(good) - 1 - rng.integers(0, 1500, 140)])
+    noticed = 0
     for at in ends:
         data = bytearray(good)
         data[at] ^= 1 << int(rng.integers(8))
@@ -116,8 +118,11 @@ def test_any_flipped_bit_is_noticed_or_changes_nothing(bundle: Path) -> None:
         try:
             tree = holdfast.load(bundle, "r@2")
         except HoldfastError:
+            noticed += 1
             continue
         assert np.array_equal(tree["w"], np.arange(300_000) + 2) and tree["name"] == "x"
+    # Times and rights of members mean nothing to a load.
+    assert 0 < noticed < len(ends)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/x", "runs/../../x", "runs//x"])
@@ -139,16 +144,9 @@ def test_members_without_a_name_or_beyond_the_file_are_refused(bundle: Path) -> 
     whole = bundle.read_bytes()
     at = whole.find(b"PK\x01\x02")
     name, extra = (int.from_bytes(whole[at + i : at + i + 2], "little") for i in (28, 30))
-    nameless, beyond = bytearray(whole), bytearray(whole)
+    nameless = bytearray(whole)
     nameless[at + 28 : at + 32] = bytes(2) + (name + extra).to_bytes(2, "little")
-    field = b"\x01\x00\x08\x00" + bytes(7) + b"\x80"
-    beyond[at + 42 : at + 46] = b"\xff" * 4
-    beyond[at + 30 : at + 32] = (extra + len(field)).to_bytes(2, "little")
-    beyond[at + 46 + name : at + 46 + name] = field
-    end = beyond.rfind(b"PK\x05\x06") + 12
-    size = int.from_bytes(beyond[end : end + 4], "little") + len(field)
-    beyond[end : end + 4] = size.to_bytes(4, "little")
-    for data in (nameless, beyond):
+    for data in (nameless, beyond_any_file(whole)):
         bundle.write_bytes(data)
         with pytest.raises(StoreUnavailable, match="no bundle"):
             holdfast.Store(bundle).runs()

@@ -13,7 +13,8 @@ from holdfast.convert.hdf5.reading import Hdf5Reader
 from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
 from holdfast.foreign.limits import Limits
 from holdfast.foreign.sources import FileRange
-from holdfast.foreign.zip_members import local_header
+from holdfast.format.zip_errors import MALFORMED_MEMBER, MALFORMED_ZIP
+from holdfast.format.zip_headers import HEADER_BYTES, member_header
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
 # Texts and assets become values, all of them at once; models have some kilobytes of them.
@@ -28,7 +29,7 @@ def is_archive(path: Path) -> bool:
             return False
         with zipfile.ZipFile(path) as archive:
             return {CONFIG, METADATA} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (OSError, *MALFORMED_ZIP):
         return False
 
 
@@ -43,7 +44,7 @@ def read_archive(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(archive, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+    except (OSError, *MALFORMED_MEMBER) as error:
         raise ForeignDamaged(
             f"{str(path)!r} is no whole .keras archive: {error}. Nothing was saved.", path=str(path)
         ) from error
@@ -96,11 +97,13 @@ def _weights(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> An
         while member.read(_PIECE):
             pass
     with path.open("rb") as file:
-        header = local_header(file, entry.header_offset)
-    # The archive has looked at it when the member was opened.
-    assert header is not None
-    stretch = FileRange(str(path), header.begin, header.begin + entry.file_size)
-    return Hdf5Reader(str(path), stretch.open(), header.begin).read()
+        file.seek(entry.header_offset)
+        header = member_header(file.read(HEADER_BYTES))
+    if header is None:
+        raise zipfile.BadZipFile(f"there is no member at byte {entry.header_offset}")
+    begin = entry.header_offset + header.nbytes
+    window = FileRange(str(path), begin, begin + entry.file_size).open()
+    return Hdf5Reader(str(path), window, begin).read()
 
 
 def _unpacked(member: Any) -> Any:
