@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pydoc_data import topics
 
 import numpy as np
@@ -105,6 +106,27 @@ def test_a_frame_of_another_length_is_refused_before_it_is_unpacked() -> None:
     with pytest.raises(Undecodable):
         expand(memoryview(two + two), 100)
     assert expand(memoryview(two), 100) == bytes(100)
+
+
+def telling(nbytes: int, content: bytes) -> bytes:
+    """Return content as a frame that tells a length, be it true or not."""
+    silent = zstandard.ZstdCompressionParameters(window_log=17, write_content_size=False)
+    frame = zstandard.ZstdCompressor(compression_params=silent).compress(content)
+    # RFC 8878, 3.1.1.1: magic number, descriptor (here: a length of 4 bytes), window, length.
+    return frame[:4] + b"\x80" + frame[5:6] + nbytes.to_bytes(4, "little") + frame[6:]
+
+
+def test_a_frame_that_holds_more_than_it_tells_is_refused_in_bounded_memory() -> None:
+    assert expand(memoryview(telling(100, bytes(100))), 100) == bytes(100)
+    frames = [telling(100, bytes(n)) for n in (99, 101, 1 << 26)]
+    tracemalloc.start()
+    try:
+        for frame in frames + [frame[:-1] for frame in frames]:
+            with pytest.raises(Undecodable):
+                expand(memoryview(frame), 100)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

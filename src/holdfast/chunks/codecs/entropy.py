@@ -9,20 +9,24 @@ counters, text), the first level is the better one. Readers need not know which 
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-import zstandard
-
 from holdfast.chunks.codecs.errors import Undecodable
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # As long as a block of Zstandard's may be: longer frames gain nothing.
 BLOCK_BYTES: Final = 128 << 10
-# What a frame may look back on, which bounds what a reader needs besides.
-_MAX_WINDOW_BYTES: Final = 128 << 10
-# A code table for each 32 KiB: weights of one layer are not those of the next.
-_WINDOW_LOG: Final = 15
+# What a frame may look back on, 128 KiB, which bounds what a reader needs besides.
+_READER: Final[Mapping[int, int]] = {zstd.DecompressionParameter.window_log_max: 17}
+_Set = zstd.CompressionParameter
 
 
 class Squeeze(IntEnum):
@@ -33,12 +37,24 @@ class Squeeze(IntEnum):
     STRINGS = 2
 
 
+_BY_FREQUENCY: Final[Mapping[int, int]] = {
+    _Set.strategy: zstd.Strategy.fast,
+    # A code table for each 32 KiB: weights of one layer are not those of the next.
+    _Set.window_log: 15,
+    _Set.hash_log: 6,
+    _Set.chain_log: 6,
+    _Set.search_log: 1,
+    _Set.min_match: 7,
+    # Anything else would turn the Huffman coder off.
+    _Set.target_length: 0,
+}
+_BY_STRINGS: Final[Mapping[int, int]] = {_Set.compression_level: 1}
 _held = threading.local()
 
 
 def squeeze(data: memoryview, how: Squeeze) -> bytes:
     """Return data as one frame that tells its length."""
-    found: bytes = _compressor(how).compress(data)
+    found: bytes = _compressor(how).compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
     return found
 
 
@@ -53,42 +69,24 @@ def expand(frame: memoryview, nbytes: int) -> bytes:
         Undecodable: It is no frame, or one of another length. No more memory than that was used.
     """
     try:
-        # The length that a frame tells is what would be allocated.
-        if zstandard.frame_content_size(frame) != nbytes:
+        if zstd.get_frame_info(frame).decompressed_size != nbytes:
             raise Undecodable("a plane has another length than its block")
-        found: bytes = _decompressor().decompress(
-            frame, max_output_size=nbytes, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
+        reader = zstd.ZstdDecompressor(options=_READER)
+        # What a frame tells need not be so: the limit bounds the memory, whoever reads it.
+        found: bytes = reader.decompress(frame, max_length=nbytes)
+    except zstd.ZstdError as error:
         raise Undecodable(f"a plane is no whole frame: {error}") from error
+    if not reader.eof or reader.unused_data:
+        raise Undecodable("a plane is no whole frame, or more than one")
     if len(found) != nbytes:
         raise Undecodable("a plane has another length than its block")
     return found
 
 
-def _compressor(how: Squeeze) -> zstandard.ZstdCompressor:
+def _compressor(how: Squeeze) -> zstd.ZstdCompressor:
     # They may not be used by two threads at a time.
-    found: dict[Squeeze, zstandard.ZstdCompressor] = _held.__dict__.setdefault("compressors", {})
+    found: dict[Squeeze, zstd.ZstdCompressor] = _held.__dict__.setdefault("compressors", {})
     if how not in found:
-        if how is Squeeze.STRINGS:
-            found[how] = zstandard.ZstdCompressor(level=1, write_checksum=False)
-        else:
-            parameters = zstandard.ZstdCompressionParameters(
-                strategy=zstandard.STRATEGY_FAST,
-                window_log=_WINDOW_LOG,
-                hash_log=6,
-                chain_log=6,
-                search_log=1,
-                min_match=7,
-                # Anything else would turn the Huffman coder off.
-                target_length=0,
-            )
-            found[how] = zstandard.ZstdCompressor(compression_params=parameters)
+        options = _BY_STRINGS if how is Squeeze.STRINGS else _BY_FREQUENCY
+        found[how] = zstd.ZstdCompressor(options=options)
     return found[how]
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    found: zstandard.ZstdDecompressor | None = getattr(_held, "decompressor", None)
-    if found is None:
-        found = _held.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-    return found
