@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors compat format clean
 
 setup: $(STAMP)
 
@@ -73,6 +73,9 @@ proto: setup  ## regenerate the descriptor of the manifest
 
 vectors: setup  ## regenerate the golden vectors; a diff means that the format has changed
 	$(BIN)/python tests/vectors/generate.py
+
+compat: setup  ## write this version's stores, for every later version to read
+	$(BIN)/python tests/compat/write_stores.py
 
 format: setup
 	$(BIN)/ruff format .
