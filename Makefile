@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors compat format clean
+.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -76,6 +76,20 @@ vectors: setup  ## regenerate the golden vectors; a diff means that the format h
 
 compat: setup  ## write this version's stores, for every later version to read
 	$(BIN)/python tests/compat/write_stores.py
+
+packaging: setup  ## the wheel on every Python on the path and with the oldest dependencies; the import timed
+	HOLDFAST_PACKAGING=full $(BIN)/python -m pytest tests/packaging
+	$(BIN)/python tests/packaging/import_time.py
+
+release: unchanged check test packaging  ## check all, build into dist/, say what is left; uploads nothing
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	@sed -n '/^### By hand/,/^#* [^B]/{/^#/!p}' CONTRIBUTING.md
+
+# What is built is what is committed.
+unchanged:
+	@test -z "$$(git status --porcelain)" || { git status --short; echo "Commit this, or put it away."; exit 1; }
 
 format: setup
 	$(BIN)/ruff format .
