@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from absent import absent
+
 ROOT = Path(__file__).parents[2]
+_UNREACHABLE = re.compile(r"NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError")
 FULL = os.environ.get("HOLDFAST_PACKAGING") == "full"
 
 
@@ -72,5 +76,10 @@ def install(python: str, folder: Path, *what: str) -> Installed:
     """Install into a fresh environment; nothing is compiled, as there need be no compiler."""
     run(python, "-m", "venv", "--without-pip", folder)
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
-    run(*pip, "--disable-pip-version-check", "install", "-q", "--only-binary", ":all:", *what)
+    try:
+        run(*pip, "--disable-pip-version-check", "install", "-q", "--only-binary", ":all:", *what)
+    except AssertionError as failed:
+        if _UNREACHABLE.search(str(failed)):
+            absent("no package index can be reached, so that nothing can be installed")
+        raise
     return Installed(folder)

@@ -15,8 +15,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def test_the_citation_is_of_this_version_and_licence() -> None:
     said = dict(re.findall(r"^([\w-]+): (.+)$", (ROOT / "CITATION.cff").read_text(), re.M))
     assert said["version"] == holdfast.__version__
-    assert said["license"] == PROJECT["license"]
+    assert said["license"] == PROJECT["license"].partition(" AND ")[0]
     assert said["title"] == PROJECT["name"]
+
+
+def test_every_licence_of_what_is_carried_along_is_named() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*LICENSE*")}
+    assert found
+    assert set(PROJECT["license-files"]) == {"LICENSE", *found}
 
 
 def test_the_changes_of_this_version_are_told() -> None:
