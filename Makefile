@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check bench faults crash fuzz simulate drill history pages ratios proto vectors compat packaging release unchanged format clean
+.PHONY: setup demo test check docs bench faults crash fuzz simulate drill history pages ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ check: setup  ## what CI checks besides the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup  ## the site of the documentation, in site/; a link that leads nowhere ends it
+	$(BIN)/python -m website
 
 bench: setup  ## speed here beside the physical limits and the peers
 	$(BIN)/holdfast bench
@@ -96,4 +99,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 - ``python`` blocks of a page share one module, ``bash`` blocks one folder.
 - ``python title="train.py"`` is a file that later blocks use.
 - ``output`` is what the block before it prints; ``…`` stands for anything.
+- ``yaml`` configures CI; the commands of holdfast in it run.
 - ``text`` is no code. A block that calls make names real targets of the Makefile.
 """
 
@@ -20,11 +21,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).parents[2]
 # The guide to the command line runs in tests/unit/cli.
 GUIDES = [p for p in sorted((ROOT / "docs/guides").glob("*.md")) if p.name != "command-line.md"]
-PAGES = [ROOT / "README.md", ROOT / "docs/faults.md", *GUIDES]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDES]
 LINKED = [*PAGES, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^make (\w+)", re.MULTILINE)
@@ -40,7 +42,13 @@ class Page:
 
     def run(self, language: str, title: str, code: str) -> None:
         if title:
+            Path(title).parent.mkdir(parents=True, exist_ok=True)
             Path(title).write_text(code)
+        if language == "yaml":
+            for command in commands_of(yaml.safe_load(code)):
+                self._bash(command)
+        elif title:
+            assert language == "python", f"a file of {language} that nobody runs"
         elif language == "python":
             self._python(code)
         elif language == "bash" and TARGET.search(code):
@@ -99,6 +107,16 @@ def test_every_block_runs(
     assert len(blocks) == path.read_text().count("\n```") / 2
     for language, title, code in blocks:
         page.run(language, title, code)
+
+
+def commands_of(configured: object) -> Iterator[str]:
+    """Yield the commands of holdfast in the configuration of a CI."""
+    if isinstance(configured, str) and configured.startswith("holdfast "):
+        yield configured
+    elif isinstance(configured, dict | list):
+        inner = configured.values() if isinstance(configured, dict) else configured
+        for value in inner:
+            yield from commands_of(value)
 
 
 def targets(page: Path) -> Iterator[str]:
