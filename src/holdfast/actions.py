@@ -6,6 +6,7 @@ to wait for.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from holdfast.engine import journal
@@ -73,14 +74,22 @@ def unpack_listed(
 
 
 def prune(
-    store: ObjectStore, run: str, policy: KeepPolicy, trust: TrustPolicy | None, *, dry_run: bool
+    store: ObjectStore,
+    run: str,
+    policy: KeepPolicy,
+    trust: TrustPolicy | None,
+    *,
+    dry_run: bool,
+    only_ids: Collection[str] | None = None,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep, and write it down.
+
+    With ``only_ids``, only those that have one of these ids.
 
     Raises:
         UsageError: No checkpoint has what the policy goes by; nothing was removed.
     """
-    report = apply_retention(store, run, policy, dry_run=dry_run, trust=trust)
+    report = apply_retention(store, run, policy, dry_run=dry_run, only_ids=only_ids, trust=trust)
     _write_down(store, run, report, by="prune")
     return report
 

@@ -41,8 +41,8 @@ KNOWN = {
     "numpy_script.py": Example(4000, 700),
     "pytorch_dcp.py": Example(1500, 175),
     "huggingface_trainer.py": Example(150, 45),
-    # Two and the last; what was there when it died Lightning may forget.
-    "lightning_fit.py": Example(300, 70, kept=range(2, 6), tags=("final", "last")),
+    # The best two, and the last.
+    "lightning_fit.py": Example(300, 70, tags=("final", "last")),
     "accelerate_loop.py": Example(600, 99),
     "jax_flax.py": Example(1000, 200),
     "keras_fit.py": Example(128, 80),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError
@@ -67,6 +67,7 @@ def apply_retention(
     dry_run: bool,
     strict: bool = True,
     only_of: str | None = None,
+    only_ids: Collection[str] | None = None,
     trust: TrustPolicy | None = None,
     ahead_s: float = 0.0,
 ) -> PruneReport:
@@ -86,6 +87,7 @@ def apply_retention(
         strict: A policy that goes by a metric or by epochs which no checkpoint has is refused; else
             it keeps all: a run that has just begun may not have measured it yet.
         only_of: Remove only what that incarnation has saved.
+        only_ids: Remove only checkpoints with one of these ids.
         trust: Whom to believe.
         ahead_s: By how much the clock was set forward since the process began.
 
@@ -103,7 +105,7 @@ def apply_retention(
     stock = Stock(store, run)
     objects = _needs(stock, [records[info.id] for info in checkpoints], policy)
     plan = plan_retention(checkpoints, policy, objects=objects, ahead_s=ahead_s)
-    kept, removed = _divided(plan, only_of)
+    kept, removed = _divided(plan, only_of, only_ids)
     spared, removed = _with_a_whole_one(stock, records, [info for info, _ in kept], removed)
     kept += spared
     kept += [
@@ -120,13 +122,19 @@ def apply_retention(
     return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
 
 
-def _divided(plan: Retention[CheckpointInfo], only_of: str | None) -> _Divided:
-    """Return what a plan keeps and removes; where one incarnation is named, of its own only."""
+def _divided(
+    plan: Retention[CheckpointInfo], only_of: str | None, only_ids: Collection[str] | None
+) -> _Divided:
+    """Return what a plan keeps and removes; of what may not go, why it stays."""
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
-    removed = [item for item in plan.removed if only_of in (None, item[0].incarnation)]
-    if only_of is not None:
-        others = (info for info, _ in plan.removed if info.incarnation != only_of)
-        kept += [(info, ["another process's"]) for info in others]
+    removed: list[_Removed] = []
+    for info, reason in plan.removed:
+        if only_of not in (None, info.incarnation):
+            kept.append((info, ["another process's"]))
+        elif only_ids is not None and info.id not in only_ids:
+            kept.append((info, ["not asked for"]))
+        else:
+            removed.append((info, reason))
     return kept, removed
 
 

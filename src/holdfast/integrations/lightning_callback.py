@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from holdfast import frameworks
 from holdfast.data.seeded_dataset import SeededDataset
+from holdfast.integrations.lightning_io import HoldfastCheckpointIO
 from holdfast.state import rng
 
 _KEY = "holdfast_rng"
@@ -57,6 +58,10 @@ class HoldfastCallback(Callback):  # type: ignore[misc]
     ) -> None:
         """Remember them: validation that follows shall not move them on."""
         self._after_batch = rng.capture()
+        # Else a file appears with the next save only: who is killed before would not find it.
+        files = trainer.strategy.checkpoint_io
+        if isinstance(files, HoldfastCheckpointIO):
+            files.catch_up()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put them back, so that it is the same whether a checkpoint was made before or after."""

@@ -1,16 +1,13 @@
 """A ``CheckpointIO`` with which Lightning's checkpoints go into a holdfast store.
 
 ``ModelCheckpoint`` decides, as ever, when to save, what to keep and what is best. Where it wants a
-file, there is a small one that names the checkpoint. It is written once the checkpoint is durable,
-and what is removed is removed after that: there is a whole checkpoint at every moment.
+file, there is a small one that names the checkpoint.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -18,12 +15,11 @@ from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from holdfast.checkpointer import Checkpointer
-from holdfast.engine.handle import SaveHandle
 from holdfast.errors import ChunkMissing, NotFound, UsageError
 from holdfast.format.names import check_run
 from holdfast.integrations import pointer_files
 from holdfast.integrations.arguments import check_options
-from holdfast.integrations.pointer_files import Pointer
+from holdfast.integrations.lightning_files import LightningFiles
 from holdfast.oneshot import load
 from holdfast.policy import keep
 from holdfast.records.opening import Location
@@ -83,7 +79,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
         self._options = check_options(options, "HoldfastCheckpointIO")
         self._carrier = _Carrier()
         self._ckpt: Checkpointer | None = None
-        self._late: deque[tuple[SaveHandle | None, Callable[[], None]]] = deque()
+        self._files = LightningFiles(location, self._run)
 
     # --- what Lightning calls ---
 
@@ -93,7 +89,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
         """Save a checkpoint; returns once it is frozen."""
         if storage_options is not None:
             raise UsageError("HoldfastCheckpointIO takes no storage_options.")
-        self._settle(wait=False)
+        self._files.settle(wait=False)
         file, tag = Path(path), _tag_of(Path(path))
         step = int(checkpoint.get("global_step", 0))
         self._carrier.checkpoint = _plain(checkpoint)
@@ -101,12 +97,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
             handle = self._checkpointer().save(step, tag=tag)
         finally:
             self._carrier.checkpoint = {}
-
-        def point() -> None:
-            info = handle.wait()
-            pointer_files.write(file, Pointer(self._run, tag, info.step, info.id))
-
-        self._late.append((handle, point))
+        self._files.add(file, tag, handle)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -117,7 +108,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
             NotFound, ChunkMissing: There is no such checkpoint, or another has its name now.
             DataError: It is damaged; nothing was changed.
         """
-        self._settle(wait=True)
+        self._files.settle(wait=True)
         file = Path(path)
         try:
             pointer = pointer_files.read(file)
@@ -129,7 +120,7 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
             )
             return found
         if pointer.run == self._run and _LAST.fullmatch(file.stem):
-            return self._load_newest()
+            return self._load_newest(file.parent)
         store = Store(self._location)
         ref = f"{pointer.run}@{pointer.tag}"
         if store.info(ref).id != pointer.id:
@@ -143,16 +134,19 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint, once all that was saved before is durable."""
-        file = Path(path)
-        self._late.append((None, lambda: self._remove(file)))
-        self._settle(wait=False)
+        self._files.remove(Path(path))
+
+    def catch_up(self) -> None:
+        """Let the files of checkpoints that have become durable appear; never waits."""
+        self._files.settle(wait=False)
 
     def teardown(self) -> None:
-        """Wait until all is durable."""
-        self._settle(wait=True)
+        """Wait until all is durable, and what Lightning has removed is gone."""
+        self._files.settle(wait=True)
         if self._ckpt is not None:
             self._ckpt.close()
             self._ckpt = None
+        self._files.prune_untagged(_KEEP)
 
     # --- how ---
 
@@ -168,41 +162,14 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
             )
         return self._ckpt
 
-    def _load_newest(self) -> dict[str, Any]:
+    def _load_newest(self, folder: Path) -> dict[str, Any]:
         restored = self._checkpointer().restore()
         if restored is None:
             raise NotFound(f"Run {self._run!r} has no checkpoint.", run=self._run)
         _log.info("Lightning goes on from %s.", restored.ref)
+        self._files.go_on_from(restored.info, folder)
         checkpoint, self._carrier.checkpoint = self._carrier.checkpoint, {}
         return checkpoint
-
-    def _settle(self, *, wait: bool) -> None:
-        """Do what waits for saves to become durable, in order."""
-        while self._late:
-            handle, act = self._late[0]
-            if handle is not None and not handle.done and not wait:
-                return
-            self._late.popleft()
-            act()
-
-    def _remove(self, file: Path) -> None:
-        try:
-            pointer = pointer_files.read(file)
-        except FileNotFoundError:
-            return
-        if pointer is None:
-            TorchCheckpointIO().remove_checkpoint(file)
-            return
-        # First what leads to it: a pointer to nothing would be an error, this is only litter.
-        file.unlink()
-        store, ref = Store(self._location), f"{pointer.run}@{pointer.tag}"
-        try:
-            info = store.info(ref)
-        except NotFound:
-            return
-        if info.id == pointer.id:
-            # What has no tag any more goes with the next save, by the policy below.
-            store.untag(pointer.run, pointer.tag)
 
 
 def _tag_of(file: Path) -> str:
