@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from holdfast.cli.tables import Line, Styled, visible
+from holdfast.cli.tables import Line, Styled
 from holdfast.policy.curve import thinned
 from holdfast.wording.numbers import metric_text
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.history.run_picture import Panel

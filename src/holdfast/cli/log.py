@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, lineage, options, output
-from holdfast.cli.tables import Cell, Column, Styled, visible, without_empty
+from holdfast.cli.tables import Cell, Column, Styled, without_empty
+from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.engine.journal import GivenBack
@@ -134,7 +136,7 @@ def _show_run(run: str, history: RunLog, stored_bytes: int, given_back: GivenBac
     if not history.checkpoints:
         output.say(f"No checkpoints in run {run} yet.")
         return
-    names = checkpoints.metric_names(history.checkpoints)
+    names = telling.metric_names(history.checkpoints)
     apart = _columns(names), _rows(history.checkpoints, names)
     together = _columns(None), _rows(history.checkpoints, None)
     one_each = len(names) <= _METRIC_COLUMNS and output.fits(*without_empty(*apart))
@@ -155,7 +157,7 @@ def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> No
     origin = history.checkpoints[-1].forked_from
     if origin is not None:
         output.say("forked from ", Styled(origin.ref, "bold"), f" ({origin.id})")
-    written = checkpoints.notes_text(history.written.texts, history.written.values)
+    written = telling.notes_text(history.written.texts, history.written.values)
     if written:
         output.say(f"notes: {written}")
 
@@ -197,12 +199,12 @@ def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> lis
             age_text(info.created, now),
             *_metric_cells(info, metrics),
             ", ".join(info.tags),
-            checkpoints.trust_text(info),
+            telling.trust_text(info),
             checkpoints.finite_text(info),
             bytes_text(info.state_bytes),
             bytes_text(info.stored_bytes),
             info.reason,
-            checkpoints.notes_text(info.notes, info.values),
+            telling.notes_text(info.notes, info.values),
         ]
         for line, info in zip(_graph(infos), reversed(infos), strict=True)
     ]
@@ -223,5 +225,5 @@ def _glyphs() -> lineage.Glyphs:
 
 def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[Cell]:
     if metrics is None:
-        return [checkpoints.metrics_text(info.metrics)]
+        return [telling.metrics_text(info.metrics)]
     return [metric_text(info.metrics[name]) if name in info.metrics else "" for name in metrics]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.tables import Column, visible
+from holdfast.cli.tables import Column
 from holdfast.errors import NotFound
 from holdfast.wording.numbers import age_text, metric_text, plural
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.history.metrics import MetricsLog

@@ -10,8 +10,9 @@ from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from holdfast.cli import tables
-from holdfast.cli.tables import Cell, Column, Line, Rows, Styled, visible
+from holdfast.cli.tables import Cell, Column, Line, Rows, Styled
 from holdfast.wording.jsonable import jsonable
+from holdfast.wording.visible import visible
 
 # rich is imported where it is used, so that what prints nothing styled starts without it.
 if TYPE_CHECKING:

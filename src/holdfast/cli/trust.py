@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, options, output, trust_edit
+from holdfast.cli import options, output, trust_edit
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import RolledBack, Untrusted, UsageError
+from holdfast.history import telling
 from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def check(
         output.result_json({"checkpoints": [_verdict(i) for i in infos], "problems": problems})
     else:
         _show_verdicts(infos, problems)
-    is_bad = problems or any(checkpoints.is_refused(info) for info in infos)
+    is_bad = problems or any(telling.is_refused(info) for info in infos)
     return Untrusted.exit_code if is_bad else 0
 
 
@@ -149,7 +150,7 @@ def _show_verdicts(infos: list[CheckpointInfo], problems: list[str]) -> None:
         output.say(word or Styled("not trusted", "bold red"), "  ", f"{info.ref}: {info.trust.why}")
     for problem in problems:
         output.say(Styled("set back   ", "bold red"), "  ", problem)
-    refused = sum(checkpoints.is_refused(info) for info in infos)
+    refused = sum(telling.is_refused(info) for info in infos)
     output.say(f"{plural(len(infos), 'checkpoint')}, {refused} not trusted")
 
 
