@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cli import options, secrets
+from holdfast.cli import options, secrets, shells
 from holdfast.version import __version__
 
 _COMMANDS = (
@@ -171,10 +171,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _asked_for(arguments: Sequence[str]) -> str | None:
-    """Return the command that arguments name, or None: help and completion want all of them."""
-    if "_HOLDFAST_COMPLETE" in os.environ:
-        return None
-    rest = hoisted(list(arguments))
+    """Return the command that arguments name, or None: help and its completion want all."""
+    rest = hoisted(shells.asked(os.environ) or list(arguments))
     while rest and rest[0] != "--" and rest[0].startswith("-"):
         name, separator, _ = rest.pop(0).partition("=")
         if name not in _ANYWHERE:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import completion, options, output
 from holdfast.cli.tables import Column, Rows, Styled, without_empty
 from holdfast.history.telling import (
     fact_text,
@@ -30,9 +30,19 @@ _SHOWN = 20
 
 def diff(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="REF", help="The checkpoint to compare with.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="The checkpoint to compare with.", autocompletion=completion.refs
+        ),
+    ],
     after: Annotated[
-        str, typer.Argument(metavar="REF", help="The checkpoint that is compared; of any run.")
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="The checkpoint that is compared; of any run.",
+            autocompletion=completion.refs,
+        ),
     ],
     other: Annotated[
         str | None, typer.Option(metavar="S", help="The store of the second, if another.")

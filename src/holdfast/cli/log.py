@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, lineage, options, output
+from holdfast.cli import checkpoints, completion, lineage, options, output
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
@@ -32,7 +32,11 @@ def log(
     context: typer.Context,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The run; without it, all runs are listed."),
+        typer.Argument(
+            metavar="RUN",
+            help="The run; without it, all runs are listed.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> int:

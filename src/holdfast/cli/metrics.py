@@ -24,7 +24,7 @@ _SHOWN_ON_TERMINAL = 40
 
 def metrics(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="Only this metric; more than once for more."),

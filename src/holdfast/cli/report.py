@@ -22,7 +22,7 @@ _SHOWN = 12
 
 def report(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write one page with plots, by itself."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output, trust_edit
+from holdfast.cli import completion, options, output, trust_edit
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import RolledBack, Untrusted, UsageError
 from holdfast.history import telling
@@ -55,6 +55,7 @@ def check(
         typer.Argument(
             metavar="REF",
             help="A checkpoint or a run; without it, everything in the store.",
+            autocompletion=completion.runs_and_refs,
             show_default=False,
         ),
     ] = None,
