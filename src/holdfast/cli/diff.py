@@ -185,7 +185,7 @@ def _section(title: str, columns: Sequence[Column], rows: Rows, n_all: int) -> N
     if rows:
         output.table(*without_empty(columns, rows))
     if n_all > len(rows):
-        output.say(f"… and {n_all - len(rows):,} {title} more: see --limit and --json.")
+        output.say(f"{title}: {n_all - len(rows):,} more, see --limit and --json.")
 
 
 def _as_json(report: DiffReport, depth: int) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, completion, lineage, options, output
+from holdfast.cli import checkpoints, completion, lineage, options, output, trends
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
@@ -62,7 +62,7 @@ def _log_runs(store: Store, as_json: bool) -> None:
         shown = [_run_json(branch, sizes[branch.run]) for branch in branches]
         output.result_json({"store": store.path, "runs": shown})
     elif branches:
-        _show_runs(branches, sizes)
+        _show_runs(store, branches, sizes)
         for branch in branches:
             _show_damaged(branch.run, branch.summary.damaged)
     else:
@@ -89,7 +89,7 @@ def _log_run(store: Store, run: str, as_json: bool) -> None:
         _show_damaged(run, history.damaged)
 
 
-def _show_runs(branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
+def _show_runs(store: Store, branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
     columns = [
         Column("run", style="bold", may_wrap=True),
         Column("forked from", may_wrap=True),
@@ -105,7 +105,11 @@ def _show_runs(branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
         _run_row(line, branch, sizes[branch.run], now)
         for line, branch in zip(lines, branches, strict=True)
     ]
-    output.table(*without_empty(columns, rows))
+    curves = trends.of_runs(store, branches)
+    drawn = [[*row, curves.get(branch.run, "")] for row, branch in zip(rows, branches, strict=True)]
+    with_curves = without_empty([*columns, Column("trend", style="cyan")], drawn)
+    has_room = bool(curves) and output.fits(*with_curves)
+    output.table(*(with_curves if has_room else without_empty(columns, rows)))
 
 
 def _run_row(line: str, branch: Branch, stored_bytes: int, now: datetime) -> list[str]:
@@ -155,6 +159,9 @@ def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> No
     best = _bests_text(summary_of(history.checkpoints))
     stored = f"{plural(len(history.checkpoints), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
     output.say(f"{stored}; best: {best}" if best else stored)
+    trend = trends.line(history.checkpoints)
+    if trend:
+        output.say(trend)
     if given_back.n_checkpoints:
         removed = plural(given_back.n_checkpoints, "checkpoint")
         output.say(f"{removed} removed so far, {bytes_text(given_back.nbytes)} freed")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import completion, options, output, trust_edit
+from holdfast.cli import completion, helps, options, output, trust_edit
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import RolledBack, Untrusted, UsageError
 from holdfast.history import telling
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from holdfast.security.trust_policy import TrustPolicy
 
 commands = typer.Typer(
+    cls=helps.Group,
     help="Say whom to believe, in a trust file (--trust FILE or HOLDFAST_TRUST), and check it.",
     rich_markup_mode=None,
-    no_args_is_help=True,
-    epilog="Example: holdfast --trust trust.json trust add ci --key ci.pem.pub --runs 'gpt2-*'",
+    epilog=helps.example(
+        "holdfast --trust trust.json trust add ci --key ci.pem.pub --runs 'gpt2-*'"
+    ),
 )
 
 
@@ -176,5 +178,5 @@ for _name, _command, _example in (
     ("list", show, "list"),
     ("check", check, "check gpt2-small"),
 ):
-    _epilog = f"Example: holdfast --store ckpts --trust trust.json trust {_example}"
-    commands.command(name=_name, epilog=_epilog)(_command)
+    _epilog = helps.example(f"holdfast --store ckpts --trust trust.json trust {_example}")
+    commands.command(name=_name, epilog=_epilog, cls=helps.Command)(_command)
