@@ -184,8 +184,10 @@ def _section(title: str, columns: Sequence[Column], rows: Rows, n_all: int) -> N
     output.say()
     if rows:
         output.table(*without_empty(columns, rows))
-    if n_all > len(rows):
-        output.say(f"{title}: {n_all - len(rows):,} more, see --limit and --json.")
+    left = n_all - len(rows)
+    if left:
+        noun = title.removesuffix("s") if left == 1 else title
+        output.say(f"… and {left:,} {noun} more: see --limit and --json.")
 
 
 def _as_json(report: DiffReport, depth: int) -> dict[str, object]:
