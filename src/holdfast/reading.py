@@ -61,6 +61,12 @@ class StoreReader:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.store import store_card
+
+        return store_card(self.path, self.lineage, self.stored_bytes)
+
     def __fspath__(self) -> str:
         if isinstance(self.place.at, ObjectStore):
             raise UsageError(f"{self!r} was made of an ObjectStore; it is no path.")

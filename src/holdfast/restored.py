@@ -38,6 +38,21 @@ class Restored:
     stepped_over: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.checkpoint import checkpoint_facts
+        from holdfast.markup.card import card, listed
+
+        return card(
+            f"Restored {self.ref}",
+            checkpoint_facts(self.info),
+            listed("Stepped over:", self.stepped_over, "checkpoint"),
+            listed("Missing:", self.missing, "leaf"),
+            listed("Unexpected:", self.unexpected, "leaf"),
+            listed("Saved as another kind:", self.differing, "leaf"),
+            listed("Differs here from where it was saved:", self.differences, "difference"),
+        )
+
 
 def restored_of(outcome: Outcome, trust: TrustPolicy | None = None) -> Restored:
     """Return what users are told of an outcome."""

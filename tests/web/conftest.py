@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from absent import absent
+from web.chromium import ARGUMENTS
 from web.serving import Served, served
 from web.training import make_store
 
@@ -28,3 +32,16 @@ def changing(tmp_path: Path) -> Iterator[Served]:
     """A store of its own, which may be changed."""
     with served(make_store(tmp_path / "ckpts"), "--allow-changes") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(
+        (p for name in ("chromium", "chromium-browser") if (p := shutil.which(name))), None
+    )
+    if found is None:
+        absent("Chromium is not installed: NO PAGE IS SEEN IN A BROWSER (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield made
+        made.close()

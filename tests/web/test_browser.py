@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 import holdfast
-from absent import absent
 from holdfast import Checkpointer, every
+from web.chromium import RULES
 from web.serving import Served, served
 from web.training import HOSTILE
 
@@ -32,30 +31,6 @@ PATHS = {
     "verify": "/verify?ref=base@200",
     "error": "/run?run=absent",
 }
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
-# Nothing that a browser does by itself may go out.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(
-        (p for name in ("chromium", "chromium-browser") if (p := shutil.which(name))), None
-    )
-    if found is None:
-        absent("Chromium is not installed: NO PAGE IS SEEN IN A BROWSER (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield made
-        made.close()
 
 
 @contextmanager

@@ -22,5 +22,7 @@ def main() -> int:
     # Imported here, because a process that is spawned imports this module once more.
     from holdfast.cli.app import app_for
     from holdfast.cli.failures import guarded
+    from holdfast.cli.shells import completing
 
-    return guarded(lambda **options: app_for(sys.argv[1:])(**options))
+    with completing():
+        return guarded(lambda **options: app_for(sys.argv[1:])(**options))

@@ -23,7 +23,7 @@ _BOUNDS = {
 
 def advise(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     mtbf_hours: Annotated[
         float | None,
         typer.Option(min=1e-6, help="Hours between failures that you expect; weighs as one."),

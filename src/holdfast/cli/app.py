@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from holdfast.cli import options, secrets
+from holdfast.cli import helps, options, secrets, shells
 from holdfast.version import __version__
 
 _COMMANDS = (
@@ -60,7 +59,7 @@ _ANYWHERE = {
 }
 
 
-class _Group(TyperGroup):
+class _Group(helps.Group):
     """Takes the global options after the command's name as well as before it."""
 
     # Any: the context's class is click's or typer's own copy of it, by the version of typer.
@@ -153,9 +152,9 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         invoke_without_command=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings=helps.settings(),
         epilog="Exit status: 0 done and good, 1 something is wrong with the data, 2 wrong usage, "
-        "3 trouble with the environment.\n\nExample: holdfast --store ckpts log",
+        f"3 trouble with the environment.\n\n{helps.example('holdfast --store ckpts log')}",
     )
     app.callback()(holdfast)
     asked_for = _asked_for(arguments)
@@ -165,16 +164,14 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
             app.add_typer(getattr(module, _GROUPS[name]), name=name)
         else:
             command = getattr(module, _MODULES.get(name, name))
-            epilog = f"Example: {module.EXAMPLE}".replace("[", r"\[")
-            app.command(name, epilog=epilog)(command)
+            epilog = helps.example(module.EXAMPLE)
+            app.command(name, epilog=epilog, cls=helps.Command)(command)
     return app
 
 
 def _asked_for(arguments: Sequence[str]) -> str | None:
-    """Return the command that arguments name, or None: help and completion want all of them."""
-    if "_HOLDFAST_COMPLETE" in os.environ:
-        return None
-    rest = hoisted(list(arguments))
+    """Return the command that arguments name, or None: help and its completion want all."""
+    rest = hoisted(shells.asked(os.environ) or list(arguments))
     while rest and rest[0] != "--" and rest[0].startswith("-"):
         name, separator, _ = rest.pop(0).partition("=")
         if name not in _ANYWHERE:

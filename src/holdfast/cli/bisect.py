@@ -43,7 +43,7 @@ class Try:
 
 def bisect(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     command: Annotated[
         list[str],
         typer.Argument(

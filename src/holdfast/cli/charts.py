@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from holdfast.cli.tables import Line, Styled, visible
+from holdfast.cli.tables import Line, Styled
 from holdfast.policy.curve import thinned
 from holdfast.wording.numbers import metric_text
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.history.run_picture import Panel
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _HEIGHT = 12
 _LEAST_COLUMNS = 12
 _BLANK_BRAILLE = "\u2800"
+_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,22 @@ def shade(value: float, low: float, high: float, marks: Marks) -> str:
         return marks.shades[-1]
     share = (math.log(min(value, high)) - math.log(low)) / (math.log(high) - math.log(low))
     return marks.shades[1 + min(3, max(0, int(share * 4)))]
+
+
+def spark(values: Sequence[float], columns: int) -> str:
+    """Return a curve in one line, of at most so many characters; values are finite.
+
+    >>> spark([1.0, 0.5, 0.25, 0.0], 10), spark([1.0, 1.0], 10), spark([0.0, 2.0, 6.0, 8.0], 2)
+    ('█▅▃▁', '▁▁', '▁█')
+    """
+    count = min(len(values), columns)
+    ends = [len(values) * n // count for n in range(count + 1)] if count else []
+    means = [fmean(values[begin:end]) for begin, end in pairwise(ends)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    most = len(_HEIGHTS) - 1
+    return "".join(
+        _HEIGHTS[round(_share(mean, (low, high)) * most) if high > low else 0] for mean in means
+    )
 
 
 def _finite(curve: Curve) -> list[tuple[int, float]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
-from holdfast.cli.checkpoints import value_text
-from holdfast.cli.tables import Cell, Column, Rows, Styled, without_empty
-from holdfast.wording.numbers import bytes_text, metric_text, plural
+from holdfast.cli import completion, options, output
+from holdfast.cli.tables import Column, Rows, Styled, without_empty
+from holdfast.history.telling import (
+    fact_text,
+    kind_text,
+    most_moved_first,
+    movement_texts,
+    value_text,
+)
+from holdfast.wording.numbers import bytes_text, plural
 
 if TYPE_CHECKING:
     from holdfast.history.diff.movement import Movement
@@ -25,9 +30,19 @@ _SHOWN = 20
 
 def diff(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="REF", help="The checkpoint to compare with.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="The checkpoint to compare with.", autocompletion=completion.refs
+        ),
+    ],
     after: Annotated[
-        str, typer.Argument(metavar="REF", help="The checkpoint that is compared; of any run.")
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="The checkpoint that is compared; of any run.",
+            autocompletion=completion.refs,
+        ),
     ],
     other: Annotated[
         str | None, typer.Option(metavar="S", help="The store of the second, if another.")
@@ -112,7 +127,11 @@ def _show_summary(report: DiffReport, *, is_part: bool) -> None:
 def _show_groups(report: DiffReport, depth: int, limit: int) -> None:
     groups = [group for group in report.groups(depth) if group.n_changed]
     rows = [
-        [group.prefix, f"{group.n_changed:,} of {group.n_tensors:,}", *_figures(group.movement)]
+        [
+            group.prefix,
+            f"{group.n_changed:,} of {group.n_tensors:,}",
+            *movement_texts(group.movement),
+        ]
         for group in groups[:limit]
     ]
     columns = [Column("group", may_wrap=True), Column("changed", right=True), *_FIGURES]
@@ -121,14 +140,9 @@ def _show_groups(report: DiffReport, depth: int, limit: int) -> None:
 
 def _show_tensors(report: DiffReport, limit: int) -> None:
     moved = [t for t in report.tensors if t.is_changed and t.same_as is None]
-    moved.sort(key=_most_moved_first)
-    rows = [[tensor.path, *_figures(tensor.movement)] for tensor in moved[:limit]]
+    moved.sort(key=most_moved_first)
+    rows = [[tensor.path, *movement_texts(tensor.movement)] for tensor in moved[:limit]]
     _section("tensors", [Column("tensor", may_wrap=True), *_FIGURES], rows, len(moved))
-
-
-def _most_moved_first(tensor: TensorChange) -> tuple[bool, float]:
-    relative = math.nan if tensor.movement is None else tensor.movement.relative
-    return (math.isnan(relative), 0.0 if math.isnan(relative) else -relative)
 
 
 _FIGURES = (
@@ -140,48 +154,20 @@ _FIGURES = (
 )
 
 
-def _figures(movement: Movement | None) -> list[Cell]:
-    assert movement is not None
-    bad = max(movement.not_finite_before, movement.not_finite_after)
-    if not movement.n_compared:
-        return ["", "", "", f"{movement.share_changed:.1%}", f"{bad:,}" if bad else ""]
-    return [
-        metric_text(movement.relative),
-        f"{movement.cosine:.6f}",
-        metric_text(movement.largest),
-        f"{movement.share_changed:.1%}",
-        f"{bad:,}" if bad else "",
-    ]
-
-
 def _show_leaves(title: str, leaves: Sequence[LeafInfo], limit: int) -> None:
-    rows = [[leaf.path, _kind_text(leaf)] for leaf in leaves[:limit]]
+    rows = [[leaf.path, kind_text(leaf)] for leaf in leaves[:limit]]
     _section(title, [Column(title, may_wrap=True), Column("kind")], rows, len(leaves))
 
 
 def _show_changes(title: str, changes: Sequence[LeafChange], limit: int) -> None:
-    say = value_text if title == "values" else _kind_text
+    say = value_text if title == "values" else kind_text
     rows = [[c.path, say(c.before), say(c.after)] for c in changes[:limit]]
     _section(title, _side_by_side(title), rows, len(changes))
 
 
-def _kind_text(leaf: LeafInfo) -> str:
-    if leaf.shape is None:
-        return leaf.kind
-    return f"{leaf.dtype} {'×'.join(map(str, leaf.shape)) or 'scalar'}"
-
-
 def _show_facts(title: str, facts: Sequence[Fact], limit: int) -> None:
-    rows = [[fact.name, _fact_text(fact.before), _fact_text(fact.after)] for fact in facts[:limit]]
+    rows = [[fact.name, fact_text(fact.before), fact_text(fact.after)] for fact in facts[:limit]]
     _section(title, _side_by_side(title), rows, len(facts))
-
-
-def _fact_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return metric_text(value)
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _side_by_side(title: str) -> list[Column]:
@@ -198,8 +184,10 @@ def _section(title: str, columns: Sequence[Column], rows: Rows, n_all: int) -> N
     output.say()
     if rows:
         output.table(*without_empty(columns, rows))
-    if n_all > len(rows):
-        output.say(f"… and {n_all - len(rows):,} {title} more: see --limit and --json.")
+    left = n_all - len(rows)
+    if left:
+        noun = title.removesuffix("s") if left == 1 else title
+        output.say(f"… and {left:,} {noun} more: see --limit and --json.")
 
 
 def _as_json(report: DiffReport, depth: int) -> dict[str, object]:

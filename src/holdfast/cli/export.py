@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import completion, options, output
 from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text, plural
 
@@ -24,7 +24,12 @@ EXAMPLE = (
 def export(
     context: typer.Context,
     ref: Annotated[
-        str, typer.Argument(metavar="REF", help="The checkpoint; for tensorboard the run.")
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="The checkpoint; for tensorboard the run.",
+            autocompletion=completion.refs,
+        ),
     ],
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="The file or folder to make.", show_default=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, options, output
+from holdfast.cli import checkpoints, completion, options, output
 from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text
 
@@ -19,7 +19,10 @@ def import_(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="The file or folder.", show_default=False)
     ],
-    run: Annotated[str, typer.Option(metavar="RUN", help="The run to save it in.")],
+    run: Annotated[
+        str,
+        typer.Option(metavar="RUN", help="The run to save it in.", autocompletion=completion.runs),
+    ],
     step: Annotated[int, typer.Option(metavar="N", help="Name of the checkpoint.")] = 0,
     format: Annotated[
         str | None,

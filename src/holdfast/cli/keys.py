@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output, secrets
+from holdfast.cli import helps, options, output, secrets
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import DataError, EnvironmentTrouble, UsageError
 from holdfast.wording.numbers import plural
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from holdfast.store_keys import KeyHolder
 
 app = typer.Typer(
+    cls=helps.Group,
     help="Keys of an encrypted store: make one, list, add, remove, rotate, re-encrypt.",
     rich_markup_mode=None,
-    no_args_is_help=True,
+    epilog=helps.example("holdfast --store ckpts --identity me.key keys list"),
 )
 
 
-@app.command(epilog="Example: holdfast keys new ~/.config/holdfast/me.key")
+@app.command(epilog=helps.example("holdfast keys new ~/.config/holdfast/me.key"), cls=helps.Command)
 def new(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write the private key.")],
 ) -> int:
@@ -37,7 +38,11 @@ def new(
     return 0
 
 
-@app.command("list", epilog="Example: holdfast --store ckpts --identity me.key keys list")
+@app.command(
+    "list",
+    epilog=helps.example("holdfast --store ckpts --identity me.key keys list"),
+    cls=helps.Command,
+)
 def list_(context: typer.Context, as_json: options.Json = False) -> int:
     """List who can open the store, and the generations of its data keys."""
     keys = options.open_store(context).keys
@@ -53,7 +58,9 @@ def list_(context: typer.Context, as_json: options.Json = False) -> int:
     return 0
 
 
-@app.command(epilog="Example: holdfast --store ckpts keys add age1… --label ada")
+@app.command(
+    epilog=helps.example("holdfast --store ckpts keys add age1… --label ada"), cls=helps.Command
+)
 def add(
     context: typer.Context,
     recipient: Annotated[
@@ -94,7 +101,7 @@ def _new_key(recipient: str | None, asks: bool, file: str | None) -> Key:
     return typed
 
 
-@app.command(epilog="Example: holdfast --store ckpts keys remove ada")
+@app.command(epilog=helps.example("holdfast --store ckpts keys remove ada"), cls=helps.Command)
 def remove(
     context: typer.Context,
     holder: Annotated[str, typer.Argument(metavar="HOLDER", help="Their public key, or label.")],
@@ -109,7 +116,7 @@ def remove(
     return 0
 
 
-@app.command(epilog="Example: holdfast --store ckpts keys rotate")
+@app.command(epilog=helps.example("holdfast --store ckpts keys rotate"), cls=helps.Command)
 def rotate(context: typer.Context) -> int:
     """Seal what is written from now on with a new data key."""
     number = options.open_store(context).keys.rotate()
@@ -117,7 +124,7 @@ def rotate(context: typer.Context) -> int:
     return 0
 
 
-@app.command(epilog="Example: holdfast --store ckpts keys reencrypt")
+@app.command(epilog=helps.example("holdfast --store ckpts keys reencrypt"), cls=helps.Command)
 def reencrypt(context: typer.Context, as_json: options.Json = False) -> int:
     """Seal everything in the store with the newest data key, and throw the older ones away.
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, lineage, options, output
-from holdfast.cli.tables import Cell, Column, Styled, visible, without_empty
+from holdfast.cli import checkpoints, completion, lineage, options, output, trends
+from holdfast.cli.tables import Cell, Column, Styled, without_empty
+from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.engine.journal import GivenBack
@@ -30,7 +32,11 @@ def log(
     context: typer.Context,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The run; without it, all runs are listed."),
+        typer.Argument(
+            metavar="RUN",
+            help="The run; without it, all runs are listed.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
@@ -56,7 +62,7 @@ def _log_runs(store: Store, as_json: bool) -> None:
         shown = [_run_json(branch, sizes[branch.run]) for branch in branches]
         output.result_json({"store": store.path, "runs": shown})
     elif branches:
-        _show_runs(branches, sizes)
+        _show_runs(store, branches, sizes)
         for branch in branches:
             _show_damaged(branch.run, branch.summary.damaged)
     else:
@@ -83,7 +89,7 @@ def _log_run(store: Store, run: str, as_json: bool) -> None:
         _show_damaged(run, history.damaged)
 
 
-def _show_runs(branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
+def _show_runs(store: Store, branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
     columns = [
         Column("run", style="bold", may_wrap=True),
         Column("forked from", may_wrap=True),
@@ -99,7 +105,11 @@ def _show_runs(branches: Sequence[Branch], sizes: Mapping[str, int]) -> None:
         _run_row(line, branch, sizes[branch.run], now)
         for line, branch in zip(lines, branches, strict=True)
     ]
-    output.table(*without_empty(columns, rows))
+    curves = trends.of_runs(store, branches)
+    drawn = [[*row, curves.get(branch.run, "")] for row, branch in zip(rows, branches, strict=True)]
+    with_curves = without_empty([*columns, Column("trend", style="cyan")], drawn)
+    has_room = bool(curves) and output.fits(*with_curves)
+    output.table(*(with_curves if has_room else without_empty(columns, rows)))
 
 
 def _run_row(line: str, branch: Branch, stored_bytes: int, now: datetime) -> list[str]:
@@ -134,7 +144,7 @@ def _show_run(run: str, history: RunLog, stored_bytes: int, given_back: GivenBac
     if not history.checkpoints:
         output.say(f"No checkpoints in run {run} yet.")
         return
-    names = checkpoints.metric_names(history.checkpoints)
+    names = telling.metric_names(history.checkpoints)
     apart = _columns(names), _rows(history.checkpoints, names)
     together = _columns(None), _rows(history.checkpoints, None)
     one_each = len(names) <= _METRIC_COLUMNS and output.fits(*without_empty(*apart))
@@ -149,13 +159,16 @@ def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> No
     best = _bests_text(summary_of(history.checkpoints))
     stored = f"{plural(len(history.checkpoints), 'checkpoint')}, {bytes_text(stored_bytes)} stored"
     output.say(f"{stored}; best: {best}" if best else stored)
+    trend = trends.line(history.checkpoints)
+    if trend:
+        output.say(trend)
     if given_back.n_checkpoints:
         removed = plural(given_back.n_checkpoints, "checkpoint")
         output.say(f"{removed} removed so far, {bytes_text(given_back.nbytes)} freed")
     origin = history.checkpoints[-1].forked_from
     if origin is not None:
         output.say("forked from ", Styled(origin.ref, "bold"), f" ({origin.id})")
-    written = checkpoints.notes_text(history.written.texts, history.written.values)
+    written = telling.notes_text(history.written.texts, history.written.values)
     if written:
         output.say(f"notes: {written}")
 
@@ -197,12 +210,12 @@ def _rows(infos: Sequence[CheckpointInfo], metrics: Sequence[str] | None) -> lis
             age_text(info.created, now),
             *_metric_cells(info, metrics),
             ", ".join(info.tags),
-            checkpoints.trust_text(info),
+            telling.trust_text(info),
             checkpoints.finite_text(info),
             bytes_text(info.state_bytes),
             bytes_text(info.stored_bytes),
             info.reason,
-            checkpoints.notes_text(info.notes, info.values),
+            telling.notes_text(info.notes, info.values),
         ]
         for line, info in zip(_graph(infos), reversed(infos), strict=True)
     ]
@@ -223,5 +236,5 @@ def _glyphs() -> lineage.Glyphs:
 
 def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[Cell]:
     if metrics is None:
-        return [checkpoints.metrics_text(info.metrics)]
+        return [telling.metrics_text(info.metrics)]
     return [metric_text(info.metrics[name]) if name in info.metrics else "" for name in metrics]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options, output
-from holdfast.cli.tables import Column, visible
+from holdfast.cli.tables import Column
 from holdfast.errors import NotFound
 from holdfast.wording.numbers import age_text, metric_text, plural
+from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
     from holdfast.history.metrics import MetricsLog
@@ -23,7 +24,7 @@ _SHOWN_ON_TERMINAL = 40
 
 def metrics(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="Only this metric; more than once for more."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import completion, options, output
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ EXAMPLE = 'holdfast --store ckpts note gpt2-small@latest "loss spike at 1100" --
 def note(
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(metavar="RUN|REF", help="What it is on: a run, or one checkpoint.")
+        str,
+        typer.Argument(
+            metavar="RUN|REF",
+            help="What it is on: a run, or one checkpoint.",
+            autocompletion=completion.runs_and_refs,
+        ),
     ],
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT", help="What it says; texts add up.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import secrets
+from holdfast.cli import completion, secrets
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ Ref = Annotated[
         metavar="REF",
         help="RUN@STEP, RUN@latest, RUN@best:METRIC, RUN@best:METRIC:max or RUN@TAG.",
         show_default=False,
+        autocompletion=completion.refs,
     ),
 ]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The run.", autocompletion=completion.runs)]
 
 
 @dataclass(frozen=True, slots=True)

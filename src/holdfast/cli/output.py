@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from holdfast.cli import tables
-from holdfast.cli.tables import Cell, Column, Line, Rows, Styled, visible
+from holdfast.cli.tables import Cell, Column, Line, Rows, Styled
 from holdfast.wording.jsonable import jsonable
+from holdfast.wording.visible import visible
 
 # rich is imported where it is used, so that what prints nothing styled starts without it.
 if TYPE_CHECKING:
@@ -45,15 +47,28 @@ def _console(stream: IO[str]) -> Console:
         def on_broken_pipe(self) -> None:
             raise StdoutClosed
 
-    unbounded = not stream.isatty() and not os.environ.get("COLUMNS", "").isdigit()
     return PipedConsole(
         file=stream,
-        width=_UNBOUNDED_COLUMNS if unbounded else None,
+        width=_width(stream),
+        # Only with both does rich not believe that a dumb terminal has 80 columns.
+        height=shutil.get_terminal_size().lines if is_dumb() else None,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         markup=False,
         emoji=False,
     )
+
+
+def _width(stream: IO[str]) -> int | None:
+    """Return how many columns there are; None where rich finds out by itself."""
+    if not stream.isatty() and not os.environ.get("COLUMNS", "").isdigit():
+        return _UNBOUNDED_COLUMNS
+    return shutil.get_terminal_size().columns if is_dumb() else None
+
+
+def is_dumb() -> bool:
+    """Tell whether the terminal says that it can do nothing but show one line after another."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def speaks_unicode() -> bool:

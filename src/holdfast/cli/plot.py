@@ -29,7 +29,7 @@ _PIPED = 80
 
 def plot(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="M", help="Only this metric and its partner; several are taken."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from types import TracebackType
@@ -11,6 +10,8 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -20,12 +21,19 @@ from holdfast.cli import output
 
 # Whatever ends sooner would only flicker.
 _SHOW_AFTER_S = 0.5
+_COLUMNS_FOR_ALL = 72
 
 
 def watched() -> bool:
     """Tell whether progress has someone to look at it."""
-    moves = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-    return moves and sys.stdout.isatty() and sys.stderr.isatty()
+    return not output.is_dumb() and sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _figures(columns: int) -> list[ProgressColumn]:
+    """Return what is told beside the bar: all of it must stay on one line."""
+    if columns < _COLUMNS_FOR_ALL:
+        return [TaskProgressColumn()]
+    return [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
 
 
 class ByteBar:
@@ -63,9 +71,7 @@ class ByteBar:
         progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            *_figures(output.stderr().width),
             console=output.stderr(),
             transient=True,
             expand=True,

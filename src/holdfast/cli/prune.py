@@ -19,7 +19,7 @@ EXAMPLE = "holdfast --store ckpts prune gpt2-small --keep last:3 --keep best:val
 
 def prune(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     keep: Annotated[
         list[str],
         typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import options, output, tables
 from holdfast.cli.tables import Cell, Column, Styled
 from holdfast.wording.numbers import bytes_text, duration_text, minute_text, plural, share_text
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 EXAMPLE = "holdfast --store ckpts report gpt2-small --html report.html"
 
-_BAR_CELLS = 40
+_BAR_CELLS, _LEAST_BAR_CELLS = 40, 4
 _SHOWN = 12
 
 
 def report(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write one page with plots, by itself."),
@@ -90,21 +90,24 @@ def _show(found: Report) -> None:
 
 
 def _show_shares(found: Report) -> None:
-    clock = found.wall_clock
-    rows: list[list[Cell]] = []
-    for name, seconds in clock.shares_s.items():
-        share = seconds / clock.total_s if clock.total_s else 0.0
-        full = "█" if output.speaks_unicode() else "#"
-        style = "green" if name == "useful" else "yellow"
-        rows.append(
-            [name, duration_text(seconds), share_text(share), Styled(_bar(share, full), style)]
-        )
-    columns = [Column("wall-clock"), Column("", right=True), Column("", right=True), Column("")]
+    whole = found.wall_clock.total_s or 1.0
+    shares = found.wall_clock.shares_s
+    rows: list[list[Cell]] = [
+        [n, duration_text(s), share_text(s / whole)] for n, s in shares.items()
+    ]
+    columns = [Column("wall-clock"), Column("", right=True), Column("", right=True)]
+    room = output.stdout().width - tables.natural_width(columns, rows) - tables.GAP
+    if room >= _LEAST_BAR_CELLS:
+        columns.append(Column(""))
+        for row, (name, seconds) in zip(rows, shares.items(), strict=True):
+            style = "green" if name == "useful" else "yellow"
+            row.append(Styled(_bar(seconds / whole, min(room, _BAR_CELLS)), style))
     output.table(columns, rows)
 
 
-def _bar(share: float, full: str) -> str:
-    return full * (max(round(share * _BAR_CELLS), 1) if share > 0.0 else 0)
+def _bar(share: float, cells: int) -> str:
+    full = "█" if output.speaks_unicode() else "#"
+    return full * (max(round(share * cells), 1) if share > 0.0 else 0)
 
 
 def _facts(found: Report) -> list[tuple[str, Cell]]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, options, output
+from holdfast.cli import options, output
 from holdfast.errors import UsageError
+from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _known(info: CheckpointInfo) -> list[str]:
     found = [
         f"saved {age_text(info.created, datetime.now(UTC))}",
         bytes_text(info.state_bytes),
-        checkpoints.metrics_text(info.metrics),
+        telling.metrics_text(info.metrics),
         f"tagged {', '.join(info.tags)}" if info.tags else "",
     ]
     return [part for part in found if part]

@@ -11,6 +11,7 @@ import typer
 from holdfast.cli import checkpoints, options, output
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
 from holdfast.errors import Untrusted
+from holdfast.history import telling
 from holdfast.state import environment
 from holdfast.wording.numbers import age_text, bytes_text, plural
 
@@ -55,7 +56,7 @@ def show(
     """
     store = options.open_store(context)
     info = store.info(ref)
-    status = Untrusted.exit_code if checkpoints.is_refused(info) else 0
+    status = Untrusted.exit_code if telling.is_refused(info) else 0
     leaves = leaves and status == 0
     wanted = _matching(store.leaves(ref), pattern) if leaves else []
     if as_json:
@@ -94,8 +95,8 @@ def _show_summary(info: CheckpointInfo) -> None:
         ("tags", ", ".join(info.tags)),
         ("signed by", ", ".join(info.signed_by)),
         ("trust", _trust(info)),
-        ("metrics", checkpoints.metrics_text(info.metrics)),
-        ("notes", checkpoints.notes_text(info.notes, info.values)),
+        ("metrics", telling.metrics_text(info.metrics)),
+        ("notes", telling.notes_text(info.notes, info.values)),
         ("resumed from", _origin_text(info.resumed_from)),
         ("forked from", _origin_text(info.forked_from)),
         ("data", info.dataset or ""),
@@ -160,7 +161,7 @@ def _leaf_row(leaf: LeafInfo) -> list[str]:
     shape = "" if leaf.shape is None else "×".join(map(str, leaf.shape)) or "scalar"
     size = bytes_text(leaf.nbytes) if leaf.dtype is not None and leaf.alias_of is None else ""
     bad = f"{leaf.not_finite:,}" if leaf.not_finite else ""
-    return [leaf.path, leaf.dtype or leaf.kind, shape, size, bad, checkpoints.value_text(leaf)]
+    return [leaf.path, leaf.dtype or leaf.kind, shape, size, bad, telling.value_text(leaf)]
 
 
 def _show_facts(title: str, facts: Mapping[str, object]) -> None:

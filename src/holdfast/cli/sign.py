@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options, output, passphrases
+from holdfast.cli import completion, options, output, passphrases
 from holdfast.errors import UsageError
 
 EXAMPLE = "holdfast --store ckpts sign gpt2-small@final --key signer.pem"
@@ -18,7 +18,10 @@ def sign(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="REF", help="The checkpoint to sign, as RUN@STEP.", show_default=False
+            metavar="REF",
+            help="The checkpoint to sign, as RUN@STEP.",
+            show_default=False,
+            autocompletion=completion.refs,
         ),
     ] = None,
     key: Annotated[

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.wording.visible import visible
+
 GAP = 2
 _WRAPPED_COLUMNS = 16
-# What a terminal would obey instead of show: control characters, and marks that turn text round.
-_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,6 @@ class Styled:
 Cell = str | Styled
 Rows = Sequence[Sequence[Cell]]
 Line = list[Styled]
-
-
-def visible(text: str) -> str:
-    """Return text that came from a store or an error, safe to show on a terminal.
-
-    >>> visible("run\\x1b[2J")
-    'run\\\\x1b[2J'
-    """
-    return _OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def without_empty(columns: Sequence[Column], rows: Rows) -> tuple[list[Column], list[list[Cell]]]:

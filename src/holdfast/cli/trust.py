@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, options, output, trust_edit
+from holdfast.cli import completion, helps, options, output, trust_edit
 from holdfast.cli.tables import Column, Styled
 from holdfast.errors import RolledBack, Untrusted, UsageError
+from holdfast.history import telling
 from holdfast.wording.numbers import plural
 
 if TYPE_CHECKING:
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from holdfast.security.trust_policy import TrustPolicy
 
 commands = typer.Typer(
+    cls=helps.Group,
     help="Say whom to believe, in a trust file (--trust FILE or HOLDFAST_TRUST), and check it.",
     rich_markup_mode=None,
-    no_args_is_help=True,
-    epilog="Example: holdfast --trust trust.json trust add ci --key ci.pem.pub --runs 'gpt2-*'",
+    epilog=helps.example(
+        "holdfast --trust trust.json trust add ci --key ci.pem.pub --runs 'gpt2-*'"
+    ),
 )
 
 
@@ -54,6 +57,7 @@ def check(
         typer.Argument(
             metavar="REF",
             help="A checkpoint or a run; without it, everything in the store.",
+            autocompletion=completion.runs_and_refs,
             show_default=False,
         ),
     ] = None,
@@ -100,7 +104,7 @@ def check(
         output.result_json({"checkpoints": [_verdict(i) for i in infos], "problems": problems})
     else:
         _show_verdicts(infos, problems)
-    is_bad = problems or any(checkpoints.is_refused(info) for info in infos)
+    is_bad = problems or any(telling.is_refused(info) for info in infos)
     return Untrusted.exit_code if is_bad else 0
 
 
@@ -149,7 +153,7 @@ def _show_verdicts(infos: list[CheckpointInfo], problems: list[str]) -> None:
         output.say(word or Styled("not trusted", "bold red"), "  ", f"{info.ref}: {info.trust.why}")
     for problem in problems:
         output.say(Styled("set back   ", "bold red"), "  ", problem)
-    refused = sum(checkpoints.is_refused(info) for info in infos)
+    refused = sum(telling.is_refused(info) for info in infos)
     output.say(f"{plural(len(infos), 'checkpoint')}, {refused} not trusted")
 
 
@@ -174,5 +178,5 @@ for _name, _command, _example in (
     ("list", show, "list"),
     ("check", check, "check gpt2-small"),
 ):
-    _epilog = f"Example: holdfast --store ckpts --trust trust.json trust {_example}"
-    commands.command(name=_name, epilog=_epilog)(_command)
+    _epilog = helps.example(f"holdfast --store ckpts --trust trust.json trust {_example}")
+    commands.command(name=_name, epilog=_epilog, cls=helps.Command)(_command)

@@ -112,7 +112,7 @@ def unsigned(
 
 def pin(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    run: options.Run,
     force: Annotated[
         bool, typer.Option("--force", help="Even if the run is not what the old head says.")
     ] = False,

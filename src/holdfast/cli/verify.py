@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import completion, options, output
 from holdfast.cli.tables import Styled
 from holdfast.wording.numbers import bytes_text, plural
 
@@ -25,7 +25,9 @@ def verify(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="REF", help="A checkpoint or a run; without it, everything is checked."
+            metavar="REF",
+            help="A checkpoint or a run; without it, everything is checked.",
+            autocompletion=completion.runs_and_refs,
         ),
     ] = None,
     head: Annotated[

@@ -107,6 +107,12 @@ class Report:
     alternatives: tuple[Alternative, ...]
     doubts: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.effectiveness.card import report_card
+
+        return report_card(self)
+
 
 def read_report(store: ObjectStore, run: str, budget_bytes: int | None = None) -> Report:
     """Return the report of a run.

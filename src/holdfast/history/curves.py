@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.log import require_run
 from holdfast.history.metrics import MetricsLog, read_metrics
-from holdfast.policy.curve import Curve, curve_of
+from holdfast.policy.curve import Curve, curves_of
 from holdfast.store.contract import ObjectStore
 
 
@@ -30,15 +30,6 @@ def curves(store: ObjectStore, run: str) -> dict[str, Curve]:
     logged = {name: _logged(log, name) for name in log.names}
     names = dict.fromkeys([*logged, *found])
     return {name: merged(logged.get(name), found.get(name)) for name in names}
-
-
-def curves_of(logged: list[tuple[int, Mapping[str, float]]]) -> dict[str, Curve]:
-    """Return the curves of metrics that were logged in this order."""
-    points: dict[str, list[tuple[int, float]]] = {}
-    for step, metrics in logged:
-        for name, value in metrics.items():
-            points.setdefault(name, []).append((step, value))
-    return {name: curve_of(found) for name, found in points.items()}
 
 
 def merged(first: Curve | None, second: Curve | None) -> Curve:

@@ -74,6 +74,12 @@ class CheckpointInfo:
         """The ref that names it: ``RUN@STEP``."""
         return f"{self.run}@{self.step}"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.checkpoint import checkpoint_card
+
+        return checkpoint_card(self)
+
 
 @dataclass(frozen=True, slots=True)
 class LeafInfo:

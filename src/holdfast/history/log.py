@@ -27,6 +27,12 @@ class RunLog:
     damaged: Sequence[str]
     written: Annotations
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.run import run_card
+
+        return run_card(self)
+
 
 def log(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> RunLog:
     """Return what there is to tell of a run; what the catalog knows is not read again.

@@ -58,6 +58,12 @@ class VerifyReport:
         """Whether everything is good."""
         return not self.problems and all(c.ok for c in self.checkpoints)
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.verify import verify_card
+
+        return verify_card(self)
+
 
 def verify(
     store: ObjectStore,

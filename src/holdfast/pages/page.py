@@ -36,35 +36,3 @@ def page(title: str, lead: str, sections: Sequence[str]) -> str:
         f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{"".join(sections)}'
         "</body></html>\n"
     )
-
-
-def section(title: str, *parts: str) -> str:
-    """Return a part of the page with a heading."""
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
-def figures(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return a few figures, large, with what they are."""
-    items = [
-        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in pairs
-    ]
-    return f'<div class="big">{"".join(items)}</div>'
-
-
-def note(text: str, *, doubt: bool = False) -> str:
-    """Return a paragraph."""
-    mark = ' class="doubt"' if doubt else ""
-    return f"<p{mark}>{escape(text)}</p>"
-
-
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
-    """Return a table; all columns but the first ones are numbers."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        marks = ["" if place < text_columns else ' class="n"' for place in range(len(cells))]
-        made = [f"<{tag}{m}>{escape(c)}</{tag}>" for m, c in zip(marks, cells, strict=True)]
-        return f"<tr>{''.join(made)}</tr>"
-
-    made = f"{row(titles, 'th')}{''.join(row(cells, 'td') for cells in rows)}"
-    # One that is wider than the screen is moved by itself, by keys too.
-    return f'<div class="scroll" tabindex="0"><table>{made}</table></div>'

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.effectiveness import charts
-from holdfast.pages.page import figures, note, page, section, table
+from holdfast.markup.pieces import figures, note, section, table
+from holdfast.pages.page import page
 from holdfast.wording.numbers import bytes_text, duration_text, minute_text, plural, share_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.effectiveness import charts
-from holdfast.pages.page import note, page, section, table
+from holdfast.markup.pieces import note, section, table
+from holdfast.pages.page import page
 from holdfast.wording.numbers import duration_text, share_text
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -41,6 +41,15 @@ def curve_of(points: Iterable[tuple[int, float]]) -> Curve:
         steps.append(step)
         values.append(value)
     return Curve(steps, values)
+
+
+def curves_of(logged: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, Curve]:
+    """Return the curves of metrics that were logged in this order."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    for step, metrics in logged:
+        for name, value in metrics.items():
+            points.setdefault(name, []).append((step, value))
+    return {name: curve_of(found) for name, found in points.items()}
 
 
 def thinned(points: Sequence[tuple[int, float]], bins: int) -> list[tuple[int, float]]:

@@ -81,6 +81,7 @@ def test_diff_of_equals_and_of_nothing(here, trained, tmp_path):
     assert "What was chosen of the two states is equal" in part
     limited = here("diff", "gpt@0", "gpt@100", "--limit", "2", store=trained).out
     assert "… and 4 tensors more" in limited
+    assert "… and 1 metric more" in limited
 
 
 def test_diff_with_another_store(here, trained, tmp_path):

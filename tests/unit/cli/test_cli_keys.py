@@ -190,4 +190,4 @@ def test_keys_that_are_in_the_environment_do_no_harm_to_a_plain_store(here, seal
 
 def test_every_command_has_an_example(here):
     for command in ("new", "list", "add", "remove", "rotate", "reencrypt"):
-        assert f"keys {command}" in here("keys", command, "--help").out.split("Example: ")[1]
+        assert f"keys {command}" in here("keys", command, "--help").out.split("Example:\n")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -83,6 +84,77 @@ def test_the_help_names_all_commands_and_statuses(here):
         assert re.search(rf"^  {command}\s+\w", ran.out, re.MULTILINE)
     assert "HOLDFAST_STORE" in ran.out
     assert "Exit status" in ran.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("command", [(), ("show",), ("bisect",), ("keys", "add"), ("trust",)])
+def test_helps_fit_and_cut_nothing_off(here, command, columns):
+    text = here(*command, "--help", COLUMNS=str(columns)).out
+    lines, example = text.partition("  Example:\n")[::2]
+    assert max(map(len, lines.splitlines())) <= min(columns, 100)
+    assert "..." not in lines.replace("[ARGS]...", "")
+    assert "{REF}" not in lines
+    assert "{RUN}" not in lines
+    # Ready to be copied, however narrow the terminal is.
+    assert re.fullmatch(r"    holdfast [^\n]*\n", example)
+
+
+@pytest.mark.parametrize("group", ["keys", "trust"])
+def test_a_group_without_a_command_shows_its_help(here, group):
+    ran = here(group)
+    assert (ran.status, ran.err) == (2, "")
+    assert ran.out == here(group, "--help").out
+
+
+def test_a_terminal_sees_how_the_main_metric_went(pristine):
+    _, screen = on_terminal("log", "gpt", store=pristine, NO_COLOR="1")
+    assert "accuracy ▁▃▆█ 0.1 → 0.4" in screen or "val_loss █▁▄ 0.9 → 0.6" in screen
+    _, screen = on_terminal("log", store=pristine, NO_COLOR="1", COLUMNS="140")
+    assert re.search(r"saved +trend", screen)
+    for env in ({"COLUMNS": "60"}, {"COLUMNS": "140", "PYTHONIOENCODING": "ascii"}):
+        status, screen = on_terminal("log", store=pristine, NO_COLOR="1", **env)
+        assert status == 0
+        assert "trend" not in screen
+    assert "▁" not in holdfast("log", "gpt", store=pristine).out
+    assert "trend" not in holdfast("log", store=pristine).out
+
+
+def test_a_dumb_terminal_has_the_width_that_it_says(pristine):
+    _, screen = on_terminal("log", "gpt", store=pristine, TERM="dumb", COLUMNS="40")
+    assert ESCAPE not in screen
+    assert max(map(len, screen.splitlines())) <= 40
+
+
+def test_a_bar_stays_on_one_line(monkeypatch):
+    from rich.console import Console
+
+    from holdfast.cli import output, progress
+
+    monkeypatch.setattr(progress, "_SHOW_AFTER_S", 0)
+    monkeypatch.setattr(progress, "watched", lambda: True)
+    for columns in (40, 80, 200):
+        console = Console(width=columns, force_terminal=True, record=True, file=io.StringIO())
+        monkeypatch.setattr(output, "stderr", lambda console=console: console)
+        with progress.ByteBar("comparing") as bar:
+            bar(123_456_789, 987_654_321)
+            assert bar._progress is not None
+            shown = console.render_lines(bar._progress.get_renderable())
+            assert len(shown) == 1
+
+
+def test_a_report_keeps_its_bars_where_there_is_room(here, tmp_path):
+    from holdfast import Checkpointer, every
+
+    with Checkpointer(tmp_path / "s", {"w": [0.0]}, run="trained", save=every(steps=5)) as ckpt:
+        for step in range(11):
+            ckpt.step(step)
+    for columns, bars in ((36, 0), (48, 1), (100, 1)):
+        ran = here("report", "trained", store=tmp_path / "s", COLUMNS=str(columns))
+        lines = ran.out.splitlines()
+        table = lines[lines.index("wall-clock") :][:8] if "wall-clock" in lines else lines[2:10]
+        assert max(map(len, table)) <= columns
+        assert any("█" in line for line in table) == bool(bars)
+        assert any(re.match(r"held by saves +[\d.]+ ", line) for line in table)
 
 
 def test_version():

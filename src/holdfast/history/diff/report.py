@@ -137,6 +137,12 @@ class DiffReport:
         """
         return group_tensors(self.tensors, depth)
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from holdfast.history.cards.diff import diff_card
+
+        return diff_card(self)
+
 
 def group_tensors(tensors: Sequence[TensorChange], depth: int) -> tuple[Group, ...]:
     """Return tensors summed up by the first ``depth`` components of their paths."""

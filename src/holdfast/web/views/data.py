@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from holdfast.history.info import CheckpointInfo
+from holdfast.history.sparkline import sparkline
 from holdfast.policy.curve import Curve, thinned
 from holdfast.web.history import curves_of, history_of, picture_of_run, pulse_of
 from holdfast.web.site import site_of
-from holdfast.web.sparkline import sparkline
 from holdfast.web.views.query import required
 
 # More points than a chart is wide cannot be told apart.

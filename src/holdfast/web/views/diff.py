@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.history.diff.report import DiffReport, TensorChange
-from holdfast.web.heat import heat_of_diff
+from holdfast.history.heat import heat_of_diff
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import number, required, slice_of
 

@@ -7,9 +7,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.history.heat import heat_of_layers
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.layers import layers_over_time, newest_line
-from holdfast.web.heat import heat_of_layers
 from holdfast.web.history import history_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import number, required

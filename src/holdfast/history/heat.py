@@ -11,7 +11,7 @@ from holdfast.history.heat_table import HeatTable, table_of_diff, table_of_layer
 from holdfast.history.layers import LayersOverTime
 
 SHADES = 9
-_MOST_ROWS, _MOST_COLUMNS = 120, 16
+MOST_ROWS, MOST_COLUMNS = 120, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,16 @@ class Heat:
     n_columns_left_out: int
 
 
-def heat_of_diff(report: DiffReport) -> Heat | None:
+def heat_of_diff(
+    report: DiffReport, most_rows: int = MOST_ROWS, most_columns: int = MOST_COLUMNS
+) -> Heat | None:
     """Return a row for each layer and a column for each name in it; None where nothing moved."""
-    return _heat(table_of_diff(report, _MOST_ROWS), _MOST_COLUMNS)
+    return _heat(table_of_diff(report, most_rows), most_columns)
 
 
 def heat_of_layers(shown: LayersOverTime) -> Heat | None:
     """Return a row for each layer and a column for each step; None where nothing moved."""
-    return _heat(table_of_layers(shown, _MOST_ROWS), len(shown.steps))
+    return _heat(table_of_layers(shown, MOST_ROWS), len(shown.steps))
 
 
 def _heat(table: HeatTable, most_columns: int) -> Heat | None:

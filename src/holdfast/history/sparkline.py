@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.policy.curve import Curve, thinned
 from holdfast.wording.numbers import mode_of
@@ -14,10 +14,9 @@ _EMPTY = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HE
 
 
 def sparkline(curves: Mapping[str, Curve]) -> str:
-    """Return an SVG of the metric that says most of a run: the last that has a good direction."""
-    judged = [name for name in curves if mode_of(name) is not None]
-    chosen = judged[-1:] or list(curves)[:1]
-    points = _points(curves[chosen[0]]) if chosen else []
+    """Return an SVG of the metric that says most of a run."""
+    chosen = main_metric(curves)
+    points = _points(curves[chosen]) if chosen is not None else []
     if len(points) < 2:
         return _EMPTY
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in _placed(points))
@@ -26,6 +25,17 @@ def sparkline(curves: Mapping[str, Curve]) -> str:
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}"><polyline points="{line}" fill="none" '
         'stroke="#3d7ebf" stroke-width="1.5" stroke-linejoin="round"/></svg>'
     )
+
+
+def main_metric(names: Iterable[str]) -> str | None:
+    """Return the metric that says most of a run: the last that has a good direction.
+
+    >>> main_metric(["loss", "val_loss", "lr"]), main_metric(["lr"]), main_metric([])
+    ('val_loss', 'lr', None)
+    """
+    every = list(names)
+    judged = [name for name in every if mode_of(name) is not None]
+    return next(iter(judged[-1:] or every[:1]), None)
 
 
 def _points(curve: Curve) -> list[tuple[int, float]]:
