@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check docs bench faults crash fuzz simulate drill history pages ratios proto vectors compat packaging release unchanged format clean
+.PHONY: setup demo test check docs bench faults crash fuzz simulate drill ranks history pages ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -60,6 +60,9 @@ pages: setup  ## first views of stores of ten thousand checkpoints in Chromium, 
 
 simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py
+
+ranks: setup  ## saves and restores at all world sizes up to eight
+	HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/distributed
 
 drill: setup  ## the drill on scripts of every framework; needs lightning, transformers, keras and jax
 	HOLDFAST_DRILL=full $(BIN)/python -m pytest tests/drill

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
+from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
-from holdfast.engine.choices import check_choices
+from holdfast.engine.choices import check_choices, check_together
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.leaving import Leaving
@@ -28,6 +29,7 @@ from holdfast.engine.saving import Saving, WhatIsSaved
 from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
+from holdfast.engine.starting_together import after_rank_0
 from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
@@ -78,6 +80,11 @@ class Checkpointer:
         compress: How arrays are stored, always bit for bit: ``none`` as they are; ``planes`` in
             fewer bytes where that saves 5 % or more; ``auto`` likewise, while saving is no slower
             for it; ``delta`` as differences from an earlier checkpoint where that saves 10 % more.
+        ranks: The processes that train together and save one checkpoint together. ``auto``: those
+            of torch.distributed, where it is initialized; every rank makes a ``Checkpointer`` then.
+            None: this process saves by itself.
+        per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
+            generators and positions in the data are known to be so; all else must be equal.
 
     Raises:
         UsageError: An argument is not possible.
@@ -107,10 +114,17 @@ class Checkpointer:
         dataset: str | None = None,
         nice: int = DEFAULT_NICE,
         compress: Compress = "none",
+        ranks: Ranks | Literal["auto"] | None = "auto",
+        per_rank: Patterns = None,
     ) -> None:
         check_root(state)
         check_run(run)
         check_patterns(only, skip)
+        if ranks == "auto":
+            ranks = ranks_here()
+        if ranks is not None:
+            check_together(save, zero_stall)
+        check_patterns(per_rank, None)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
         self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
@@ -135,6 +149,8 @@ class Checkpointer:
         try:
             with uninterrupted():
                 self._signals.begin()
+                if ranks is not None and ranks.rank:
+                    after_rank_0(ranks, lambda: None)
                 self._leaving.saver = self._saver = saver = Saver(
                     recipe_of(self._store),
                     run,
@@ -144,8 +160,16 @@ class Checkpointer:
                     zero_stall=zero_stall,
                     authenticity=at.authenticity,
                     compress=compress,
+                    ranks=ranks,
+                    per_rank=per_rank,
                 )
-                self._feed = MetricsFeed(saver.client.metrics_ring, saver.incarnation)
+                if ranks is not None and not ranks.rank:
+                    after_rank_0(ranks, saver.client.wait_ready)
+                self._feed = MetricsFeed(
+                    saver.client.metrics_ring,
+                    saver.incarnation,
+                    is_kept=ranks is None or not ranks.rank,
+                )
                 self._leaving.feed = self._feed
             heartbeat = saver.client.heartbeat
             self._pace = Pace(heartbeat, lambda: saver.is_busy)

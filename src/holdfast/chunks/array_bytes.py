@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.read import read_chunks
-from holdfast.format.part import Part
-from holdfast.plan.reads import plan_reads
+from holdfast.plan.reads import HasArrays, plan_reads
 from holdfast.store.contract import ObjectStore
 
 
 def read_array_bytes(
     store: ObjectStore,
-    part: Part,
+    part: HasArrays,
     row: int,
     into: memoryview,
     *,
@@ -35,7 +34,7 @@ def read_array_bytes(
     """
     spans = plan_reads(part.arrays, [chunk.length for chunk in part.chunks], [row])
     targets = {
-        chunk: [(span.begin, into[span.at : span.at + span.nbytes], False, leaf)]
-        for chunk, [span] in spans.items()
+        chunk: [(span.begin, into[span.at : span.at + span.nbytes], False, leaf) for span in found]
+        for chunk, found in spans.items()
     }
     read_chunks(store, reads_of(part, targets), ref=ref, full=full)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.chunks.targets import Target
-from holdfast.format.part import ChunkRow, Part
+from holdfast.format.part import ChunkRow, HasChunks
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 
 
@@ -78,7 +78,7 @@ def by_pack(reads: Sequence[ChunkRead]) -> list[list[ChunkRead]]:
 
 
 def read_of(
-    part: Part,
+    part: HasChunks,
     row: ChunkRow,
     targets: Sequence[Target] = (),
     leaf: str = "",
@@ -91,7 +91,7 @@ def read_of(
 
 
 def reads_of(
-    part: Part, spans: Mapping[int, Sequence[tuple[int, memoryview, bool, str]]]
+    part: HasChunks, spans: Mapping[int, Sequence[tuple[int, memoryview, bool, str]]]
 ) -> list[ChunkRead]:
     """Return the chunk reads of a part: for each chunk its (begin, memory, stands, leaf) list."""
     reads = []

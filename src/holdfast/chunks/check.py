@@ -14,7 +14,7 @@ from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm, form_of
 from holdfast.chunks.stretch import Stretch
 from holdfast.errors import HoldfastError
-from holdfast.format.part import ChunkRow, Part
+from holdfast.format.part import ChunkRow, HasChunks
 from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader, ObjectStore
@@ -27,7 +27,7 @@ Place = tuple[str, int, bytes, bytes]
 Verdict = Callable[[ChunkRead, str | None], None]
 
 
-def place_of(part: Part, row: ChunkRow) -> Place:
+def place_of(part: HasChunks, row: ChunkRow) -> Place:
     """Return what tells a chunk of a part from every other, of other parts too."""
     return place_of_read(read_of(part, row))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from holdfast.chunks.batch import ChunkRead
 from holdfast.format.codecs import RAW
-from holdfast.format.part import ChunkRow, PackRow, Part
+from holdfast.format.part import ChunkRow, HasChunks, PackRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Stored:
         return ChunkRead(self.row(0), self.pack_key, (), False, "", base)
 
 
-def stored_at(part: Part, row: ChunkRow) -> Stored:
+def stored_at(part: HasChunks, row: ChunkRow) -> Stored:
     """Return where the chunk of a manifest's row lies."""
     pack = part.packs[row.pack]
     return Stored(

@@ -9,10 +9,10 @@ from holdfast.chunks.array_bytes import read_array_bytes
 from holdfast.convert.naming import Rename, renamed, require_distinct
 from holdfast.errors import UsageError
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import ArrayRow, Part
 from holdfast.format.tree import WRAPPERS, NodeKind
-from holdfast.records import commits
-from holdfast.state.nodes import Node, decode_tree, plain_value
+from holdfast.plan.reads import Row
+from holdfast.records.whole import Whole, read_whole
+from holdfast.state.nodes import Node, plain_value
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.roles import entries_of_tree
 from holdfast.store.contract import ObjectStore
@@ -31,7 +31,7 @@ class NamedArray:
 
     name: str
     row: int
-    array: ArrayRow
+    array: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Selection:
     """
 
     ref: str
-    part: Part
+    part: Whole
     root: Node
     arrays: Sequence[NamedArray]
     values: Sequence[NamedValue]
@@ -103,8 +103,8 @@ def select(
         UsageError: Nothing is selected, or there is no such root.
     """
     ref = f"{record.run}@{record.step}"
-    part = commits.read_only_part(store, record)
-    tree = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    part = read_whole(store, record)
+    tree = part.root
     tree.children = [child for child in tree.children if not str(child.key).startswith("@")]
     below = _descend(tree, root, ref)
     chosen = selector(only, skip, lambda: entries_of_tree(tree)) or (lambda path: True)
@@ -134,7 +134,7 @@ def select(
     )
 
 
-def _long_texts(leaves: Iterable[tuple[Node, str]], part: Part) -> dict[str, str]:
+def _long_texts(leaves: Iterable[tuple[Node, str]], part: Whole) -> dict[str, str]:
     """Return the names of long texts by their paths."""
     return {
         node.path: name
@@ -151,7 +151,7 @@ def value_of(node: Node) -> object:
     return plain_value(node)
 
 
-def _text(store: ObjectStore, part: Part, row: int, ref: str) -> str | bytes:
+def _text(store: ObjectStore, part: Whole, row: int, ref: str) -> str | bytes:
     array = part.arrays[row]
     into = bytearray(array.nbytes)
     read_array_bytes(store, part, row, memoryview(into), leaf="a text", ref=ref, full=True)

@@ -13,7 +13,7 @@ from holdfast.convert.zip_plan import Array, Member, ZipPlan, plan_zip
 from holdfast.errors import CannotConvert
 from holdfast.foreign.layout import dense_strides
 from holdfast.format import dtypes
-from holdfast.format.part import ArrayRow
+from holdfast.plan.reads import Row
 
 _STORAGES = {
     "bool": "BoolStorage",
@@ -47,7 +47,7 @@ _HOOKS = Called(Name("collections", "OrderedDict"), ())
 _PREFIX = "archive"
 
 
-def plan_archive(value: object, rows: Sequence[ArrayRow], base: int = 0) -> ZipPlan:
+def plan_archive(value: object, rows: Sequence[Row], base: int = 0) -> ZipPlan:
     """Return the archive of a value.
 
     Args:
@@ -80,7 +80,7 @@ def plan_archive(value: object, rows: Sequence[ArrayRow], base: int = 0) -> ZipP
     return plan_zip(members, base)
 
 
-def require_dtype(row: ArrayRow, path: str) -> None:
+def require_dtype(row: Row, path: str) -> None:
     """Raise CannotConvert where PyTorch has no tensors of a dtype."""
     if row.dtype not in _STORAGES and row.dtype not in _UNTYPED:
         raise CannotConvert(
@@ -91,7 +91,7 @@ def require_dtype(row: ArrayRow, path: str) -> None:
         )
 
 
-def _tensor(row: ArrayRow, path: str, key: str) -> object:
+def _tensor(row: Row, path: str, key: str) -> object:
     require_dtype(row, path)
     strides = dense_strides(row.shape)
     n_elements = row.nbytes // dtypes.itemsize(row.dtype)

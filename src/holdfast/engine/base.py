@@ -31,15 +31,22 @@ class Base:
     places: Sequence[Stored] = ()
 
 
-def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
-    """Return what a save may refer to of a checkpoint that is there; None if it is not whole."""
+def load_base(store: ObjectStore, record: CommitRecord, rank: int = 0) -> Base | None:
+    """Return what a save may refer to of a checkpoint that is there; None if it is not whole.
+
+    Args:
+        store: Where it is.
+        record: Its commit.
+        rank: Which part is the one that the next save's is like; all of them may be referred to.
+    """
     try:
         known: dict[bytes, Stored] = {}
         places: list[Stored] = []
         for ref in record.parts:
             part = commits.read_part(store, record, ref)
-            places = [stored_at(part, row) for row in part.chunks]
-            known |= with_bases(places)
+            found = [stored_at(part, row) for row in part.chunks]
+            known |= with_bases(found)
+            places = found if ref.rank == rank else places
         sizes = {place.pack_key: place.pack_length for place in known.values()}
         if any(not _has_size(store, key, size) for key, size in sizes.items()):
             return None
@@ -52,7 +59,7 @@ def load_base(store: ObjectStore, record: CommitRecord) -> Base | None:
         known,
         is_ours=False,
         written_bytes=record.stored_bytes,
-        places=places if len(record.parts) == 1 else (),
+        places=places,
     )
 
 

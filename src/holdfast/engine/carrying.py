@@ -33,17 +33,21 @@ class Carrying:
     Args:
         store: Where the run is.
         run: Its name.
+        rank: Which of the processes that save together this is.
+        incarnation: Theirs; empty where there is but one.
 
     Attributes:
         base: That checkpoint, or None where there is none to build on.
     """
 
-    def __init__(self, store: ObjectStore, run: str) -> None:
+    def __init__(self, store: ObjectStore, run: str, rank: int = 0, incarnation: str = "") -> None:
         self._store = store
         self._run = run
         self._keys = RunKeys(run)
         self._ages = Ages()
         self._turn = 0
+        self._rank = rank
+        self._incarnation = incarnation
         self.base: Base | None = None
 
     def note_ages(self, records: Iterable[CommitRecord]) -> None:
@@ -53,7 +57,7 @@ class Carrying:
 
     def begin_at(self, record: CommitRecord) -> bool:
         """Let the next save build on a checkpoint that is there; return whether it can."""
-        self.base = load_base(self._store, record)
+        self.base = load_base(self._store, record, self._rank)
         return self.base is not None
 
     def go_on_from(self, record: CommitRecord, written: Written) -> None:
@@ -78,7 +82,7 @@ class Carrying:
 
     def _pinned(self, checkpoint_id: str) -> Base | None:
         base = self.base
-        pin = pins.Pin(checkpoint_id, base.part_keys if base else ())
+        pin = pins.Pin(checkpoint_id, base.part_keys if base else (), self._rank, self._incarnation)
         pins.put_pin(self._store, self._run, pin)
         # After the pin is visible, not before: see records.pins.
         if base is not None and not self._store.exists(self._keys.commit(base.seq)):

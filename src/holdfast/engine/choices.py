@@ -7,6 +7,22 @@ from holdfast.policy import KeepPolicy, SavePolicy
 from holdfast.policy.watch import WatchPolicy
 
 
+def check_together(save: SavePolicy | None, zero_stall: bool) -> None:
+    """Refuse what several ranks cannot do without asking one another.
+
+    Raises:
+        UsageError: A policy goes by something that ranks may see at different steps.
+    """
+    if save is not None and not save.is_same_for_all:
+        raise UsageError(
+            "Several ranks save together, and none asks another: save= may go by steps and epochs "
+            "only, every(steps=500) say. Clocks, signals, exceptions and metrics are not the same "
+            "on every rank; save() by hand is, where all ranks call it at the same step."
+        )
+    if zero_stall:
+        raise UsageError("zero_stall=True is for a process that saves alone; ranks save together.")
+
+
 def check_choices(
     save: object,
     keep: object,

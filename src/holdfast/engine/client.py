@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.chunks.encoder import Compress
+from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
@@ -63,7 +64,9 @@ class PersisterClient:
         incarnation: str,
         authenticity: Authenticity = NOBODY,
         compress: Compress = "none",
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = ranks
         self.heartbeat = Heartbeat.create()
         self._started = {
             "incarnation": incarnation,
@@ -184,6 +187,7 @@ class PersisterClient:
             "run": self._run,
             "keep": self._keep,
             "compress": self._compress,
+            **_among(self._ranks),
             "trainer_pid": os.getpid(),
             "authenticity": remote_signing.to_message(self._authenticity),
             "started": self._started,
@@ -295,6 +299,17 @@ class PersisterClient:
             pending, self._pending = list(self._pending.values()), {}
         for item in pending:
             item.handle.fail(error)
+
+
+def _among(ranks: Ranks | None) -> dict[str, int | float]:
+    """Return which of how many ranks this is, and how long one waits for another."""
+    if ranks is None:
+        return {"rank": 0, "world_size": 1, "patience_s": 0.0}
+    return {
+        "rank": ranks.rank,
+        "world_size": ranks.world_size,
+        "patience_s": ranks.patience_s,
+    }
 
 
 def _error_in(message: Mapping[str, Any]) -> HoldfastError:

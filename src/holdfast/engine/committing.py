@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn, final
 
 from holdfast.chunks.write import Written
@@ -72,6 +73,7 @@ class Committing:
         parts: Sequence[PartRef],
         written: Written,
         not_finite: int | None,
+        parts_format: int | None = None,
     ) -> tuple[CommitRecord, bytes]:
         """Commit what a save has written; return the record and its bytes once all can see it.
 
@@ -80,6 +82,7 @@ class Committing:
             parts: Its manifests.
             written: Where its chunks lie.
             not_finite: How many elements are not finite, if anybody looked.
+            parts_format: The highest format of the parts, where others have written some of them.
 
         Raises:
             RunBusy: Another writer has committed to the run.
@@ -87,14 +90,15 @@ class Committing:
                 unless it may come yet.
         """
         try:
-            data = self._put(job, parts, written, not_finite)
+            newest = parts_format or part_format.format_of(written.places)
+            data = self._put(job, parts, written, not_finite, newest)
         except HoldfastError as error:
             self._in_doubt.add(job.id)
             if error.facts.get("in_doubt"):
                 self._may_come.add(job.id)
             else:
                 taken = isinstance(error, RunBusy)
-                self._take_back(job, written, parts, number_is_taken=taken)
+                self.take_back(job, written, parts, number_is_taken=taken)
             raise
         record = commit_format.decode(data, what="a new commit")
         # Before the pin goes: a sweep that sees neither would take the packs for debris.
@@ -104,11 +108,16 @@ class Committing:
         return record, data
 
     def _put(
-        self, job: SaveJob, parts: Sequence[PartRef], written: Written, not_finite: int | None
+        self,
+        job: SaveJob,
+        parts: Sequence[PartRef],
+        written: Written,
+        not_finite: int | None,
+        newest: int,
     ) -> bytes:
         names = self._naming.next_names(job, not_finite)
         while True:
-            record = self._record(job, parts, written, not_finite, names)
+            record = replace(self._record(job, parts, written, not_finite, names), format=newest)
             data = commit_format.encode(record, self._sign)
             if self._store.put_new(self._keys.commit(record.seq), data):
                 self._next_seq = record.seq + 1
@@ -148,7 +157,7 @@ class Committing:
             names=names,
             epoch=job.epoch,
             not_finite=not_finite,
-            format=part_format.format_of(written.places),
+            world_size=job.world_size,
         )
 
     def _own(self, seq: int) -> CommitRecord | None:
@@ -159,8 +168,17 @@ class Committing:
             return None
         return record if record.id in self._in_doubt else None
 
-    def _take_back(
-        self, job: SaveJob, written: Written, parts: Sequence[PartRef], *, number_is_taken: bool
+    def leave_in_doubt(self, job: SaveJob) -> None:
+        """Note of a save that somebody else may still commit it."""
+        self._may_come.add(job.id)
+
+    def take_back(
+        self,
+        job: SaveJob,
+        written: Written,
+        parts: Sequence[PartRef],
+        *,
+        number_is_taken: bool = False,
     ) -> None:
         """Delete what was written for a commit that did not come about."""
         with contextlib.suppress(HoldfastError):

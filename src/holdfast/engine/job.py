@@ -26,6 +26,7 @@ class SaveJob:
     being taken. ``spares_others`` says that retention shall leave alone what other processes
     have saved. ``versions`` are the sequences of names from which it gets the next one each.
     ``epoch`` is how many epochs were finished, if anybody counts them.
+    ``rank`` of ``world_size`` processes writes this; they save the checkpoint together.
     ``check_finite`` says that the arrays are looked at whose count of elements that are not finite
     is 0 in the plan.
     """
@@ -48,6 +49,8 @@ class SaveJob:
     versions: tuple[str, ...] = ()
     epoch: float | None = None
     check_finite: bool = False
+    rank: int = 0
+    world_size: int = 1
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:

@@ -32,7 +32,9 @@ _POLL_S = 0.05
 class MetricsFeed:
     """Takes what each step has logged."""
 
-    def __init__(self, ring: MetricsRing, incarnation: str) -> None:
+    def __init__(self, ring: MetricsRing, incarnation: str, *, is_kept: bool = True) -> None:
+        # Of several ranks, which log the same, the first one's are kept.
+        self._is_kept = is_kept
         self._ring = ring
         self._incarnation = incarnation
         self._begun: int | None = -1
@@ -117,6 +119,8 @@ class MetricsFeed:
         self._put(row_line(step, time_ns, values))
 
     def _put(self, line: bytes) -> None:
+        if not self._is_kept:
+            return
         # What a signal's handler logs in the middle of this waits for its end: two that fill the
         # ring at once would both count on the same place.
         if not self._is_putting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.errors import UsageError
 from holdfast.format import part as part_format
@@ -23,6 +24,7 @@ def job_of(
     *,
     step: int,
     check_finite: CheckFinite = False,
+    ranks: Ranks | None = None,
     **facts: Any,
 ) -> jobs.SaveJob:
     """Return the job of saving a state as a new checkpoint.
@@ -33,18 +35,22 @@ def job_of(
         run: The run it is saved in.
         step: Name of the checkpoint.
         check_finite: Which leaves are to be looked at for values that are not finite.
+        ranks: Those that save it together; None: this process does alone.
         facts: The other fields of the job.
     """
-    checkpoint_id = jobs.new_id()
+    checkpoint_id = jobs.new_id() if ranks is None else ranks.next_id(step)
+    rank, world_size = (0, 1) if ranks is None else (ranks.rank, ranks.world_size)
     is_looked_at = looked_at(check_finite)
     return jobs.SaveJob(
         id=checkpoint_id,
         step=step,
         layout=layout,
-        plan=encode_plan(flat, layout, run, step, checkpoint_id, is_looked_at),
+        plan=encode_plan(flat, layout, run, step, checkpoint_id, is_looked_at, (rank, world_size)),
         state_bytes=flat.nbytes,
         n_leaves=flat.n_leaves,
         check_finite=is_looked_at is not None,
+        rank=rank,
+        world_size=world_size,
         **facts,
     )
 
@@ -82,6 +88,7 @@ def encode_plan(
     step: int,
     checkpoint_id: str,
     is_looked_at: Callable[[str], bool] | None = None,
+    among: tuple[int, int] = (0, 1),
 ) -> bytes:
     """Return the encoded manifest of a flattened state, without chunks and packs."""
     rows = [
@@ -96,5 +103,5 @@ def encode_plan(
             for leaf, row in zip(flat.leaves, rows, strict=True)
         ]
     return part_format.encode(
-        part_format.Part(run, step, checkpoint_id, 0, 1, flat.tree, rows, chunks=(), packs=())
+        part_format.Part(run, step, checkpoint_id, *among, flat.tree, rows, chunks=(), packs=())
     )

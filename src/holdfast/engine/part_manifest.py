@@ -32,7 +32,7 @@ class PartManifest:
     def __init__(self, job: SaveJob, source: ChunkSource, keys: RunKeys, known: Known) -> None:
         self._job = job
         self._source = source
-        self._key = keys.part(job.id, 0)
+        self._key = keys.part(job.id, job.rank)
         self._counts: list[int | None] = []
         self._finite: FiniteLook | None = None
         if job.check_finite:
@@ -58,7 +58,7 @@ class PartManifest:
             self._counts = self._finite.counts(digests, self._content)
             self.known = self._finite.learnt(digests)
         data = part_format.complete(self._job.plan, *written.tables(), self._counts)
-        self.refs = [PartRef(0, self._key, digest(data), len(data))]
+        self.refs = [PartRef(self._job.rank, self._key, digest(data), len(data))]
         return self._key, data
 
     def _content(self, chunk: int) -> memoryview:

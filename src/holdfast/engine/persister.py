@@ -84,14 +84,16 @@ class Persister:
             self._handle(message, payload, fd)
         if self._housekeeping is not None:
             self._housekeeping.close()
-        if self._writer is not None and self._chronicle is not None:
+        if self._writer is None:
+            return
+        if self._chronicle is not None:
             if ended is not None:
                 self._chronicle.record_last("ended", how=ended)
             elif self._is_orphaned() or not self._has_hung_up:
                 self._chronicle.record_last("trainer-died", saved_step=self._last_step)
             if self._drain is not None:
                 self._drain.close()
-            self._writer.close()
+        self._writer.close()
 
     def _next(self, inbox: Inbox) -> Item | None:
         # Processes that the trainer has forked hold its end of the channel open after its death;
@@ -157,9 +159,19 @@ class Persister:
             message["run"],
             authenticity=authenticity,
             compress=message["compress"],
+            rank=message["rank"],
+            patience_s=message["patience_s"],
+            is_orphaned=self._is_orphaned,
+            incarnation=message["started"]["incarnation"] if message["world_size"] > 1 else "",
         )
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
+        if not writer.rank:
+            self._begin_bookkeeping(writer, message)
+        self._tell({"say": "ready"})
+
+    def _begin_bookkeeping(self, writer: RunWriter, message: dict[str, Any]) -> None:
+        """Keep journal, metrics and retention of the run; of several ranks the first one does."""
         started = dict(message["started"])
         self._chronicle = Chronicle(
             writer.store, writer.run, started.pop("incarnation"), self._heartbeat
@@ -176,13 +188,13 @@ class Persister:
         )
         self._drain = MetricsDrain(self._ring, writer.store, writer.run)
         self._drain.start()
-        self._tell({"say": "ready"})
 
     def _save(self, job: jobs.SaveJob) -> None:
-        if self._writer is None or self._chronicle is None or self._housekeeping is None:
+        if self._writer is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
-        self._housekeeping.make_room(job.state_bytes)
+        if self._housekeeping is not None:
+            self._housekeeping.make_room(job.state_bytes)
         began_s = time.monotonic()
         arena = self._arenas[job.arena]
         previous = self._places.pop(job.arena, {})
@@ -201,8 +213,10 @@ class Persister:
         }
         not_finite_in = leaves_not_finite(self._writer.store, saved.record)
         self._tell(_answer(saved, times["durable_s"], not_finite_in))
-        self._chronicle.record_saved(saved.record, times, not_finite_in)
-        self._housekeeping.tidy(job.incarnation if job.spares_others else None)
+        if self._chronicle is not None:
+            self._chronicle.record_saved(saved.record, times, not_finite_in)
+        if self._housekeeping is not None:
+            self._housekeeping.tidy(job.incarnation if job.spares_others else None)
 
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]

@@ -14,14 +14,13 @@ from holdfast.engine.shield import uninterrupted
 from holdfast.engine.spare import spare_for
 from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import Part
-from holdfast.plan.reads import plan_reads
-from holdfast.records import commits
+from holdfast.plan.reads import Want, plan_reads
+from holdfast.records.whole import Whole, read_whole
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
 from holdfast.state.bind import Binder, unfit
 from holdfast.state.collector import collector_paused
-from holdfast.state.nodes import Node, decode_tree, packages_of_codecs, prune
+from holdfast.state.nodes import Node, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import Thunk, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
@@ -46,6 +45,7 @@ class Wanted:
         convert: Values may become those of another dtype, that of what stands there.
         trust: Whom to believe. With a policy BLAKE3 digests are checked always: an XXH3 checksum
             can be made to fit.
+        rank: Whose own values to restore, of a checkpoint that several ranks saved.
     """
 
     target: dict[str, Any] | None
@@ -58,6 +58,7 @@ class Wanted:
     spare: memoryview | None = None
     trust: TrustPolicy | None = None
     convert: bool = False
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,13 @@ def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted)
 
 def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     ref = f"{record.run}@{record.step}"
-    part = commits.read_only_part(store, record)
-    root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+    part = read_whole(store, record, wanted.rank)
+    root = part.root
     frameworks.activate_for({row.framework for row in part.arrays} | packages_of_codecs(root))
     chosen = _chosen(root, wanted)
     state, generators = _split(root, wanted, chosen)
+    if wanted.rank >= record.world_size:
+        generators = None  # Fewer ranks have saved it: this one keeps those that it has.
     if chosen is not None and generators is None and next(state.leaves(), None) is None:
         raise _nothing_left(ref, wanted)
     binder = Binder(part.arrays, chosen=chosen, convert=wanted.convert)
@@ -184,14 +187,14 @@ def _settle(binder: Binder, wanted: Wanted) -> None:
 
 def _read(
     store: ObjectStore,
-    part: Part,
+    part: Whole,
     binder: Binder,
     ref: str,
     wanted: Wanted,
     should_stop: Callable[[], bool],
 ) -> None:
     lengths = [chunk.length for chunk in part.chunks]
-    spans = plan_reads(part.arrays, lengths, [read.row for read in binder.reads])
+    spans = plan_reads(part.arrays, lengths, [Want(read.row, read.box) for read in binder.reads])
     pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {
         chunk: [
             (

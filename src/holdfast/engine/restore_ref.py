@@ -115,11 +115,12 @@ def _restore_newest(
             _log.warning("Restored %s@%s, the newest good one.", run, outcome.record.step)
         return replace(outcome, stepped_over=tuple(damaged.values()))
     if damaged:
-        raise _none_good(run, list(damaged.values()))
+        raise none_good(run, list(damaged.values()))
     return None
 
 
-def _none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
+def none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
+    """Return the error that says of each checkpoint why it is not good."""
     listed = "\n  ".join(stepped_over)
     return NoGoodCheckpoint(
         f"Run {run!r} has {len(stepped_over)} checkpoint(s), none of which is good; nothing "

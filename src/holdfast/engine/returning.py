@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast import frameworks
@@ -17,6 +17,7 @@ from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.pace import Pace
 from holdfast.engine.restore import Outcome, Wanted
 from holdfast.engine.restore_ref import restore_named
+from holdfast.engine.restore_together import restore_together
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import WhatIsSaved
 from holdfast.engine.schedule import Schedule
@@ -101,7 +102,7 @@ class Returning:
         came_from = self._ledger.newest()
         frameworks.activate()
         with self._lifetime.noting_half():
-            outcome = restore_named(asked.source, self._run, asked.ref, self._wanted(asked))
+            outcome = self._restored(asked)
         self._beginning.look()
         self._pace.begin()
         if outcome is None:
@@ -114,6 +115,13 @@ class Returning:
         }
         self._ancestry.went_on_from(outcome, asked.source, asked.event, came_from, **facts)
         return outcome
+
+    def _restored(self, asked: Asked) -> Outcome | None:
+        ranks, wanted = self._saver.ranks, self._wanted(asked)
+        if ranks is None:
+            return restore_named(asked.source, self._run, asked.ref, wanted)
+        wanted = replace(wanted, rank=ranks.rank)
+        return restore_together(ranks, asked.source, self._run, asked.ref, wanted)
 
     def _wanted(self, asked: Asked) -> Wanted:
         what = self._what

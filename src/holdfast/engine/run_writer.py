@@ -8,8 +8,8 @@ names; the next writer of the run removes it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from holdfast.chunks.deltas import Deltas
 from holdfast.chunks.encoder import Compress, Encoder
@@ -21,10 +21,11 @@ from holdfast.engine.base import Base, still_stored
 from holdfast.engine.carrying import Carrying
 from holdfast.engine.committing import Committing
 from holdfast.engine.job import SaveJob
+from holdfast.engine.joint import Joint
 from holdfast.engine.naming import Naming
 from holdfast.engine.part_manifest import PartManifest
 from holdfast.engine.writer_lock import WriterLock
-from holdfast.errors import DataError, HoldfastError
+from holdfast.errors import DataError, HoldfastError, SaveFailed
 from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
@@ -41,6 +42,8 @@ from holdfast.store.contract import ObjectStore
 _log = logging.getLogger("holdfast")
 
 PATIENCE_S = 120.0
+# The packs of a save are numbered through its ranks.
+PACKS_OF_RANK = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class RunWriter:
         authenticity: Authenticity = NOBODY,
         compress: Compress = "none",
         threads: int | None = None,
+        rank: int = 0,
+        incarnation: str = "",
+        patience_s: float = PATIENCE_S,
+        is_orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
         self.store = store
         self.run = run
@@ -74,7 +81,10 @@ class RunWriter:
         self._keys = RunKeys(run)
         self._lock = WriterLock(store, run)
         self._threads = threads
-        self._carrying = Carrying(store, run)
+        self.rank = rank
+        self._incarnation = incarnation
+        self._carrying = Carrying(store, run, rank, incarnation)
+        self._joint = Joint(store, run, patience_s, is_orphaned)
         self._naming = Naming(store, run)
         self._committing = Committing(store, run, authenticity, self._naming)
         self._known_finite: Known = {}
@@ -82,9 +92,14 @@ class RunWriter:
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
 
+        Of several ranks the first one does so for all.
+
         Raises:
             RunBusy: Another live process writes the run.
         """
+        if self.rank:
+            self._find_newest(commits.sequence_numbers(self.store, self.run))
+            return
         self._lock.acquire(owner_pid, patience_s=PATIENCE_S)
         try:
             self._look_around()
@@ -95,8 +110,11 @@ class RunWriter:
     def _look_around(self) -> None:
         numbers = commits.sequence_numbers(self.store, self.run)
         self._committing.go_on_after(numbers)
-        sweep_debris(self.store, self.run)
+        sweep_debris(self.store, self.run, self._incarnation)
         self._naming.give_missing()
+        self._find_newest(numbers)
+
+    def _find_newest(self, numbers: Sequence[int]) -> None:
         if self._has_deltas:
             self._carrying.note_ages(commits.good_commits(self.store, self.run))
         for found in self._believed(reversed(numbers)):
@@ -123,7 +141,8 @@ class RunWriter:
 
     def close(self) -> None:
         """Give the run back."""
-        self._lock.release()
+        if not self.rank:
+            self._lock.release()
 
     def save(
         self,
@@ -151,13 +170,57 @@ class RunWriter:
         try:
             base = self._carrying.pinned(job.id)
             manifest = PartManifest(job, source, self._keys, self._known_finite)
+            if self.rank and self._joint.has_written(job):
+                return self._awaited(job, None, base)
             written = self._write(job, source, manifest, unchanged, base)
-            record, data = self._committing.commit(job, manifest.refs, written, manifest.not_finite)
+            if self.rank:
+                return self._awaited(job, written, base)
+            record, data = self._commit(job, written, manifest)
         finally:
             if not self._committing.may_come_yet(job):
-                self._unpin(job)
+                self.unpin(job)
         self._carrying.go_on_from(record, written)
         return Saved(record, data, list(written.places), self._naming.give(job, record))
+
+    def write_part(self, job: SaveJob, source: ChunkSource) -> None:
+        """Write what a rank has of a checkpoint; its pin stays until ``unpin``.
+
+        Whoever saves for the first rank commits it, once the parts of all are there.
+        """
+        base = self._carrying.pinned(job.id)
+        manifest = PartManifest(job, source, self._keys, self._known_finite)
+        self._write(job, source, manifest, dict, base)
+
+    def _commit(
+        self, job: SaveJob, written: Written, manifest: PartManifest
+    ) -> tuple[CommitRecord, bytes]:
+        if job.world_size == 1:
+            return self._committing.commit(job, manifest.refs, written, manifest.not_finite)
+        try:
+            parts = self._joint.parts(job)
+        except HoldfastError:
+            # The others see that the part of rank 0 goes.
+            self._committing.take_back(job, written, manifest.refs)
+            raise
+        whole = replace(job, state_bytes=parts.state_bytes, n_leaves=parts.n_leaves)
+        sums = replace(written, new_bytes=parts.new_bytes)
+        return self._committing.commit(whole, parts.refs, sums, parts.not_finite, parts.format)
+
+    def _awaited(self, job: SaveJob, written: Written | None, base: Base | None) -> Saved:
+        """Return the checkpoint that rank 0 commits with this rank's part."""
+        try:
+            record, data = self._joint.commit(job, base.seq if base is not None else 0)
+        except SaveFailed as error:
+            if error.facts.get("given_up"):
+                self.store.delete([self._keys.part(job.id, job.rank)])
+            else:
+                self._committing.leave_in_doubt(job)
+            raise
+        if written is None:
+            self._carrying.begin_at(record)
+            return Saved(record, data, [])
+        self._carrying.go_on_from(record, written)
+        return Saved(record, data, list(written.places))
 
     def _write(
         self,
@@ -172,7 +235,7 @@ class RunWriter:
             self.store,
             job.layout,
             source,
-            pack_key=lambda number: self._keys.pack(job.id, number),
+            pack_key=lambda number: self._keys.pack(job.id, job.rank * PACKS_OF_RANK + number),
             manifest=manifest.complete,
             known=base.chunks if base is not None else {},
             unchanged=lambda: still_stored(unchanged(), base),
@@ -203,8 +266,9 @@ class RunWriter:
         record = commits.read_commit(self.store, self.run, base.seq)
         return Saved(record, data, [], self._naming.give(job, record))
 
-    def _unpin(self, job: SaveJob) -> None:
+    def unpin(self, job: SaveJob) -> None:
+        """Take back the pin of a save that is over."""
         try:
-            pins.delete_pin(self.store, self.run, job.id)
+            pins.delete_pin(self.store, self.run, job.id, job.rank)
         except HoldfastError as error:
             _log.warning("The pin of a save stays until the run is opened again: %s", error)

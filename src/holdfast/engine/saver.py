@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.chunks.encoder import Compress
+from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
 from holdfast.engine.client import PendingSave, PersisterClient
@@ -20,11 +21,14 @@ from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
 from holdfast.format.lineage import Lineage
-from holdfast.plan.layout import Layout, align, plan_layout
+from holdfast.plan.layout import CHUNK_BYTES, Layout, align, plan_layout
+from holdfast.plan.sharing import Shares
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
-from holdfast.state.paths import Patterns
+from holdfast.state.paths import Patterns, selector
+from holdfast.state.rng import ROOT_KEY
+from holdfast.state.sharding import Sharing
 from holdfast.store.recipe import Recipe
 
 _log = logging.getLogger("holdfast")
@@ -43,6 +47,8 @@ class Saver:
         zero_stall: Copy what optimizers guard while training goes on.
         authenticity: Who signs, and who is believed.
         compress: How the persister stores chunks.
+        ranks: Those that save together; None: this process does alone.
+        per_rank: Patterns of what each rank has for itself.
     """
 
     def __init__(
@@ -56,13 +62,24 @@ class Saver:
         zero_stall: bool = False,
         authenticity: Authenticity = NOBODY,
         compress: Compress = "none",
+        ranks: Ranks | None = None,
+        per_rank: Patterns = None,
     ) -> None:
         self._run = run
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
-        self.incarnation = jobs.new_id()
+        self.ranks = ranks
+        self._is_own = _own_paths(per_rank)
+        self.incarnation = jobs.new_id() if ranks is None else ranks.incarnation
         self.client = PersisterClient(
-            store, run, keep, nice, self.incarnation, authenticity, compress
+            store,
+            run,
+            keep,
+            nice,
+            self.incarnation,
+            authenticity,
+            compress,
+            ranks,
         )
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
@@ -136,7 +153,9 @@ class Saver:
         """
         with collector_paused():
             state = make_state()
-            flat = flatten(state, only=only, skip=skip, remembered=remembered)
+            flat = flatten(
+                state, only=only, skip=skip, remembered=remembered, sharing=self._sharing()
+            )
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
             job = job_of(
                 flat,
@@ -144,6 +163,7 @@ class Saver:
                 self._run,
                 step=step,
                 check_finite=check_finite,
+                ranks=self.ranks,
                 metrics=metrics,
                 reason=reason,
                 tag=tag,
@@ -211,7 +231,7 @@ class Saver:
             return None
         try:
             with collector_paused():
-                flat = flatten(state, only=only, skip=skip)
+                flat = flatten(state, only=only, skip=skip, sharing=self._sharing())
                 layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
         except Exception as error:
             return error
@@ -222,6 +242,14 @@ class Saver:
             arena.touch()
             arena.wait_touched(patience_s)
         return None
+
+    def _sharing(self) -> Sharing | None:
+        if self.ranks is None:
+            return None
+        # Counted anew for each save, so that the same rank writes the same each time.
+        writer_of = Shares().writer_of
+        rank, world_size = self.ranks.rank, self.ranks.world_size
+        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES)
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""
@@ -264,3 +292,9 @@ class Saver:
         self._arenas_made += 1
         slot.name = f"{slot.number}-{self._arenas_made}"
         return slot.arena
+
+
+def _own_paths(per_rank: Patterns) -> Callable[[str], bool]:
+    """Return what says of a path whether each rank has its own value there."""
+    chosen = selector(per_rank, None) if per_rank else None
+    return lambda path: path == ROOT_KEY or (chosen is not None and chosen(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from holdfast.chunks.batch import read_of
@@ -43,22 +44,50 @@ def copy_checkpoint(
         DataError: The checkpoint is damaged; nothing was committed.
         RunBusy: The run is being written there.
     """
-    part = commits.read_only_part(source, record)
-    layout = _layout_of(part)
     ref = f"{record.run}@{record.step}"
+    parts = [commits.read_part(source, record, of_rank) for of_rank in record.parts]
+    work = _jobs_of(record, parts, f"{reason} {ref}")
+    sources = [
+        StreamSource(job.layout, _filler(source, part, ref))
+        for job, part in zip(work, parts, strict=True)
+    ]
+    writers = [
+        RunWriter(
+            target,
+            record.run,
+            authenticity=authenticity,
+            compress=_compress_of(part),
+            rank=part.rank,
+            incarnation=work[0].incarnation if len(parts) > 1 else "",
+        )
+        for part in parts
+    ]
+    writers[0].open(os.getpid())
+    try:
+        for writer, job, chunks in list(zip(writers, work, sources, strict=True))[1:]:
+            writer.open(os.getpid())
+            writer.write_part(job, chunks)
+        return writers[0].save(work[0], sources[0])
+    finally:
+        for writer, job in list(zip(writers, work, strict=True))[1:]:
+            writer.unpin(job)
+        writers[0].close()
 
+
+def _filler(source: ObjectStore, part: Part, ref: str) -> Callable[[int, memoryview], None]:
     def fill(index: int, view: memoryview) -> None:
         row = part.chunks[index]
         read = read_of(part, row, [Target(0, view[: row.length])], "a chunk")
         read_chunks(source, [read], ref=ref, full=True)
 
-    job = _job_of(record, part, layout, f"{reason} {ref}")
-    writer = RunWriter(target, record.run, authenticity=authenticity, compress=_compress_of(part))
-    writer.open(os.getpid())
-    try:
-        return writer.save(job, StreamSource(layout, fill))
-    finally:
-        writer.close()
+    return fill
+
+
+def _jobs_of(record: CommitRecord, parts: Sequence[Part], reason: str) -> list[jobs.SaveJob]:
+    """Return what each rank's part of the copy is made of; they are of one checkpoint."""
+    checkpoint_id, incarnation = jobs.new_id(), jobs.new_id()
+    made = [_job_of(record, part, _layout_of(part), reason, checkpoint_id) for part in parts]
+    return [replace(job, incarnation=incarnation) for job in made]
 
 
 def _layout_of(part: Part) -> Layout:
@@ -68,8 +97,9 @@ def _layout_of(part: Part) -> Layout:
     return laid_out(lengths[: max(used, default=-1) + 1])
 
 
-def _job_of(record: CommitRecord, part: Part, layout: Layout, reason: str) -> jobs.SaveJob:
-    checkpoint_id = jobs.new_id()
+def _job_of(
+    record: CommitRecord, part: Part, layout: Layout, reason: str, checkpoint_id: str
+) -> jobs.SaveJob:
     return jobs.SaveJob(
         id=checkpoint_id,
         step=record.step,
@@ -81,7 +111,8 @@ def _job_of(record: CommitRecord, part: Part, layout: Layout, reason: str) -> jo
         reason=reason,
         parent=record.id,
         environment=record.environment,
-        incarnation=jobs.new_id(),
+        rank=part.rank,
+        world_size=part.world_size,
         lineage=replace(record.lineage, resumed_from=None),
         epoch=record.epoch,
         check_finite=record.not_finite is not None,

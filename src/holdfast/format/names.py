@@ -10,7 +10,7 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/names/NAME                    names, which are for good
     runs/RUN/notes/SEQ                     notes, numbered
     runs/RUN/metrics/SEQ[.jsonl]           metrics of all steps
-    runs/RUN/pins/ID                       saves under way
+    runs/RUN/pins/ID[-RANK]                saves under way
     runs/RUN/removals/ID-TOKEN             removals under way
     runs/RUN/events.jsonl, events/N        the journal
     runs/RUN/writer.lock, records.lock     local bookkeeping
@@ -188,9 +188,9 @@ class RunKeys:
         """Return the key of the note with that number."""
         return f"{self.notes}{seq:012d}"
 
-    def pin(self, checkpoint_id: str) -> str:
-        """Return the key of the pin of a save under way."""
-        return self.pins + checkpoint_id
+    def pin(self, checkpoint_id: str, rank: int = 0) -> str:
+        """Return the key of the pin that a rank puts for a save under way."""
+        return self.pins + (f"{checkpoint_id}-{rank:05d}" if rank else checkpoint_id)
 
     def removal(self, checkpoint_id: str, token: str) -> str:
         """Return the key by which one remover announces the removal of a checkpoint."""

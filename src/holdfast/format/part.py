@@ -81,6 +81,20 @@ class PackRow:
     length: int
 
 
+class HasChunks(Protocol):
+    """A part, or the parts of a checkpoint as one: chunks, and the packs that they are in."""
+
+    @property
+    def chunks(self) -> Sequence[ChunkRow]:
+        """The chunks."""
+        ...
+
+    @property
+    def packs(self) -> Sequence[PackRow]:
+        """The packs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Everything that one rank saved of a checkpoint. ``checkpoint_id`` is 32 hex digits."""

@@ -18,6 +18,7 @@ from holdfast.state.bind import Binder
 from holdfast.state.nodes import Node
 from holdfast.state.paths import join
 from holdfast.state.reads import Thunk
+from holdfast.state.sharding import held_of
 
 # What torch.compile puts into the names of a module's state.
 _COMPILED = "_orig_mod."
@@ -45,6 +46,9 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         if isinstance(value, torch.Tensor) and value.is_meta and not _is_lazy(value):
             # load_state_dict would only warn, and copy into nothing.
             binder.into(child, value, join(path, key))
+        elif held_of(value) is not None:
+            # In place whatever hooks there are: those that shard do nothing but that.
+            placed.append(binder.into(child, value, join(path, key)))
         elif not isinstance(value, torch.Tensor) or child.row < 0:
             handed[key] = binder.fresh(child)
         elif plain and not _is_lazy(value) and value.data_ptr() in own:

@@ -11,6 +11,7 @@ from holdfast.state.nodes import Node
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
 from holdfast.state.reads import Thunk
+from holdfast.state.sharding import held_of
 
 # Optimizers of torch.optim all of whose state has the shape of the parameter, or is a scalar.
 _ELEMENTWISE = frozenset(
@@ -38,7 +39,9 @@ def bind_optimizer(
     live = optimizer.state_dict()["state"] if plain else {}
     entries = {
         state.key: {
-            child.key: _bind_state(binder, child, live.get(state.key, {}).get(child.key))
+            child.key: _bind_state(
+                binder, child, live.get(state.key, {}).get(child.key), _param(params, state.key)
+            )
             for child in state.children
         }
         for state in states.children
@@ -69,7 +72,17 @@ def _bind_part(binder: Binder, node: Node, optimizer: torch.optim.Optimizer) -> 
     return load
 
 
-def _bind_state(binder: Binder, child: Node, value: object) -> Thunk:
+def _param(params: list[torch.Tensor], key: object) -> torch.Tensor | None:
+    return params[key] if isinstance(key, int) and key < len(params) else None
+
+
+def _bind_state(binder: Binder, child: Node, value: object, param: torch.Tensor | None) -> Thunk:
+    if value is None and child.row >= 0 and param is not None and held_of(param) is not None:
+        # Before the first step there are no moments: those to come lie as their parameter does.
+        row = binder.rows[child.row]
+        if row.shape == tuple(param.shape):
+            dtype = getattr(torch, row.dtype, param.dtype)
+            value = torch.empty_like(param.detach(), dtype=dtype)
     if child.row >= 0 and isinstance(value, torch.Tensor):
         row = binder.rows[child.row]
         same_dtype = str(value.dtype).removeprefix("torch.") == row.dtype

@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import torch_changes, torch_guards, torch_modules, torch_optimizers
+from holdfast.frameworks import (
+    torch_changes,
+    torch_dtensors,  # noqa: F401 - registers what lies on several ranks
+    torch_guards,
+    torch_modules,
+    torch_optimizers,
+)
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind_objects import register_stateful_binder, register_told_by_leaves
 from holdfast.state.changes import register_change_probe

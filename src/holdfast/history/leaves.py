@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from holdfast.errors import UnknownType
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import Part
 from holdfast.format.tree import NodeKind
 from holdfast.history.info import LeafInfo
-from holdfast.records import commits
-from holdfast.state.nodes import Node, decode_tree, plain_value
+from holdfast.records.whole import Whole, read_whole
+from holdfast.state.nodes import Node, plain_value
 from holdfast.store.contract import ObjectStore
 
 _NAMES = {
@@ -22,21 +21,18 @@ _NAMES = {
 
 def leaves(store: ObjectStore, record: CommitRecord) -> list[LeafInfo]:
     """Return the leaves of a checkpoint in tree order; no chunk is read."""
-    name = f"{record.run}@{record.step}"
-    parts = [commits.read_part(store, record, ref) for ref in record.parts]
-    return [info for part in parts for info, _ in part_leaves(part, name)]
+    return [info for info, _ in whole_leaves(read_whole(store, record))]
 
 
-def part_leaves(part: Part, ref: str) -> list[tuple[LeafInfo, int]]:
-    """Return the leaves of a part in tree order, each with the row of its array, else -1."""
-    root = decode_tree(part.tree, len(part.arrays), what=f"the manifest of {ref}")
+def whole_leaves(whole: Whole) -> list[tuple[LeafInfo, int]]:
+    """Return the leaves of a checkpoint in tree order, each with the row of its array, else -1."""
     found: list[tuple[LeafInfo, int]] = []
     first: dict[int, str] = {}
-    for node in root.leaves():
+    for node in whole.root.leaves():
         if node.row < 0:
             found.append((LeafInfo(node.path, _kind(node), value=_value(node)), -1))
             continue
-        row = part.arrays[node.row]
+        row = whole.arrays[node.row]
         owner = first.setdefault(node.row, node.path)
         alias = owner if node.kind == NodeKind.ALIAS else None
         nbytes = 0 if alias else row.nbytes

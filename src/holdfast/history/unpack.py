@@ -17,10 +17,9 @@ import numpy as np
 from holdfast.chunks.array_bytes import read_array_bytes
 from holdfast.format import dtypes
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import Part
 from holdfast.history.diff.widen import Bytes, widen
-from holdfast.history.leaves import part_leaves
-from holdfast.records import commits
+from holdfast.history.leaves import whole_leaves
+from holdfast.records.whole import Whole, read_whole
 from holdfast.store.contract import ObjectStore
 
 _WIDENED = {"bfloat16": np.float32, "complex32": np.complex64}
@@ -32,15 +31,15 @@ def unpack(store: ObjectStore, record: CommitRecord, folder: Path) -> None:
     Raises:
         DataError: It is damaged; the message names the leaf.
     """
-    part = commits.read_only_part(store, record)
+    whole = read_whole(store, record)
     ref = f"{record.run}@{record.step}"
     values: dict[str, object] = {}
     with zipfile.ZipFile(folder / "arrays.npz", "w", allowZip64=True) as archive:
-        for leaf, row in part_leaves(part, ref):
+        for leaf, row in whole_leaves(whole):
             if row < 0:
                 values[leaf.path] = _plain(leaf.value)
                 continue
-            array = _array(store, part, row, leaf.path, ref)
+            array = _array(store, whole, row, leaf.path, ref)
             with archive.open(f"{leaf.path}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
     facts = {
@@ -55,11 +54,11 @@ def unpack(store: ObjectStore, record: CommitRecord, folder: Path) -> None:
 
 
 def _array(
-    store: ObjectStore, part: Part, row: int, path: str, ref: str
+    store: ObjectStore, whole: Whole, row: int, path: str, ref: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    spec = part.arrays[row]
+    spec = whole.arrays[row]
     raw: Bytes = np.empty(spec.nbytes, np.uint8)
-    read_array_bytes(store, part, row, raw.data, leaf=path, ref=ref)
+    read_array_bytes(store, whole, row, raw.data, leaf=path, ref=ref)
     if spec.dtype in _WIDENED or spec.dtype.startswith("float8"):
         kind = _WIDENED.get(spec.dtype, np.float32)
         return widen(raw, spec.dtype).astype(kind).reshape(spec.shape)

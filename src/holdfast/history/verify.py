@@ -11,14 +11,14 @@ from holdfast.chunks.check import Place, check_chunks, place_of, place_of_read
 from holdfast.errors import HoldfastError, InvalidName, StoreTooNew, Untrusted
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
-from holdfast.format.part import Part
 from holdfast.history.chain import chain_problems, head_problem, linked, objection
 from holdfast.history.log import require_run
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
+from holdfast.plan.reads import plan_reads
 from holdfast.records import commits, keyrings, marker, notes, tags
 from holdfast.records.commits import DamagedCommit
+from holdfast.records.whole import Whole, read_whole
 from holdfast.security.trust_policy import TrustPolicy
-from holdfast.state.nodes import decode_tree
 from holdfast.store.contract import ObjectStore
 
 Progress = Callable[[int, int], None]
@@ -174,7 +174,7 @@ class _Verification:
         opened = [(run, c, self._open(c)) for run, c in found]
         todo: dict[Place, ChunkRead] = {}
         for _, _, part in opened:
-            if isinstance(part, Part):
+            if isinstance(part, Whole):
                 for row in part.chunks:
                     if place_of(part, row) not in self._verdicts:
                         todo[place_of(part, row)] = read_of(part, row)
@@ -189,17 +189,15 @@ class _Verification:
             return self._store.exists(found.key)
         return commits.is_listed(self._store, found.run, found.seq, found.id)
 
-    def _open(self, found: CommitRecord | DamagedCommit) -> Part | HoldfastError:
+    def _open(self, found: CommitRecord | DamagedCommit) -> Whole | HoldfastError:
         if isinstance(found, DamagedCommit):
             return found.error
         try:
             if self._trust is not None:
                 self._trust.require(found)
-            part = commits.read_only_part(self._store, found)
-            decode_tree(part.tree, len(part.arrays), what=f"{found.run}@{found.step}")
+            return read_whole(self._store, found)
         except HoldfastError as error:
             return error
-        return part
 
     def _note(self, read: ChunkRead, problem: str | None) -> None:
         with self._lock:
@@ -208,7 +206,7 @@ class _Verification:
             self._progress(self.done_bytes, self._total)
 
     def _verdict(
-        self, run: str, found: CommitRecord | DamagedCommit, part: Part | HoldfastError
+        self, run: str, found: CommitRecord | DamagedCommit, part: Whole | HoldfastError
     ) -> CheckpointCheck:
         if isinstance(found, DamagedCommit):
             name = f"{run}, commit {found.seq} ({RunKeys(run).commit(found.seq)})"
@@ -233,24 +231,16 @@ class _Verification:
         return CheckpointCheck(ref, not problems, tuple(problems))
 
 
-def _leaf_of(part: Part, chunk: int) -> str:
+def _leaf_of(part: Whole, chunk: int) -> str:
     """Return the path of a leaf that has bytes in a chunk, or in one that is a delta of it."""
     chunk = _least_with(part, chunk)
-    root = decode_tree(part.tree, len(part.arrays), what="the manifest")
-    best = ""
-    for node in root.leaves():
-        if node.row >= 0 and part.arrays[node.row].nbytes:
-            begin, left = part.arrays[node.row].chunk, part.arrays[node.row].nbytes
-            end = begin
-            left -= part.chunks[end].length - part.arrays[node.row].offset
-            while left > 0:
-                end += 1
-                left -= part.chunks[end].length
-            if begin <= chunk <= end:
-                return node.path
-    return best
+    lengths = [row.length for row in part.chunks]
+    for node in part.root.leaves():
+        if node.row >= 0 and chunk in plan_reads(part.arrays, lengths, [node.row]):
+            return node.path
+    return ""
 
 
-def _least_with(part: Part, chunk: int) -> int:
+def _least_with(part: Whole, chunk: int) -> int:
     """Return the first chunk that is a difference from this one, or this one where none is."""
     return next((i for i, row in enumerate(part.chunks) if row.base == chunk), chunk)

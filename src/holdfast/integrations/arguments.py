@@ -9,6 +9,9 @@ from typing import Any
 from holdfast.checkpointer import Checkpointer
 from holdfast.errors import UsageError
 
+# What a drop-in says itself; each of them saves from one process.
+_OWN = {"run", "ranks", "per_rank"}
+
 
 def check_options(options: Mapping[str, Any], drop_in: str) -> dict[str, Any]:
     """Return options for a ``Checkpointer`` that is made later, if it takes them all.
@@ -21,7 +24,7 @@ def check_options(options: Mapping[str, Any], drop_in: str) -> dict[str, Any]:
         UsageError: There is no such argument.
     """
     parameters = inspect.signature(Checkpointer).parameters.values()
-    known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"run"}
+    known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - _OWN
     unknown = sorted(options.keys() - known)
     if unknown:
         raise UsageError(

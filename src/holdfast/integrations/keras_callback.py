@@ -109,7 +109,9 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         state = {"model": self.model, "fit": progress, **self._more}
         if self._data is not None:
             state["data"] = self._data
-        self.checkpointer = Checkpointer(self._location, state, run=self._run, **self._how)
+        self.checkpointer = Checkpointer(
+            self._location, state, run=self._run, ranks=None, **self._how
+        )
         self.restored = self.checkpointer.restore()
         self._seen = progress.steps
         self._resumes_within = progress.batch > 0

@@ -158,6 +158,8 @@ class HoldfastCheckpointIO(CheckpointIO):  # type: ignore[misc]
                 run=self._run,
                 rng=False,
                 keep=_KEEP,
+                # Lightning calls it on one rank only.
+                ranks=None,
                 **self._options,
             )
         return self._ckpt

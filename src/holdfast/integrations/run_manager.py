@@ -45,7 +45,9 @@ class RunManager:
 
     def _checkpointer(self) -> Checkpointer:
         if self._opened is None:
-            self._opened = Checkpointer(self._store, self._state, run=self._run, **self._options)
+            self._opened = Checkpointer(
+                self._store, self._state, run=self._run, ranks=None, **self._options
+            )
         return self._opened
 
     def _wait(self) -> None:

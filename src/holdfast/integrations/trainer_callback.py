@@ -159,7 +159,7 @@ class HoldfastCallback(TrainerCallback):  # type: ignore[misc]
         # Left open where an error has ended a training of the same objects.
         self._close()
         self._ckpt = Checkpointer(
-            self._location, self._state(kwargs), run=self._run, **self._options
+            self._location, self._state(kwargs), run=self._run, ranks=None, **self._options
         )
         self._noted, self._metrics, self._generators = state.global_step, {}, None
         if self._resumed is not None:

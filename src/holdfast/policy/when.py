@@ -74,6 +74,11 @@ class SavePolicy(ABC):
         """Whether it wants to know what saves cost and how often the run has failed."""
         return False
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether all processes of a training see the same steps due, without a word."""
+        return False
+
     @final
     def __or__(self, other: SavePolicy) -> SavePolicy:
         if not isinstance(other, SavePolicy):
@@ -100,6 +105,11 @@ class AnyOf(SavePolicy):
         """Return that of the first member that adapts."""
         found = (policy.interval_s(now, past) for policy in self.policies)
         return next((interval_s for interval_s in found if interval_s is not None), None)
+
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether all processes of a training see the same steps due, without a word."""
+        return all(member.is_same_for_all for member in self.policies)
 
     @property
     def is_adaptive(self) -> bool:
@@ -140,6 +150,11 @@ class EverySteps(SavePolicy):
 
     steps: int
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether all processes of a training see the same steps due, without a word."""
+        return True
+
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reason if a multiple of ``steps`` was reached since the step before."""
         seen = past.seen_step if self.steps == 1 else max(past.seen_step, 0)
@@ -158,6 +173,11 @@ class EveryEpochs(SavePolicy):
     """
 
     epochs: float
+
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether all processes of a training see the same steps due, without a word."""
+        return True
 
     def due(self, now: Moment, past: Past) -> tuple[str, ...]:
         """Return the reason if a multiple of ``epochs`` was reached since the last one named."""

@@ -141,21 +141,3 @@ def read_part(store: ObjectStore, record: CommitRecord, ref: PartRef) -> part_fo
     if found != (record.run, record.step, record.id, ref.rank, record.world_size):
         raise ManifestDamaged(f"{what} belongs to another checkpoint.", record=what)
     return part
-
-
-def read_only_part(store: ObjectStore, record: CommitRecord) -> part_format.Part:
-    """Return the part of a checkpoint that one process saved.
-
-    Raises:
-        StoreTooNew: It has parts of several processes.
-        DataError: The part is damaged or missing.
-    """
-    if len(record.parts) != 1:
-        raise StoreTooNew(
-            f"{record.run}@{record.step} was saved by {len(record.parts)} processes together; "
-            "this version of holdfast reads checkpoints of one. Nothing is wrong with it: upgrade "
-            "holdfast.",
-            found=len(record.parts),
-            supported=1,
-        )
-    return read_part(store, record, record.parts[0])

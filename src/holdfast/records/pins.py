@@ -24,17 +24,29 @@ from holdfast.store.contract import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A save under way: its id, and the keys of the manifests that it builds on."""
+    """A save under way.
+
+    Attributes:
+        checkpoint_id: Its id.
+        base_parts: The keys of the manifests that it builds on.
+        rank: Which of the processes that save it together has put the pin.
+        incarnation: Whose they are; empty where there is but one.
+    """
 
     checkpoint_id: str
     base_parts: tuple[str, ...]
+    rank: int = 0
+    incarnation: str = ""
 
 
 def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
     """Announce a save; all see it when this returns."""
-    data = json.dumps({"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}).encode()
+    said: dict[str, object] = {"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}
+    if pin.incarnation:
+        said["incarnation"] = pin.incarnation
+    data = json.dumps(said).encode()
     # A pin need not outlive its writer, so no power cut either.
-    key = RunKeys(run).pin(pin.checkpoint_id)
+    key = RunKeys(run).pin(pin.checkpoint_id, pin.rank)
     store.put_hint(key, data)
     wait_until_seen(store, key)
 
@@ -44,22 +56,24 @@ def is_pinned(store: ObjectStore, run: str, checkpoint_id: str) -> bool:
     return store.exists(RunKeys(run).pin(checkpoint_id))
 
 
-def delete_pin(store: ObjectStore, run: str, checkpoint_id: str) -> None:
+def delete_pin(store: ObjectStore, run: str, checkpoint_id: str, rank: int = 0) -> None:
     """Take back what was announced."""
-    store.delete_hint(RunKeys(run).pin(checkpoint_id))
+    store.delete_hint(RunKeys(run).pin(checkpoint_id, rank))
 
 
 def all_pins(store: ObjectStore, run: str) -> list[Pin]:
     """Return the pins of a run. A torn one still pins its own save."""
     pins = []
     for info in store.list(RunKeys(run).pins):
-        checkpoint_id = last_component(info.key)
+        checkpoint_id, _, number = last_component(info.key).partition("-")
+        rank, incarnation = int(number) if number.isdecimal() else 0, ""
         try:
             payload = json.loads(store.get(info.key))
             base = tuple(str(key) for key in payload["base_parts"])
+            incarnation = str(payload.get("incarnation", ""))
         except ChunkMissing:
             continue
-        except (ValueError, KeyError, TypeError, SealBroken):
+        except (ValueError, KeyError, TypeError, AttributeError, SealBroken):
             base = ()
-        pins.append(Pin(checkpoint_id, base))
+        pins.append(Pin(checkpoint_id, base, rank, incarnation))
     return pins

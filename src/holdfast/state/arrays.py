@@ -25,6 +25,30 @@ class ArraySpec(NamedTuple):
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+class SavedArray(Protocol):
+    """What is known of an array of a checkpoint, wherever its bytes are."""
+
+    @property
+    def framework(self) -> str:
+        """Whose it was."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Its element type."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, in elements."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes, dense."""
+        ...
+
+
 class ArrayAdapter(Protocol):
     """Bridge between one framework's arrays and plain bytes in C order.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import Mismatch
-from holdfast.format.part import ArrayRow
+from holdfast.format.shared import PER_RANK
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, rebuild
 from holdfast.state.bind_arrays import FreshArrays, array_into, standing_adapter
@@ -32,7 +32,7 @@ class Binder:
 
     def __init__(
         self,
-        rows: Sequence[ArrayRow],
+        rows: Sequence[arrays.SavedArray],
         *,
         chosen: Callable[[str], bool] | None = None,
         convert: bool = False,
@@ -49,7 +49,7 @@ class Binder:
         # objects of another class, which are left as they are.
         self.differing: list[str] = []
         # Which row fills memory that stands, by its address, dtype and shape.
-        self.owners: dict[tuple[int, str, tuple[int, ...]], int] = {}
+        self._owners: dict[tuple[int, str, tuple[int, ...]], int] = {}
         self._chosen = chosen
         self._fresh_arrays = FreshArrays(self.reads)
 
@@ -57,6 +57,24 @@ class Binder:
         """Return what is known of a saved array."""
         found = self.rows[row]
         return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
+
+    def claim(self, row: int, address: int, spec: arrays.ArraySpec, path: str) -> bool:
+        """Note that row goes to that memory; False where it does so already (tied arrays)."""
+        layout = (address, spec.dtype, spec.shape)
+        owner = self._owners.get(layout)
+        if owner is None:
+            self._owners[layout] = row
+            return True
+        if self.rows[owner].framework != self.rows[row].framework:
+            # Memory that two frameworks look at was saved from both, and is compared when read.
+            return True
+        if owner != row:
+            self.problem(
+                path,
+                "shares its memory with another leaf here, but was saved as different "
+                "values; untie them, or restore one of them with skip=",
+            )
+        return False
 
     # --- new values ---
 
@@ -79,8 +97,10 @@ class Binder:
         What the function returns takes the place of target where that could not be changed.
         """
         if node.kind == NodeKind.OMITTED:
-            # Left out when it was saved, unless it is left out now.
-            self.note_missing(target, path)
+            # Left out when it was saved, unless it is left out now; what fewer ranks have saved for
+            # themselves stays as it is on the others.
+            if node.value != PER_RANK:
+                self.note_missing(target, path)
             return lambda: target
         handler = stateful_binder(target)
         if handler is not None:

@@ -8,9 +8,11 @@ import numpy as np
 
 from holdfast.errors import MissingDependency, UnsupportedLeaf
 from holdfast.state import arrays
+from holdfast.state.bind_held import held_into
 from holdfast.state.nodes import Node
 from holdfast.state.numpy_arrays import as_bytes, memory_at
 from holdfast.state.reads import Read, Thunk
+from holdfast.state.sharding import held_of
 
 if TYPE_CHECKING:
     from holdfast.state.bind import Binder
@@ -61,6 +63,8 @@ def standing_adapter(target: object) -> arrays.ArrayAdapter | None:
 
 def array_into(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
     """Bind a saved array to what stands in its place."""
+    if (held := held_of(target, path)) is not None:
+        return held_into(binder, node, target, held, path)
     saved = binder.spec(node.row)
     adapter = standing_adapter(target)
     if adapter is None:
@@ -80,7 +84,7 @@ def array_into(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
         return lambda: adapter.finish(value, target)
     if address is None:
         return _staged(binder, node, target, path)
-    if _claim(binder, node.row, address, path):
+    if binder.claim(node.row, address, saved, path):
         into = memory_at(address, saved.nbytes)
         binder.reads.append(Read(node.row, into, True, path, address))
     return lambda: target
@@ -145,26 +149,6 @@ def _staged(binder: Binder, node: Node, target: Any, path: str) -> Thunk:
         return target
 
     return put
-
-
-def _claim(binder: Binder, row: int, address: int, path: str) -> bool:
-    """Note that row goes to that memory; False where it does so already (tied arrays)."""
-    spec = binder.spec(row)
-    layout = (address, spec.dtype, spec.shape)
-    owner = binder.owners.get(layout)
-    if owner is None:
-        binder.owners[layout] = row
-        return True
-    if binder.rows[owner].framework != spec.framework:
-        # Memory that two frameworks look at was saved from both, and is compared when read.
-        return True
-    if owner != row:
-        binder.problem(
-            path,
-            "shares its memory with another leaf here, but was saved as different "
-            "values; untie them, or restore one of them with skip=",
-        )
-    return False
 
 
 def _is_fixed(spec: arrays.ArraySpec) -> bool:

@@ -14,9 +14,11 @@ from holdfast.state import (
     numpy_arrays,  # noqa: F401 - arrays of NumPy are leaves wherever a state is flattened
     values,
 )
+from holdfast.state.flatten_shared import own_value, shared_array
 from holdfast.state.flatten_values import handler_of, known_handlers, may_hold_leaves
 from holdfast.state.paths import Patterns, join, selector
 from holdfast.state.roles import entries_of
+from holdfast.state.sharding import Sharing, all_of, is_per_rank
 
 MAX_DEPTH = 200
 
@@ -54,6 +56,7 @@ def flatten(
     only: Patterns = None,
     skip: Patterns = None,
     remembered: Mapping[int, object] | None = None,
+    sharing: Sharing | None = None,
 ) -> Flat:
     """Return state as a tree.
 
@@ -63,11 +66,13 @@ def flatten(
         skip: Glob patterns on leaf paths; leaves that match one are not saved.
         remembered: What the state of some objects was at an earlier moment, by the objects' ``id``;
             it is saved in the place of what it would be now.
+        sharing: How several ranks save it together; None: this process saves all of it.
 
     Raises:
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
     """
-    walk = Walk(selector(only, skip, lambda: entries_of(state)), remembered or {})
+    chosen = selector(only, skip, lambda: entries_of(state))
+    walk = Walk(chosen, remembered or {}, sharing)
     walk.visit(state, "")
     if not walk.n_leaves and (only is not None or skip is not None):
         raise UsageError(
@@ -82,7 +87,10 @@ class Walk:
     """Goes through a state and writes down what it comes to."""
 
     def __init__(
-        self, chosen: Callable[[str], bool] | None, remembered: Mapping[int, object]
+        self,
+        chosen: Callable[[str], bool] | None,
+        remembered: Mapping[int, object],
+        sharing: Sharing | None = None,
     ) -> None:
         self.tree = TreeColumns()
         self.leaves: list[Leaf] = []
@@ -92,10 +100,17 @@ class Walk:
         self._open: list[int] = []
         self._rows: dict[Hashable, int] = {}
         self._keep: list[object] = []
+        self._sharing = sharing
+        self._shared: dict[Hashable, int] = {}
+        self._n_shared = 0
         self._handlers = known_handlers()
 
     def visit(self, value: Any, path: str) -> None:
         """Write down a value with all that is below it."""
+        sharing = self._sharing
+        if sharing is not None and (sharing.is_own(path) or is_per_rank(value)):
+            own_value(self, value, path)
+            return
         handler = self._handlers.get(type(value))
         if handler is None:
             handler = self._handlers[type(value)] = handler_of(value, path)
@@ -162,6 +177,15 @@ class Walk:
         finally:
             self._chosen = chosen
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Write down what comes as this rank's own."""
+        sharing, self._sharing = self._sharing, None
+        try:
+            yield
+        finally:
+            self._sharing = sharing
+
     def _mark(self) -> list[int]:
         return [len(getattr(self.tree, f.name)) for f in dataclasses.fields(TreeColumns)]
 
@@ -213,6 +237,10 @@ class Walk:
 
     def array(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
         """Write down an array; one that came before as another name for it."""
+        if self._sharing is not None:
+            shared_array(self, self._sharing, value, path)
+            return
+        value = all_of(value, path)
         spec, identity, address = adapter.describe(value, path)
         row = self._rows.get(identity) if identity is not None else None
         self.n_leaves += 1
@@ -222,5 +250,23 @@ class Walk:
             return
         if identity is not None:
             self._rows[identity] = len(self.leaves)
+        self.tree.kind.append(NodeKind.ARRAY)
+        self.leaves.append(Leaf(path, value, adapter, spec, address))
+
+    # --- of several ranks ---
+
+    def shared_number(self, identity: Hashable) -> int | None:
+        """Return the number, among those of several ranks, of an array that came before."""
+        return self._shared.get(identity)
+
+    def add_shared(self, identity: Hashable | None) -> None:
+        """Count an array of several ranks."""
+        if identity is not None:
+            self._shared[identity] = self._n_shared
+        self._n_shared += 1
+
+    def leaf(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
+        """Write down a box of an array that is written here."""
+        spec, _, address = adapter.describe(value, path)
         self.tree.kind.append(NodeKind.ARRAY)
         self.leaves.append(Leaf(path, value, adapter, spec, address))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import RestoreIncomplete
+from holdfast.format.boxes import Box
 
 # Gives a value, or puts it into place, once what it is made of is read.
 Thunk = Callable[[], Any]
@@ -17,7 +18,7 @@ class Read:
     """An array to be read: its row, and the bytes where it goes.
 
     ``in_place`` says that the bytes are those of an object that stands and must not change
-    unless everything is found good.
+    unless everything is found good. ``box`` is the part of it that is wanted; None: all.
     """
 
     row: int
@@ -25,6 +26,7 @@ class Read:
     in_place: bool
     path: str
     address: int = 0
+    box: Box | None = None
 
 
 def stage_overlaps(reads: Sequence[Read]) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from holdfast.convert.nesting import ArrayAt
 from holdfast.convert.pickling import Called, Made, Name, Table, pickled
 from holdfast.convert.torch_archive import require_dtype
 from holdfast.convert.zip_plan import ZipPlan
-from holdfast.format.part import ArrayRow
+from holdfast.plan.reads import Row
 
 _MODULE = "torch.distributed.checkpoint.metadata"
 _STRIDED = Called(Name("torch.serialization", "_get_layout"), ("torch.strided",))
@@ -18,7 +18,7 @@ _VERSION = "1.0.0"
 
 
 def metadata_of(
-    items: Sequence[Item], plans: Sequence[ZipPlan], rows: Sequence[ArrayRow], file: str
+    items: Sequence[Item], plans: Sequence[ZipPlan], rows: Sequence[Row], file: str
 ) -> bytes:
     """Return the file ``.metadata``.
 
@@ -47,7 +47,7 @@ def metadata_of(
     return pickled(Made(Name(_MODULE, "Metadata"), state))
 
 
-def _described(item: Item, rows: Sequence[ArrayRow]) -> object:
+def _described(item: Item, rows: Sequence[Row]) -> object:
     if not isinstance(item.value, ArrayAt):
         return Made(Name(_MODULE, "BytesStorageMetadata"))
     row = rows[item.value.row]
@@ -62,7 +62,7 @@ def _described(item: Item, rows: Sequence[ArrayRow]) -> object:
     return Made(Name(_MODULE, "TensorStorageMetadata"), state)
 
 
-def _index(item: Item, rows: Sequence[ArrayRow]) -> object:
+def _index(item: Item, rows: Sequence[Row]) -> object:
     state: dict[str, object] = {"fqn": item.name, "index": None}
     if isinstance(item.value, ArrayAt):
         offset = (0,) * len(rows[item.value.row].shape)

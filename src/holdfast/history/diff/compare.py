@@ -11,9 +11,9 @@ from holdfast.history.diff.read import Measured, Progress, Side, measure_pairs
 from holdfast.history.diff.report import DiffReport, LeafChange, TensorChange, side_by_side
 from holdfast.history.diff.trees import Leaf, Pair, TreeDiff, diff_trees
 from holdfast.history.info import info_of
-from holdfast.history.leaves import part_leaves
+from holdfast.history.leaves import whole_leaves
 from holdfast.history.refs import read_ref
-from holdfast.records import commits
+from holdfast.records.whole import read_whole
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.rng import ROOT_KEY
@@ -63,7 +63,7 @@ def diff(
 
 
 def _open(store: ObjectStore, record: CommitRecord) -> Side:
-    return Side(store, record, commits.read_only_part(store, record))
+    return Side(store, record, read_whole(store, record))
 
 
 def _compare(
@@ -92,7 +92,7 @@ def _compare(
 
 
 def _leaves(side: Side) -> list[Leaf]:
-    return [Leaf(info, row) for info, row in part_leaves(side.part, side.ref)]
+    return [Leaf(info, row) for info, row in whole_leaves(side.part)]
 
 
 def _tensors(

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.format.dtypes import itemsize
-from holdfast.format.part import ArrayRow, ChunkRow
+from holdfast.format.part import ChunkRow
+from holdfast.format.shared import SharedRow
 from holdfast.plan.layout import CHUNK_BYTES
+from holdfast.plan.reads import Row, plan_reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Segment:
     is_same: bool
 
 
-Rows = tuple[ArrayRow, ArrayRow]
+Rows = tuple[Row, Row]
 Chunks = tuple[Sequence[ChunkRow], Sequence[ChunkRow]]
 Task = Sequence[Segment]
 
@@ -101,8 +103,10 @@ def _segments(number: int, rows: Rows, chunks: Chunks) -> Iterator[Segment]:
         begin = end
 
 
-def _pieces(row: ArrayRow, chunks: Sequence[ChunkRow], begin: int, end: int) -> tuple[Piece, ...]:
+def _pieces(row: Row, chunks: Sequence[ChunkRow], begin: int, end: int) -> tuple[Piece, ...]:
     """Return where the bytes of an array from begin to end lie."""
+    if isinstance(row, SharedRow):
+        return _pieces_of_shared(row, chunks, begin, end)
     found = []
     chunk, at = row.chunk, row.offset
     # Where the chunk's bytes begin in the array; it may be before the array itself.
@@ -113,6 +117,23 @@ def _pieces(row: ArrayRow, chunks: Sequence[ChunkRow], begin: int, end: int) -> 
         if low < high:
             found.append(Piece(chunk, at + low - start, high - low))
         start, chunk, at = start + nbytes, chunk + 1, 0
+    return tuple(found)
+
+
+def _pieces_of_shared(
+    row: SharedRow, chunks: Sequence[ChunkRow], begin: int, end: int
+) -> tuple[Piece, ...]:
+    lengths = [chunk.length for chunk in chunks]
+    spans = [
+        (span.at, chunk, span)
+        for chunk, found in plan_reads([row], lengths, [0]).items()
+        for span in found
+    ]
+    found = []
+    for at, chunk, span in sorted(spans, key=lambda entry: entry[0]):
+        low, high = max(begin, at), min(end, at + span.nbytes)
+        if low < high:
+            found.append(Piece(chunk, span.begin + low - at, high - low))
     return tuple(found)
 
 

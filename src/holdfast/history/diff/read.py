@@ -14,11 +14,11 @@ import numpy as np
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.read import read_chunks
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import Part
 from holdfast.history.diff.movement import Movement, measure, total
 from holdfast.history.diff.plan import Piece, Segment, Task, plan_comparison
 from holdfast.history.diff.trees import Pair
 from holdfast.history.diff.widen import Bytes
+from holdfast.records.whole import Whole
 from holdfast.store.contract import ObjectStore
 
 # Each holds a task's bytes of both sides; more threads would wait for memory, not for the disk.
@@ -33,7 +33,7 @@ class Side:
 
     store: ObjectStore
     record: CommitRecord
-    part: Part
+    part: Whole
 
     @property
     def ref(self) -> str:

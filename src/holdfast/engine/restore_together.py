@@ -1,0 +1,119 @@
+"""Several ranks restore one and the same checkpoint, or none of them goes on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from holdfast.distributed.ranks import Ranks
+from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint
+from holdfast.engine.restore_ref import none_good
+from holdfast.errors import DataError, HoldfastError, RestoreIncomplete
+from holdfast.history.chain import require_head
+from holdfast.history.meaning import LATEST
+from holdfast.history.refs import resolve
+from holdfast.records import commits
+from holdfast.store.contract import ObjectStore
+
+_log = logging.getLogger("holdfast")
+
+
+def restore_together(
+    ranks: Ranks, store: ObjectStore, run: str, name: str | int | None, wanted: Wanted
+) -> Outcome | None:
+    """Restore what rank 0 finds under a name on every rank; for ``latest`` the newest good one.
+
+    A checkpoint that is damaged for one rank is stepped over by all. What it had put into the state
+    of others is put over by the next.
+
+    Args:
+        ranks: Those that restore.
+        store: Where the checkpoint is.
+        run: The run.
+        name: A ref of any run, or what follows ``@`` of this one's; None: ``latest``.
+        wanted: What to restore, into what.
+
+    Returns:
+        None where the run has no checkpoint at all, and none was named.
+
+    Raises:
+        RestoreIncomplete: Another rank could not restore it.
+        NoGoodCheckpoint: None is good for all ranks.
+    """
+    stepped_over: list[str] = []
+    tried: list[tuple[str, int]] = []
+    while True:
+        said = ranks.group.broadcast(_candidate(store, run, name, wanted, tried, ranks.rank))
+        if said["error"]:
+            raise RestoreIncomplete(f"Rank 0 found nothing to restore: {said['error']}")
+        if said["seq"] is None:
+            if stepped_over:
+                raise none_good(run, stepped_over)
+            return None
+        outcome, error = _tried(store, said["run"], said["seq"], wanted)
+        answers = ranks.group.gather(_answer(error))
+        if not any(answers):
+            return replace(outcome, stepped_over=tuple(stepped_over)) if outcome else None
+        rank, told = next((rank, told) for rank, told in enumerate(answers) if told)
+        if said["is_named"] or not told["is_damage"]:
+            raise error or RestoreIncomplete(
+                f"Rank {rank} could not restore: {told['text']} This rank may have the "
+                "checkpoint's values already: do not go on with this state."
+            )
+        text = (
+            f"commit {said['seq']} of {said['run']} was stepped over, rank {rank}: {told['text']}"
+        )
+        _log.warning("%s", text)
+        stepped_over.append(text)
+        tried.append((said["run"], said["seq"]))
+
+
+def _candidate(
+    store: ObjectStore,
+    run: str,
+    name: str | int | None,
+    wanted: Wanted,
+    tried: list[tuple[str, int]],
+    rank: int,
+) -> dict[str, object]:
+    """Return which commit to restore, as rank 0 finds it; others need not look."""
+    nothing: dict[str, object] = {"run": run, "seq": None, "is_named": False, "error": ""}
+    if rank:
+        return nothing
+    try:
+        return nothing | _found(store, run, name, wanted, tried)
+    except HoldfastError as error:
+        return nothing | {"error": error.message}
+
+
+def _found(
+    store: ObjectStore,
+    run: str,
+    name: str | int | None,
+    wanted: Wanted,
+    tried: list[tuple[str, int]],
+) -> dict[str, object]:
+    ref = None if name is None else str(name)
+    if ref not in (None, LATEST, f"{run}@{LATEST}"):
+        record = resolve(store, ref if "@" in str(ref) else f"{run}@{ref}")
+        return {"run": record.run, "seq": record.seq, "is_named": True}
+    require_head(run, list(commits.all_commits(store, run)), wanted.trust)
+    left = [n for n in commits.sequence_numbers(store, run) if (run, n) not in tried]
+    return {"seq": left[-1] if left else None}
+
+
+def _tried(
+    store: ObjectStore, run: str, seq: int, wanted: Wanted
+) -> tuple[Outcome | None, HoldfastError | None]:
+    try:
+        record = commits.read_commit(store, run, seq)
+        return restore_checkpoint(store, record, wanted), None
+    except HoldfastError as error:
+        return None, error
+
+
+def _answer(error: HoldfastError | None) -> dict[str, object] | None:
+    if error is None:
+        return None
+    is_damage = isinstance(error, DataError) and not isinstance(error, RestoreIncomplete)
+    return {"text": error.message, "is_damage": is_damage}

@@ -1,0 +1,99 @@
+"""How the tree of a part says which arrays ranks hold together, and what each has for itself.
+
+Three names of CUSTOM nodes are the format's own (docs/spec/v1.md, 7.5):
+
+- ``PART_OF``: an array that all ranks name at this place. Its child is a tuple: a header in bytes,
+  then the boxes of the array that this rank has written, as arrays; there may be none.
+- ``SAME_AS``: the array of an earlier ``PART_OF``, by its number among them, once more.
+- ``PER_RANK``: a value that each rank has for itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+from holdfast.format import dtypes
+from holdfast.format.boxes import Box
+from holdfast.format.part import MAX_DIM, MAX_NDIM
+
+PART_OF = "holdfast:part-of"
+SAME_AS = "holdfast:same-as"
+PER_RANK = "holdfast:per-rank"
+NAMES = frozenset({PART_OF, SAME_AS, PER_RANK})
+_NUMBER_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an array is as a whole, and where the boxes begin that follow."""
+
+    framework: str
+    dtype: str
+    shape: tuple[int, ...]
+    offsets: Sequence[tuple[int, ...]]
+
+    @property
+    def kind(self) -> tuple[str, str, tuple[int, ...]]:
+        """What all ranks must agree on."""
+        return self.framework, self.dtype, self.shape
+
+
+def encode_header(header: Header) -> bytes:
+    """Return a header as bytes: type, NUL, then ndim, shape and offsets as 64-bit numbers."""
+    numbers = [len(header.shape), *header.shape, *(n for at in header.offsets for n in at)]
+    name = f"{header.framework}:{header.dtype}".encode()
+    return name + b"\0" + struct.pack(f"<{len(numbers)}q", *numbers)
+
+
+def decode_header(data: object, n_boxes: int) -> Header:
+    """Return the header of bytes.
+
+    Args:
+        data: The bytes.
+        n_boxes: How many boxes follow.
+
+    Raises:
+        ValueError: They are none.
+    """
+    if not isinstance(data, bytes) or b"\0" not in data:
+        raise ValueError("an array of several ranks has no header")
+    name, _, packed = data.partition(b"\0")
+    framework, colon, dtype = name.decode("utf-8").partition(":")
+    if not colon or len(packed) % _NUMBER_BYTES or not packed:
+        raise ValueError("the header of an array of several ranks is malformed")
+    dtypes.itemsize(dtype)
+    ndim, *numbers = struct.unpack(f"<{len(packed) // _NUMBER_BYTES}q", packed)
+    if not 0 <= ndim <= MAX_NDIM or len(numbers) != ndim * (1 + n_boxes):
+        raise ValueError("the header of an array of several ranks has another number of boxes")
+    if any(not 0 <= number <= MAX_DIM for number in numbers):
+        raise ValueError("an array of several ranks has an impossible shape")
+    shape, rest = tuple(numbers[:ndim]), numbers[ndim:]
+    offsets = [tuple(rest[i * ndim : (i + 1) * ndim]) for i in range(n_boxes)]
+    return Header(framework, dtype, shape, offsets)
+
+
+class PieceRow(NamedTuple):
+    """A box of an array, and where its bytes begin in the chunks."""
+
+    box: Box
+    chunk: int
+    offset: int
+
+
+class SharedRow(NamedTuple):
+    """An array in boxes that cover it once; like ``ArrayRow`` but for where its bytes are."""
+
+    framework: str
+    dtype: str
+    shape: tuple[int, ...]
+    pieces: tuple[PieceRow, ...]
+    not_finite: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array, densely packed in C order."""
+        return prod(self.shape) * dtypes.itemsize(self.dtype)

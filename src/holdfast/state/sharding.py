@@ -1,0 +1,96 @@
+"""Arrays of which a process holds a part: what it holds, who holds the same, who writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.errors import UnsupportedLeaf
+from holdfast.format.boxes import Box, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What this process holds of an array.
+
+    Attributes:
+        shape: Of the whole array.
+        pieces: The boxes that it holds, each with an array of their shape; there may be none.
+        like: An array that says framework and dtype; one of the pieces, if there is one.
+        holders: The ranks that hold these same boxes, rising.
+    """
+
+    shape: tuple[int, ...]
+    pieces: Sequence[tuple[Box, Any]]
+    like: Any
+    holders: tuple[int, ...]
+
+
+_kinds: list[tuple[Callable[[object], bool], Callable[[Any, str], Held]]] = []
+
+
+def register_held(applies: Callable[[object], bool], held: Callable[[Any, str], Held]) -> None:
+    """Make a framework's arrays that lie on several ranks known."""
+    _kinds.append((applies, held))
+
+
+def held_of(value: object, path: str = "") -> Held | None:
+    """Return what this process holds of an array that lies on several ranks, None of another.
+
+    Raises:
+        UnsupportedLeaf: It lies in a way that has no boxes; the message names the path.
+    """
+    return next((held(value, path) for applies, held in _kinds if applies(value)), None)
+
+
+def all_of(value: Any, path: str) -> Any:
+    """Return an array as it lies here, if all of it does.
+
+    Raises:
+        UnsupportedLeaf: Other ranks hold some of it.
+    """
+    held = held_of(value, path)
+    if held is None:
+        return value
+    if [box for box, _ in held.pieces] == [whole(held.shape)]:
+        return held.pieces[0][1]
+    what = "is held by several ranks, and this one saves by itself"
+    raise UnsupportedLeaf(
+        f"{path!r} {what}. Nothing was saved. Make a Checkpointer on every rank, without "
+        f"ranks=None; or leave it out: skip={path!r}.",
+        path=path,
+        what=what,
+    )
+
+
+_own_kinds: list[Callable[[object], bool]] = []
+
+
+def register_per_rank(applies: Callable[[object], bool]) -> None:
+    """Say of a kind of object that each rank has its own: a position in the data, say."""
+    _own_kinds.append(applies)
+
+
+def is_per_rank(value: object) -> bool:
+    """Say whether an object is of a kind of which each rank has its own."""
+    return any(applies(value) for applies in _own_kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How a state is saved by several ranks together.
+
+    Attributes:
+        rank: This one.
+        world_size: How many there are.
+        writer_of: Tells, of bytes and the ranks that hold them, which of them writes them.
+        is_own: Says of a path whether each rank has its own value there.
+        piece_bytes: Larger pieces that several hold are cut, to be shared out evenly.
+    """
+
+    rank: int
+    world_size: int
+    writer_of: Callable[[int, tuple[int, ...]], int]
+    is_own: Callable[[str], bool]
+    piece_bytes: int

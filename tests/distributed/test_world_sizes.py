@@ -1,0 +1,87 @@
+"""Saved by N ranks, restored by M, whatever way the model lies over them, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+import holdfast
+from distributed.launching import run
+from distributed.training import kinds
+
+# Eight as well: make ranks.
+SIZES = (1, 2, 3, 4, 8) if os.environ.get("HOLDFAST_RANKS") == "full" else (1, 2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that each world size has saved into, one for each kind of model."""
+    folder = tmp_path_factory.mktemp("worlds")
+    for n in SIZES:
+        run("worlds.py", n, folder / f"logs-{n}", "save", folder)
+    return folder
+
+
+@pytest.mark.parametrize("m", SIZES)
+def test_what_n_ranks_save_m_ranks_restore(saved: Path, tmp_path: Path, m: int) -> None:
+    job = run("worlds.py", m, tmp_path, "restore", saved)
+    pairs = len(kinds(m)) * sum(len(kinds(n)) for n in SIZES)
+    for rank in range(m):
+        assert job.said(rank).count("restored ") == pairs
+
+
+@pytest.mark.parametrize("name", ["ddp-3", "fsdp-2", "2d-4"])
+def test_one_process_sees_it_whole(saved: Path, tmp_path: Path, name: str) -> None:
+    store, n = holdfast.Store(saved / name), int(name.partition("-")[2])
+    info = store.info("r@final")
+    leaves = {leaf.path: leaf for leaf in store.leaves("r@final")}
+    assert leaves["model/up.weight"].shape == (30, 12)
+    assert info.n_leaves == len(leaves)
+    arrays = [leaf for leaf in leaves.values() if leaf.dtype is not None]
+    own = sum(leaf.nbytes for leaf in arrays if leaf.path.startswith("@rng"))
+    assert info.state_bytes == sum(leaf.nbytes for leaf in arrays) + (n - 1) * own
+    assert store.verify().ok
+    tree = holdfast.load(saved / name, "r@final")
+    assert tuple(tree["model"]["up.weight"].shape) == (30, 12)
+    assert tree["own"]["rank"] == 0
+    diff = store.diff("r@2", "r@4")
+    assert {t.path for t in diff.tensors if t.is_changed} >= {"model/up.weight", "model/down.bias"}
+
+
+def test_replicas_are_written_once_and_shared_out(saved: Path) -> None:
+    store = holdfast.Store(saved / "ddp-4")
+    info = store.info("r@final")
+    alone = holdfast.Store(saved / "ddp-1").info("r@final")
+    own = sum(leaf.nbytes for leaf in store.leaves("r@final") if leaf.path.startswith("@rng"))
+    # Four times the generators, once all else.
+    assert info.state_bytes == alone.state_bytes + 3 * own
+    # What is saved twice is stored once: the first save has written the packs.
+    first = store.info("r@2")
+    packs = list((saved / "ddp-4" / "runs" / "r" / "packs").glob(f"{first.id}-*"))
+    assert {pack.name[33:] for pack in packs} == {"00000", "100000", "200000", "300000"}
+
+
+def test_a_copy_is_whole_and_restores_on_ranks(saved: Path, tmp_path: Path) -> None:
+    store = holdfast.Store(saved / "fsdp-3")
+    copied = store.copy("r@final", tmp_path / "copies" / "fsdp-3")
+    other = holdfast.Store(tmp_path / "copies" / "fsdp-3")
+    assert other.verify().ok
+    assert store.diff("r@final", copied.ref, other=other).is_same_state
+    (tmp_path / "copies" / "fsdp-3.json").write_text((saved / "fsdp-3.json").read_text())
+    run("worlds.py", 3, tmp_path / "logs", "restore", tmp_path / "copies")
+
+
+def test_it_is_exported_whole(saved: Path, tmp_path: Path) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "holdfast"
+    target = tmp_path / "model.safetensors"
+    arguments = ["--store", saved / "2d-4", "export", "r@final", target]
+    arguments += ["--format", "safetensors", "--only", "model/**"]
+    subprocess.run([str(command), *map(str, arguments)], check=True, timeout=120)
+    tree = holdfast.load(saved / "2d-4", "r@final", only="model/**")
+    found = load_file(target)
+    assert (found["model/up.weight"] == tree["model"]["up.weight"].numpy()).all()

@@ -1,0 +1,56 @@
+"""One rank of a training with something that goes wrong in it, as its arguments say.
+
+``STORE STEPS [NAME=VALUE …]``: ``kind``, ``kill=RANK@STEP``, ``odd=RANK`` (another learning rate
+there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+
+import torch.distributed as dist
+from training import digest, made, train
+
+from holdfast import Checkpointer, every, keep
+from holdfast.distributed.ranks import ranks_here
+from holdfast.errors import HoldfastError
+
+
+def main(store: str, steps: str, *options: str) -> None:
+    how = dict(option.split("=") for option in options)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    model, optimizer = made(how.get("kind", "ddp"))
+    if how.get("odd") == str(rank):
+        optimizer.param_groups[0]["lr"] = 0.5
+    here = f"{rank}@"
+    ranks = replace(ranks_here(), patience_s=float(how.get("patience", "60")))
+    policy = every(seconds=1) if how.get("policy") == "time" else every(steps=2)
+    state = {"model": model, "optimizer": optimizer}
+    with Checkpointer(store, state, run="r", save=policy, keep=keep.last(3), ranks=ranks) as ckpt:
+        restored = ckpt.restore()
+        print("restored", restored.step if restored else None, flush=True)
+        for step in range(ckpt.next_step, int(steps)):
+            loss = train(model, optimizer, step)
+            if how.get("kill") == f"{here}{step}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if how.get("late") == f"{here}{step}":
+                time.sleep(600)
+            ckpt.step(step, metrics={"loss": loss})
+            print("did", step, flush=True)
+            if "slow" in how:
+                time.sleep(float(how["slow"]))
+    print("ended", digest(model, optimizer), flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except HoldfastError as error:
+        print("refused", error.kind, error.message, flush=True)
+        sys.exit(7)

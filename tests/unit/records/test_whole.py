@@ -1,0 +1,124 @@
+"""Parts of several ranks put together, and what does not fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast.engine.new_job import encode_plan
+from holdfast.format import part as part_format
+from holdfast.format.names import RunKeys
+from holdfast.format.part import ChunkRow, PackRow, Part
+from holdfast.format.shared import SharedRow, decode_header
+from holdfast.format.tree import NodeKind
+from holdfast.plan.layout import plan_layout
+from holdfast.plan.sharing import Shares
+from holdfast.records.whole import Disagreement, put_together
+from holdfast.state.flatten import flatten
+from holdfast.state.sharding import Sharing
+
+CHECKPOINT = "c" * 32
+
+
+def part_of(state: dict[str, Any], rank: int, world_size: int, own: str = "own") -> Part:
+    """Return the part that a rank would write of a state, its chunks at made-up places."""
+    sharing = Sharing(rank, world_size, Shares().writer_of, lambda path: path == own, 64)
+    flat = flatten(state, sharing=sharing)
+    layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+    plan = encode_plan(flat, layout, "r", 1, CHECKPOINT, among=(rank, world_size))
+    chunks = [
+        ChunkRow(bytes([rank, i]) * 16, b"x" * 16, n, 0, i * 4096)
+        for i, n in enumerate(layout.lengths)
+    ]
+    packs = [PackRow(RunKeys("r").pack(CHECKPOINT, rank * 100_000), 4096 * (1 + len(chunks)))]
+    return part_format.decode(part_format.complete(plan, chunks, packs), what="a part")
+
+
+def state(rank: int = 0, **changes: Any) -> dict[str, Any]:
+    tied = np.arange(40.0)
+    found = {"w": tied, "again": tied, "small": np.ones(3), "n": 3, "own": {"r": np.full(2, rank)}}
+    return {**found, **changes}
+
+
+def test_it_is_as_one_process_would_have_saved_it() -> None:
+    parts = [part_of(state(rank), rank, 3) for rank in range(3)]
+    found = put_together(parts, 1, "r@1")
+    kinds = {node.path: node.kind for node in found.root.leaves()}
+    assert kinds == {
+        "w": NodeKind.ARRAY,
+        "again": NodeKind.ALIAS,
+        "small": NodeKind.ARRAY,
+        "n": NodeKind.INT,
+        "own/r": NodeKind.ARRAY,
+    }
+    rows = {node.path: found.arrays[node.row] for node in found.root.leaves() if node.row >= 0}
+    assert rows["w"] is rows["again"]
+    w, own = rows["w"], rows["own/r"]
+    assert isinstance(w, SharedRow) and w.shape == (40,) and len(w.pieces) == 5
+    # Each rank has written some of it, and the rank that reads has its own.
+    writers = {found.chunks[piece.chunk].digest[0] for piece in w.pieces}
+    assert writers == {0, 1, 2}
+    assert not isinstance(own, SharedRow) and found.chunks[own.chunk].digest[0] == 1
+
+
+def test_a_rank_that_was_not_there_has_nothing_of_its_own() -> None:
+    parts = [part_of(state(rank), rank, 2) for rank in range(2)]
+    found = put_together(parts, 5, "r@1")
+    assert [node.kind for node in found.root.children][-1] == NodeKind.OMITTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "what"),
+    [
+        ({"n": 4}, "n", "4, where rank 0 has 3"),
+        ({"n": 3.0}, "n", "float, where rank 0 has int"),
+        ({"w": np.arange(41.0)}, "w", "float64[41], where rank 0 has float64[40]"),
+        ({"w": np.arange(40, dtype=np.int64)}, "w", "int64[40], where rank 0 has float64[40]"),
+        ({"small": [1, 2]}, "small", "list, where rank 0 has custom holdfast:part-of"),
+        ({"more": 1}, "", "6 elements, where rank 0 has 5"),
+        ({"again": np.arange(40.0)}, "again", "custom holdfast:part-of, where rank 0 has"),
+    ],
+)
+def test_ranks_that_differ(changes: dict[str, Any], path: str, what: str) -> None:
+    parts = [part_of(state(), 0, 2), part_of(state(**changes), 1, 2)]
+    with pytest.raises(Disagreement) as caught:
+        put_together(parts, 0, "r@1")
+    assert (caught.value.path, caught.value.rank) == (path, 1)
+    assert what in caught.value.what
+
+
+def test_boxes_that_nobody_has_written() -> None:
+    parts = [part_of(state(), 0, 3), part_of(state(), 1, 3)]
+    with pytest.raises(Disagreement, match="elements are in no box"):
+        put_together(parts, 0, "r@1")
+
+
+def test_boxes_that_two_have_written() -> None:
+    parts = [part_of(state(), 0, 2), part_of(state(), 0, 2)]
+    with pytest.raises(Disagreement, match="overlap"):
+        put_together(parts, 0, "r@1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        b"",
+        b"numpy:float32",
+        b"numpy:float32\0",
+        b"numpy\0" + bytes(8),
+        b"numpy:nothing\0" + bytes(8),
+        b"numpy:float32\0" + bytes(7),
+        b"numpy:float32\0" + (65).to_bytes(8, "little") + bytes(8 * 130),
+        b"numpy:float32\0"
+        + (1).to_bytes(8, "little")
+        + (-1).to_bytes(8, "little", signed=True) * 2,
+        b"numpy:float32\0" + (1).to_bytes(8, "little"),
+        b"\xff:float32\0" + bytes(8),
+    ],
+)
+def test_headers_that_are_none(data: object) -> None:
+    with pytest.raises(ValueError):
+        decode_header(data, 1)
