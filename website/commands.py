@@ -84,8 +84,15 @@ def _text(text: str | None) -> str:
 
 
 def _epilog(text: str | None) -> str:
-    lines = [line for line in (text or "").replace("\\[", "[").splitlines() if line]
-    shown = [line.removeprefix("Example: ") for line in lines if line.startswith("Example: ")]
-    told = [line for line in lines if not line.startswith("Example: ")]
+    told: list[str] = []
+    shown: list[str] = []
+    is_example = False
+    for line in (text or "").replace("\\[", "[").splitlines():
+        if line.startswith("Example:"):
+            # What is typed stands behind the word, or on the next lines.
+            is_example = True
+            line = line.removeprefix("Example:")
+        if line.strip("\b "):
+            (shown if is_example else told).append(line.strip())
     code = ["```text", *shown, "```"] if shown else []
     return "\n".join([*told, *([""] if told else []), *code])

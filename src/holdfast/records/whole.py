@@ -15,6 +15,7 @@ from holdfast.format.boxes import Box
 from holdfast.format.commit import CommitRecord
 from holdfast.format.part import ArrayRow, ChunkRow, PackRow, Part
 from holdfast.format.shared import (
+    NAMES,
     PART_OF,
     PER_RANK,
     SAME_AS,
@@ -100,23 +101,13 @@ def put_together(parts: Sequence[Part], rank: int, name: str) -> Whole:
         decode_tree(part.tree, len(part.arrays), what=f"the manifest of {name}, rank {part.rank}")
         for part in parts
     ]
-    if len(parts) == 1 and not _is_shared(roots[0]):
+    if len(parts) == 1 and not NAMES.intersection(parts[0].tree.type_name):
         [part] = parts
         return Whole(roots[0], part.arrays, part.chunks, part.packs)
     chunks, packs = _tables(parts)
     merging = _Merging(parts, rank)
     root = merging.node(roots)
     return Whole(root, merging.rows, chunks, packs)
-
-
-def _is_shared(root: Node) -> bool:
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.type_name in (PART_OF, PER_RANK, SAME_AS) and node.kind == NodeKind.CUSTOM:
-            return True
-        stack.extend(node.children)
-    return False
 
 
 def _tables(parts: Sequence[Part]) -> tuple[list[ChunkRow], list[PackRow]]:
