@@ -278,7 +278,8 @@ def test_damage_names_the_leaf_and_the_checkpoint(store_path: Path) -> None:
         state = {"ok": np.ones(100_000), "w": np.full(100_000, float(step))}
         holdfast.save(store_path, state, run="r", step=step, rng=False)
     store = LocalStore(str(store_path))
-    part = commits.read_only_part(store, commits.read_commit(store, "r", 2))
+    record = commits.read_commit(store, "r", 2)
+    part = commits.read_part(store, record, record.parts[0])
     [place] = [part.chunks[row.chunk] for row in part.arrays[1:]]
     key = part.packs[place.pack].key
     assert key.startswith(RunKeys("r").packs)
