@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NoReturn, final
 
 from holdfast.chunks.write import Written
@@ -117,7 +116,7 @@ class Committing:
     ) -> bytes:
         names = self._naming.next_names(job, not_finite)
         while True:
-            record = replace(self._record(job, parts, written, not_finite, names), format=newest)
+            record = self._record(job, parts, written, not_finite, names, newest)
             data = commit_format.encode(record, self._sign)
             if self._store.put_new(self._keys.commit(record.seq), data):
                 self._next_seq = record.seq + 1
@@ -135,6 +134,7 @@ class Committing:
         written: Written,
         not_finite: int | None,
         names: tuple[str, ...],
+        newest: int,
     ) -> CommitRecord:
         return CommitRecord(
             run=self._run,
@@ -158,6 +158,7 @@ class Committing:
             epoch=job.epoch,
             not_finite=not_finite,
             world_size=job.world_size,
+            format=newest,
         )
 
     def _own(self, seq: int) -> CommitRecord | None:

@@ -20,9 +20,10 @@ from holdfast.chunks.write import Written, write_chunks
 from holdfast.engine.base import Base, still_stored
 from holdfast.engine.carrying import Carrying
 from holdfast.engine.committing import Committing
+from holdfast.engine.first_commit import FirstCommit
 from holdfast.engine.job import SaveJob
-from holdfast.engine.joint import Joint
 from holdfast.engine.naming import Naming
+from holdfast.engine.other_parts import OtherParts
 from holdfast.engine.part_manifest import PartManifest
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, SaveFailed
@@ -84,7 +85,8 @@ class RunWriter:
         self.rank = rank
         self._incarnation = incarnation
         self._carrying = Carrying(store, run, rank, incarnation)
-        self._joint = Joint(store, run, patience_s, is_orphaned)
+        self._others = OtherParts(store, run, patience_s, is_orphaned)
+        self._first = FirstCommit(store, run, patience_s, is_orphaned)
         self._naming = Naming(store, run)
         self._committing = Committing(store, run, authenticity, self._naming)
         self._known_finite: Known = {}
@@ -170,7 +172,7 @@ class RunWriter:
         try:
             base = self._carrying.pinned(job.id)
             manifest = PartManifest(job, source, self._keys, self._known_finite)
-            if self.rank and self._joint.has_written(job):
+            if self.rank and self._first.has_written(job):
                 return self._awaited(job, None, base)
             written = self._write(job, source, manifest, unchanged, base)
             if self.rank:
@@ -197,10 +199,10 @@ class RunWriter:
         if job.world_size == 1:
             return self._committing.commit(job, manifest.refs, written, manifest.not_finite)
         try:
-            parts = self._joint.parts(job)
+            parts = self._others.wait(job)
         except HoldfastError:
-            # The others see that the part of rank 0 goes.
             self._committing.take_back(job, written, manifest.refs)
+            self._others.give_up(job)
             raise
         whole = replace(job, state_bytes=parts.state_bytes, n_leaves=parts.n_leaves)
         sums = replace(written, new_bytes=parts.new_bytes)
@@ -209,7 +211,7 @@ class RunWriter:
     def _awaited(self, job: SaveJob, written: Written | None, base: Base | None) -> Saved:
         """Return the checkpoint that rank 0 commits with this rank's part."""
         try:
-            record, data = self._joint.commit(job, base.seq if base is not None else 0)
+            record, data = self._first.wait(job, base.seq if base is not None else 0)
         except SaveFailed as error:
             if error.facts.get("given_up"):
                 self.store.delete([self._keys.part(job.id, job.rank)])

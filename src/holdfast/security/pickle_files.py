@@ -173,6 +173,7 @@ def _zips(file: BinaryIO, size: int, depth: int) -> tuple[int, list[PickleScan]]
             with zipfile.ZipFile(cast(BinaryIO, Window(file, begin, end))) as archive:
                 scans += _zip(archive, depth)
         except NotImplementedError as error:
+            # It is an archive, of a kind that others may read: nothing says that it is safe.
             scans.append(PickleScan("archive", (), f"It cannot be read: {error}."))
         except (OSError, *MALFORMED_ZIP):
             continue

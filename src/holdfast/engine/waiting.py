@@ -1,0 +1,49 @@
+"""Waiting for what another rank writes, which sends no word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import final
+
+# How long for news from another one where the own trainer is gone: those that go on saving after a
+# crash are done by then, and who starts the training again shall not wait for the others.
+ALONE_S = 10.0
+_FIRST_POLL_S, _LAST_POLL_S = 0.005, 0.5
+
+
+@final
+class Waiting:
+    """Looks again and again, more and more seldom, until patience ends."""
+
+    def __init__(
+        self, patience_s: float, is_orphaned: Callable[[], bool], alone_s: float = ALONE_S
+    ) -> None:
+        self._patience_s = patience_s
+        self._is_orphaned = is_orphaned
+        self._alone_s = alone_s
+        self._began_s = self._news_s = time.monotonic()
+        self._pause_s = 0.0
+        self._known: object = None
+
+    @property
+    def so_far_s(self) -> float:
+        """For how long it has waited."""
+        return time.monotonic() - self._began_s
+
+    def goes_on(self, known: object) -> bool:
+        """Pause, and say whether to look once more.
+
+        Args:
+            known: What has come so far; something new is a reason to wait longer.
+        """
+        now_s = time.monotonic()
+        if known != self._known:
+            self._known, self._news_s = known, now_s
+        if now_s - self._began_s > self._patience_s:
+            return False
+        if now_s - self._news_s > self._alone_s and self._is_orphaned():
+            return False
+        time.sleep(self._pause_s)
+        self._pause_s = min(max(_FIRST_POLL_S, self._pause_s * 1.5), _LAST_POLL_S)
+        return True
