@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check docs bench faults crash fuzz simulate drill ranks history pages ratios proto vectors compat packaging release unchanged format clean
+.PHONY: setup demo test check docs bench faults crash fuzz simulate drill ranks history pages pictures ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,9 @@ fuzz: setup  ## look for inputs that break a parser; FUZZ_SECONDS=600 looks long
 
 pages: setup  ## first views of stores of ten thousand checkpoints in Chromium, timed
 	$(BIN)/python tests/web/speed_of_pages.py
+
+pictures: setup  ## take the pictures of pages that the documentation shows anew
+	HOLDFAST_PICTURES=write $(BIN)/python -m pytest tests/web/test_pictures.py
 
 simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py

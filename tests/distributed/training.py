@@ -42,6 +42,15 @@ def kinds(world_size: int) -> list[str]:
     return found
 
 
+def is_tried(name: str, kind: str) -> bool:
+    """Say whether a short test restores what is called so into this kind of model.
+
+    What is of the same kind, and every other one of the rest.
+    """
+    saved_kind, _, n = name.partition("-")
+    return saved_kind == kind or (len(saved_kind) + len(kind) + int(n)) % 2 == 0
+
+
 def made(kind: str, seed: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Return the model, laid out over the ranks, and its optimizer."""
     torch.manual_seed(seed)

@@ -17,12 +17,18 @@ STEPS, EVERY = 300, 20
 
 def make_store(folder: Path) -> Path:
     """Make the store; every number in it is the same each time."""
+    make_friendly_store(folder)
+    _train(folder, HOSTILE, 41)
+    holdfast.Store(folder).note("base@200", f"looks <b>good</b> {HOSTILE}", {"reviewed": True})
+    return folder
+
+
+def make_friendly_store(folder: Path) -> Path:
+    """Make a store of which nothing is there to do harm."""
     _train(folder, "base", STEPS)
     _train(folder, "fork", 260, fork="base@200")
-    _train(folder, HOSTILE, 41)
     store = holdfast.Store(folder)
     store.tag("base@200", "before_drop")
-    store.note("base@200", f"looks <b>good</b> {HOSTILE}", {"reviewed": True})
     store.note("base", "the first real run")
     return folder
 
