@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import checkpoints, options, output
 from holdfast.errors import UsageError
 from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text
@@ -23,6 +23,7 @@ def rm(
     context: typer.Context,
     ref: options.Ref,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: options.Json = False,
 ) -> int:
     """Remove a checkpoint, and the bytes that no other one needs."""
     store = options.open_store(context)
@@ -37,7 +38,11 @@ def rm(
             ref=ref,
         )
     report = store.remove(ref)
-    output.say(f"removed {info.ref}, {bytes_text(report.freed_bytes)} freed")
+    if as_json:
+        removed = checkpoints.as_json(info)
+        output.result_json({"removed": [removed], "freed_bytes": report.freed_bytes})
+    else:
+        output.say(f"removed {info.ref}, {bytes_text(report.freed_bytes)} freed")
     return 0
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options, output
+from holdfast.cli import checkpoints, options, output
 from holdfast.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from holdfast.history.info import CheckpointInfo
     from holdfast.repository import Store
 
 EXAMPLE = "holdfast --store ckpts tag gpt2-small@best:val_loss best_model_v1"
@@ -28,22 +29,27 @@ def tag(
     delete: Annotated[
         bool, typer.Option("--delete", "-d", help="Take the tag away; the checkpoint stays.")
     ] = False,
+    as_json: options.Json = False,
 ) -> int:
     """Name a checkpoint, to find it and keep it by that name."""
     store = options.open_store(context)
     if delete and fixed:
         raise UsageError("--fixed gives a name and --delete takes one away; say one of them.")
+    info = store.info(ref)
     if delete:
-        _delete(store, ref, name)
+        _delete(store, info, name)
     else:
-        info = store.info(ref)
         store.tag(ref, name, fixed=fixed)
+    if as_json:
+        output.result_json(checkpoints.as_json(store.info(info.ref)))
+    elif delete:
+        output.say(f"{info.ref} is no longer tagged {name}")
+    else:
         output.say(f"{info.run}@{name} is {info.ref}{', for good' if fixed else ''}")
     return 0
 
 
-def _delete(store: Store, ref: str, name: str) -> None:
-    info = store.info(ref)
+def _delete(store: Store, info: CheckpointInfo, name: str) -> None:
     if name not in info.tags:
         known = ", ".join(info.tags) or "none"
         raise NotFound(
@@ -52,4 +58,3 @@ def _delete(store: Store, ref: str, name: str) -> None:
             tag=name,
         )
     store.untag(info.run, name)
-    output.say(f"{info.ref} is no longer tagged {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 
+from holdfast.data.fetching_ahead import require_no_workers
 from holdfast.data.order import Order
 from holdfast.data.position import Position
 
@@ -23,8 +24,8 @@ class Sampler(Position):
     (nothing, if all of it had been delivered); the end of an epoch moves to the next. An iterator
     left half-way is taken up by the next ``iter()``; the old one then refuses to go on.
 
-    Do not hand it to a PyTorch ``DataLoader`` with workers: those fetch ahead, and what is
-    fetched would count as delivered. ``holdfast.data.DataLoader`` counts right.
+    A PyTorch ``DataLoader`` with workers is refused: those fetch ahead, and what is fetched would
+    count as delivered. ``holdfast.data.DataLoader`` counts right.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Sampler(Position):
         super().__init__(Order(length, batch_size, shuffle, seed, drop_last, rank, world_size))
 
     def __iter__(self) -> Iterator[int | list[int]]:
+        require_no_workers()
         cursor = self._cursor
         ticket = cursor.begin()
         for delivery in self._order.walk(cursor.epoch, cursor.position):

@@ -6,6 +6,8 @@ there for ever.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -38,20 +40,41 @@ def launch(
     """
     path = repr([entry or os.getcwd() for entry in sys.path])
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    handed_down = (theirs.fileno(), heartbeat.fd, nice, ring.fd)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, *map(str, handed_down), path],
-            pass_fds=(theirs.fileno(), heartbeat.fd, ring.fd),
-            stdin=subprocess.DEVNULL,
-            # Who reads what the trainer prints need not wait for the persister.
-            stdout=subprocess.DEVNULL,
-            # Its own session: a Ctrl-C in the trainer's terminal is not for it.
-            start_new_session=True,
-        )
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
+    with contextlib.ExitStack() as handed_down:
+        handed_down.callback(theirs.close)
+        try:
+            channel, beat, metrics = (
+                _above_standard(fd, handed_down) for fd in (theirs.fileno(), heartbeat.fd, ring.fd)
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN, *map(str, (channel, beat, nice, metrics)), path],
+                pass_fds=(channel, beat, metrics),
+                stdin=subprocess.DEVNULL,
+                # Who reads what the trainer prints need not wait for the persister.
+                stdout=subprocess.DEVNULL,
+                stderr=None if _is_open(2) else subprocess.DEVNULL,
+                # Its own session: a Ctrl-C in the trainer's terminal is not for it.
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
     return process, Channel(ours)
+
+
+def _above_standard(fd: int, until: contextlib.ExitStack) -> int:
+    """Return a duplicate of a descriptor above those of the standard files.
+
+    A daemon that has closed its own gets those numbers for whatever it opens next.
+    """
+    found = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    until.callback(os.close, found)
+    return found
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

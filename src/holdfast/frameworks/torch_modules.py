@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from holdfast.format.tree import NodeKind
+from holdfast.frameworks.torch_expanded import into_expanded
 from holdfast.state.bind import Binder
 from holdfast.state.nodes import Node
+from holdfast.state.overlap import shares_elements
 from holdfast.state.paths import join
 from holdfast.state.reads import Thunk
 from holdfast.state.sharding import held_of
@@ -52,7 +54,9 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         elif not isinstance(value, torch.Tensor) or child.row < 0:
             handed[key] = binder.fresh(child)
         elif plain and not _is_lazy(value) and value.data_ptr() in own:
-            placed.append(binder.into(child, value, join(path, key)))
+            shares = not value.is_contiguous() and shares_elements(value.shape, value.stride())
+            into = into_expanded if shares else Binder.into
+            placed.append(into(binder, child, value, join(path, key)))
         else:
             if key in named:
                 _check_fit(binder, child, value, join(path, key))

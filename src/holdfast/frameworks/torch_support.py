@@ -24,6 +24,7 @@ from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.guards import GuardKind, register_guard
 from holdfast.state.numpy_arrays import memory_at
+from holdfast.state.overlap import shares_elements
 from holdfast.state.refusals import array_refused
 from holdfast.state.rng import RngSource, register_rng
 
@@ -115,8 +116,7 @@ class TorchAdapter:
 
     def is_writable(self, value: Any) -> bool:
         # Elements of an expanded tensor share their memory.
-        strides = zip(value.stride(), value.shape, strict=True)
-        return value.is_contiguous() or all(stride or size < 2 for stride, size in strides)
+        return value.is_contiguous() or not shares_elements(value.shape, value.stride())
 
     def assign(self, value: Any, data: memoryview) -> None:
         if value.numel():

@@ -192,7 +192,10 @@ def _also_damaged(damaged: list[DamagedCommit]) -> str:
     bad = [commit for commit in damaged if not commit.is_too_new]
     told = ""
     if bad:
-        told += f" {len(bad)} commit record(s) of the run cannot be read ({_keys(bad)})."
+        told += (
+            f" {len(bad)} commit record(s) of the run cannot be read ({_keys(bad)}). The others "
+            "are not affected: 'holdfast log' lists them, 'holdfast repair' puts right what can be."
+        )
     if too_new:
         told += (
             f" {len(too_new)} are of a newer format, and nothing is wrong with them: upgrade "

@@ -133,7 +133,8 @@ def read_part(store: ObjectStore, record: CommitRecord, ref: PartRef) -> part_fo
     if digest(data) != ref.digest:
         raise ManifestDamaged(
             f"{what} ({ref.key}) is damaged: digest expected {ref.digest.hex()[:12]}…, "
-            f"found {digest(data).hex()[:12]}…. Nothing was loaded from it.",
+            f"found {digest(data).hex()[:12]}…. Nothing was loaded from it. Restore another "
+            "checkpoint ('holdfast verify' tells which are good) or run 'holdfast repair'.",
             record=what,
         )
     part = part_format.decode(data, what=what)

@@ -11,6 +11,7 @@ import numpy as np
 from holdfast.errors import MissingDependency, UnsupportedLeaf
 from holdfast.format import dtypes
 from holdfast.state.arrays import ArraySpec, register_adapter
+from holdfast.state.overlap import shares_elements
 
 # Shorter ones stand in the manifest itself.
 LONG_BYTES = 4096
@@ -70,7 +71,9 @@ class NumpyAdapter:
             np.copyto(np.frombuffer(into, value.dtype).reshape(value.shape), value)
 
     def is_writable(self, value: Any) -> bool:
-        return bool(value.flags.writeable)
+        if value.flags.c_contiguous or not value.flags.writeable:
+            return bool(value.flags.writeable)
+        return not shares_elements(value.shape, value.strides, value.itemsize)
 
     def assign(self, value: Any, data: memoryview) -> None:
         if value.nbytes:

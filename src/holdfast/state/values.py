@@ -277,10 +277,13 @@ def known_class(name: str, base: type | None, path: str) -> type:
     for attribute in qualname.split("."):
         found = getattr(found, attribute, None)
     if not isinstance(found, type) or (base is not None and not issubclass(found, base)):
+        mend = f"import {module!r} before loading"
+        if "<locals>" in qualname:
+            mend = "a class that a function has defined cannot be found; define it in a module"
         raise UnknownType(
             f"{path!r} was saved as a {name}, which is not loaded in this process. holdfast "
-            f"imports nothing by name: import {module!r} before loading, or give an object to "
-            "load into with into=, or leave the leaf out with skip=.",
+            f"imports nothing by name: {mend}, or give an object to load into with into=, or leave "
+            "the leaf out with skip=.",
             path=path,
             type_name=name,
         )

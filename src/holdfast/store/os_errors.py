@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from holdfast.errors import ChunkDamaged, ChunkMissing, NoSpace, StoreUnavailable
 from holdfast.store.links import link_in_store
 
+_ADVICE = {
+    errno.EROFS: "It is mounted read-only: have it writable, or save to another store.",
+    errno.EACCES: "Give yourself the right to, or save to another store.",
+    errno.EPERM: "Give yourself the right to, or save to another store.",
+    errno.EIO: "The disk has failed at it: look at the system's log before you trust it again.",
+}
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -25,8 +32,10 @@ def translated(action: str, name: str) -> Iterator[None]:
                 key=name,
                 errno=error.errno,
             ) from error
+        # Where a file was open, the system knows but the number of it.
+        where = f" ({error.filename})" if isinstance(error.filename, str) else ""
         raise ChunkMissing(
-            f"The object {name!r} is not in the store ({error.filename}). Nothing was changed in "
+            f"The object {name!r} is not in the store{where}. Nothing was changed in "
             "your state. Restore another checkpoint: 'holdfast verify' tells which are good.",
             key=name,
         ) from error
@@ -42,10 +51,11 @@ def translated(action: str, name: str) -> Iterator[None]:
                 key=name,
                 errno=error.errno,
             ) from error
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+        advice = f" {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
         raise StoreUnavailable(
             f"Could not {action} {name!r}: {error.strerror or error}{where}. Checkpoints "
-            "committed before are not affected.",
+            f"committed before are not affected.{advice}",
             key=name,
             errno=error.errno,
         ) from error

@@ -24,6 +24,16 @@ def test_tag_and_untag(here, store):
     assert package.Store(store).info("gpt@400").tags == ()
 
 
+def test_tag_and_rm_tell_programs_what_they_did(here, store):
+    tagged = json.loads(here("tag", "gpt@400", "final", "--json", store=store).out)
+    assert (tagged["ref"], tagged["tags"]) == ("gpt@400", ["final"])
+    untagged = json.loads(here("tag", "gpt@400", "final", "--delete", "--json", store=store).out)
+    assert untagged["tags"] == []
+    removed = json.loads(here("rm", "gpt@400", "--yes", "--json", store=store).out)
+    assert [info["ref"] for info in removed["removed"]] == ["gpt@400"]
+    assert removed["freed_bytes"] > 0
+
+
 def test_a_tag_is_deleted_only_where_it_is(here, store):
     before = contents(store)
     ran = here("tag", "gpt@400", "best_model_v1", "--delete", store=store)

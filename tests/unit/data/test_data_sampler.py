@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from absent import required
 from holdfast.data import Sampler
 from holdfast.errors import Mismatch, UsageError
 
@@ -264,3 +265,16 @@ def test_an_epoch_that_is_none_is_refused(epoch) -> None:
 def test_a_position_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="A data position is a dict"):
         Sampler(5).load_state_dict(None)
+
+
+@pytest.mark.parametrize("given_as", ["sampler", "batch_sampler"])
+def test_a_loader_whose_workers_fetch_ahead_is_refused(given_as):
+    torch_data = required("torch").utils.data
+    sampler = Sampler(64, batch_size=4 if given_as == "batch_sampler" else None)
+    loader = torch_data.DataLoader(list(range(64)), num_workers=2, **{given_as: sampler})
+    with pytest.raises(UsageError, match=r"holdfast\.data\.DataLoader"):
+        next(iter(loader))
+    assert (sampler.epoch, sampler.position) == (0, 0)
+    alone = torch_data.DataLoader(list(range(64)), **{given_as: sampler})
+    assert len(list(islice(alone, 3))) == 3
+    assert sampler.position == 3

@@ -226,3 +226,17 @@ def test_a_process_that_cannot_be_started_is_an_error_of_ours(
     monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
     with pytest.raises(errors.PersisterDied, match="could not be started"):
         Checkpointer(tmp_path, {"n": 1}, run="r")
+
+
+DAEMON = """
+import sys, numpy, holdfast
+with holdfast.Checkpointer(sys.argv[1], {"w": numpy.arange(9)}, run="r") as ckpt:
+    ckpt.save(1).wait()
+"""
+
+
+def test_a_daemon_without_standard_files_saves(tmp_path: Path) -> None:
+    command = '"$0" -c "$1" "$2" <&- >&- 2>&-'
+    subprocess.run(["sh", "-c", command, sys.executable, DAEMON, str(tmp_path)], check=True)
+    assert steps(tmp_path) == [1]
+    assert holdfast.Store(tmp_path).verify().ok

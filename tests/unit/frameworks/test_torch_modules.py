@@ -422,3 +422,40 @@ def test_memory_that_was_saved_with_other_values_is_told(store_path: Path) -> No
     array = np.arange(5.0)
     with pytest.raises(RestoreIncomplete, match="share memory"):
         holdfast.load(store_path, "r@0", into={"n": array, "t": torch.from_numpy(array)})
+
+
+def expanded(value: float) -> Any:
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.full((1,), value).expand(6))
+    module.register_buffer("mask", torch.full((2, 1), value).expand(2, 3))
+    return module
+
+
+def test_expanded_tensors_of_a_module_take_what_was_saved(store_path: Path) -> None:
+    save(store_path, model=expanded(7.0))
+    other = expanded(1.0)
+    weight = other.weight
+    load(store_path, model=other)
+    assert other.weight is weight and weight.stride() == (0,)
+    assert weight.tolist() == [7.0] * 6
+    assert other.mask.tolist() == [[7.0] * 3] * 2
+
+
+def test_many_values_do_not_fit_where_one_stands_for_all(store_path: Path) -> None:
+    model = nn.Module()
+    model.register_buffer("mask", torch.arange(6.0).view(2, 3))
+    save(store_path, model=model)
+    other = nn.Module()
+    other.register_buffer("mask", torch.zeros(2, 1).expand(2, 3))
+    with pytest.raises(RestoreIncomplete, match=r"'model/mask' .*an expanded tensor"):
+        load(store_path, model=other)
+    assert other.mask.tolist() == [[0.0] * 3] * 2
+
+
+def test_elements_that_overlap_otherwise_are_refused(store_path: Path) -> None:
+    model, other = nn.Module(), nn.Module()
+    model.register_buffer("windows", torch.arange(6.0).view(3, 2))
+    other.register_buffer("windows", torch.zeros(4).unfold(0, 2, 1))
+    save(store_path, model=model)
+    with pytest.raises(Mismatch, match="share memory"):
+        load(store_path, model=other)
