@@ -15,6 +15,7 @@ from holdfast.version import __version__
 if TYPE_CHECKING:
     from holdfast import data, errors, foreign, signing, testing, trust
     from holdfast.checkpointer import Checkpointer
+    from holdfast.distributed.hosts import Peers
     from holdfast.effectiveness.adaptive import adaptive
     from holdfast.engine.handle import SaveHandle
     from holdfast.engine.ledger import SaveTimes
@@ -35,6 +36,7 @@ _HOMES = {
     "CheckpointInfo": "holdfast.history.info",
     "Checkpointer": "holdfast.checkpointer",
     "LeafInfo": "holdfast.history.info",
+    "Peers": "holdfast.distributed.hosts",
     "RemoteStore": "holdfast.store.remote",
     "Restored": "holdfast.restored",
     "SaveHandle": "holdfast.engine.handle",
@@ -71,6 +73,7 @@ __all__ = [
     "CheckpointInfo",
     "Checkpointer",
     "LeafInfo",
+    "Peers",
     "RemoteStore",
     "Restored",
     "SaveHandle",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
+from holdfast.distributed.hosts import Peers
 from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
@@ -23,6 +24,7 @@ from holdfast.engine.measuring import Measuring
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
+from holdfast.engine.peers import starting
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import Saving, WhatIsSaved
@@ -85,6 +87,8 @@ class Checkpointer:
             None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
+        peers: Each host has a folder of its own, and copies of what others save, as
+            ``Peers(copies=1)`` says. None: all ranks save into the one folder that is given.
 
     Raises:
         UsageError: An argument is not possible.
@@ -116,6 +120,7 @@ class Checkpointer:
         compress: Compress = "none",
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
+        peers: Peers | None = None,
     ) -> None:
         check_root(state)
         check_run(run)
@@ -134,6 +139,8 @@ class Checkpointer:
         at = Store(location).place
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
+        peered = starting.begin(self._store, run, peers, ranks) if peers is not None else None
+        self._store = peered.store if peered is not None else self._store
         ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)
         self._watcher = Watcher(watch, self._store, run)
@@ -144,6 +151,7 @@ class Checkpointer:
         self._signals = SignalWatch(self._schedule.signals)
         beginning = Beginning(self._store, run)
         self._leaving = Leaving(run, self._lifetime, self._signals, self._last_step, self._ledger)
+        self._leaving.peered = peered
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
         try:

@@ -251,6 +251,12 @@ class StoreUnavailable(EnvironmentTrouble):
     kind = "store-unavailable"
 
 
+class PeersUnavailable(StoreUnavailable):
+    """Another host does not answer, or did not take what it shall hold a copy of."""
+
+    kind = "peers-unavailable"
+
+
 class NoSpace(EnvironmentTrouble):
     """The disk or its quota is full; nothing that was committed is affected."""
 

@@ -1,7 +1,8 @@
 """One rank of a training with something that goes wrong in it, as its arguments say.
 
 ``STORE STEPS [NAME=VALUE …]``: ``kind``, ``kill=RANK@STEP``, ``odd=RANK`` (another learning rate
-there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``.
+there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``,
+``hosts=A,B`` (the host of each rank, which has a store of its own below STORE), ``copies=N``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import replace
 import torch.distributed as dist
 from training import digest, made, train
 
-from holdfast import Checkpointer, every, keep
+from holdfast import Checkpointer, Peers, every, keep
 from holdfast.distributed.ranks import ranks_here
 from holdfast.errors import HoldfastError
 
@@ -31,7 +32,12 @@ def main(store: str, steps: str, *options: str) -> None:
     ranks = replace(ranks_here(), patience_s=float(how.get("patience", "60")))
     policy = every(seconds=1) if how.get("policy") == "time" else every(steps=2)
     state = {"model": model, "optimizer": optimizer}
-    with Checkpointer(store, state, run="r", save=policy, keep=keep.last(3), ranks=ranks) as ckpt:
+    peers = None
+    if "hosts" in how:
+        host = how["hosts"].split(",")[rank]
+        store, peers = f"{store}/{host}", Peers(copies=int(how.get("copies", "1")), host=host)
+    kept = {"save": policy, "keep": keep.last(3)}
+    with Checkpointer(store, state, run="r", **kept, ranks=ranks, peers=peers) as ckpt:
         restored = ckpt.restore()
         print("restored", restored.step if restored else None, flush=True)
         for step in range(ckpt.next_step, int(steps)):

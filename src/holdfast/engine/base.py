@@ -10,7 +10,7 @@ from holdfast.chunks.stored import Stored, stored_at
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.records import commits
-from holdfast.store.contract import ObjectStore
+from holdfast.store.contract import ObjectStore, is_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ def load_base(store: ObjectStore, record: CommitRecord, rank: int = 0) -> Base |
             found = [stored_at(part, row) for row in part.chunks]
             known |= with_bases(found)
             places = found if ref.rank == rank else places
+        known = _at_hand(store, known)
         sizes = {place.pack_key: place.pack_length for place in known.values()}
         if any(not _has_size(store, key, size) for key, size in sizes.items()):
             return None
@@ -61,6 +62,17 @@ def load_base(store: ObjectStore, record: CommitRecord, rank: int = 0) -> Base |
         written_bytes=record.stored_bytes,
         places=places,
     )
+
+
+def _at_hand(store: ObjectStore, known: Mapping[bytes, Stored]) -> dict[bytes, Stored]:
+    """Return the chunks that this host has; what others have would have to be fetched first."""
+    packs = {at.pack_key for at in known.values()}
+    away = {key for key in packs if not is_here(store, key)}
+
+    def is_at_hand(at: Stored) -> bool:
+        return at.pack_key not in away and (at.base is None or at.base.pack_key not in away)
+
+    return {name: at for name, at in known.items() if is_at_hand(at)}
 
 
 def with_bases(places: Sequence[Stored]) -> dict[bytes, Stored]:

@@ -137,12 +137,3 @@ def progress(heartbeat: Heartbeat) -> dict[str, Any]:
     """Return the step that was reached, and what the steps took, for an event."""
     counted = dataclasses.asdict(heartbeat.tally.read())
     return {"step": heartbeat.step, "counted": counted}
-
-
-def boot_id() -> str | None:
-    """Return what names this boot of this machine: the monotonic clock counts from there."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return None

@@ -21,7 +21,6 @@ from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.channel import Channel, Closed
-from holdfast.engine.chronicle import boot_id
 from holdfast.engine.handle import SaveHandle, error_of_kind
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.launch import launch
@@ -32,6 +31,7 @@ from holdfast.history.finite import warn_of
 from holdfast.history.info import info_of
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store.recipe import Recipe, to_message
+from holdfast.store.running import boot_id
 
 _log = logging.getLogger("holdfast")
 

@@ -34,6 +34,7 @@ from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
+from holdfast.engine.peers.refilling import Refilling
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
@@ -66,6 +67,7 @@ class Persister:
         self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
+        self._refilling: Refilling | None = None
         self._last_step: int | None = None
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
@@ -84,6 +86,8 @@ class Persister:
             self._handle(message, payload, fd)
         if self._housekeeping is not None:
             self._housekeeping.close()
+        if self._refilling is not None:
+            self._refilling.close()
         if self._writer is None:
             return
         if self._chronicle is not None:
@@ -168,6 +172,8 @@ class Persister:
         self._writer, self._refusal = writer, None
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
+        of = message["rank"], message["world_size"]
+        self._refilling = Refilling(writer.store, writer.run, *of)
         self._tell({"say": "ready"})
 
     def _begin_bookkeeping(self, writer: RunWriter, message: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ import logging
 from dataclasses import replace
 
 from holdfast.distributed.ranks import Ranks
+from holdfast.engine.peers.mending import explained, mend
 from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint
 from holdfast.engine.restore_ref import none_good
 from holdfast.errors import DataError, HoldfastError, RestoreIncomplete
+from holdfast.format.commit import CommitRecord
 from holdfast.history.chain import require_head
 from holdfast.history.meaning import LATEST
 from holdfast.history.refs import resolve
@@ -107,9 +109,21 @@ def _tried(
 ) -> tuple[Outcome | None, HoldfastError | None]:
     try:
         record = commits.read_commit(store, run, seq)
-        return restore_checkpoint(store, record, wanted), None
+        return _mended(store, record, wanted), None
     except HoldfastError as error:
         return None, error
+
+
+def _mended(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
+    """Restore a checkpoint; where it is damaged here, by what other hosts have of it."""
+    try:
+        return restore_checkpoint(store, record, wanted)
+    except RestoreIncomplete:
+        raise
+    except DataError as error:
+        if not mend(store, record):
+            raise explained(store, record, error) from error
+    return restore_checkpoint(store, record, wanted)
 
 
 def _answer(error: HoldfastError | None) -> dict[str, object] | None:

@@ -9,7 +9,7 @@ from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.pack_names import packs_in
-from holdfast.store.contract import ObjectStore
+from holdfast.store.contract import ObjectStore, list_everywhere
 
 
 @final
@@ -22,7 +22,7 @@ class Stock:
         self._there = {
             info.key: info.size
             for prefix in (keys.packs, keys.parts)
-            for info in store.list(prefix)
+            for info in list_everywhere(store, prefix)
         }
 
     @property

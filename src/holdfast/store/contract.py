@@ -7,7 +7,7 @@ at all. Errors are holdfast's own: ``ChunkMissing`` for an object that is not th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -179,6 +179,21 @@ def is_far(store: ObjectStore) -> bool:
     What is far is read once, into memory that is taken for it. Who says nothing is near.
     """
     return bool(getattr(store, "is_far", False))
+
+
+def is_here(store: ObjectStore, key: str) -> bool:
+    """Say of a store that gets what it lacks from others whether it has an object itself.
+
+    Of all other stores there is nothing to ask.
+    """
+    own = getattr(store, "is_here", None)
+    return own is None or bool(own(key))
+
+
+def list_everywhere(store: ObjectStore, prefix: str) -> Iterable[ObjectInfo]:
+    """Yield what a store has below a prefix, and what others have that it could get it from."""
+    found = getattr(store, "list_everywhere", None)
+    return store.list(prefix) if found is None else found(prefix)
 
 
 def cut_short(key: str, end: int) -> ChunkDamaged:

@@ -1,4 +1,4 @@
-"""Whether a process of this machine runs."""
+"""Whether a process of this machine runs, and since which start of it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def _is_zombie(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] == b"Z"
     except (OSError, IndexError):
         return False
+
+
+def boot_id() -> str | None:
+    """Return what names this boot of this machine: the monotonic clock counts from there."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.engine.chronicle import STEPS_EVERY_S, Chronicle, boot_id, progress
+from holdfast.engine.chronicle import STEPS_EVERY_S, Chronicle, progress
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.ledger import SaveTimes
 from holdfast.engine.measuring import RECENT, costs_of, slowed_s
 from holdfast.engine.pace import Pace
 from holdfast.engine.tally import N_CLASSES, TALLY_BYTES, Tally, class_bounds_s, length_class
 from holdfast.policy import Costs
+from holdfast.store.running import boot_id
 from holdfast.testing.memory import MemoryStore
 
 

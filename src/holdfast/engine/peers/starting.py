@@ -1,0 +1,157 @@
+"""Hosts begin a run together: each starts its keeper, and all agree on what there is.
+
+All of it goes through the group of the ranks, which talk when they begin; after that they do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from typing import Any, final
+
+from holdfast.distributed.hosts import Peers
+from holdfast.distributed.ranks import Ranks
+from holdfast.engine.peers.agreeing import agree, fill_up, from_message, held_by, to_message
+from holdfast.engine.peers.launching import KeeperProcess
+from holdfast.engine.peers.meeting import Met, meet, together
+from holdfast.engine.peers.peer import Peer
+from holdfast.engine.peers.peered_store import PeeredStore, reopened
+from holdfast.errors import UsageError
+from holdfast.store import recipe as recipes
+from holdfast.store.contract import ObjectStore
+from holdfast.store.local import LocalStore
+from holdfast.store.recipe import recipe_of
+
+_log = logging.getLogger("holdfast")
+
+
+@final
+class PeeredRun:
+    """What this process has of a run whose hosts hold copies for one another.
+
+    Attributes:
+        store: The host's own store, and those of the others.
+    """
+
+    def __init__(self, store: PeeredStore, keeper: KeeperProcess | None) -> None:
+        self.store = store
+        self._keeper = keeper
+
+    def close(self) -> None:
+        """Let the keeper go once nobody needs it."""
+        self.store.hang_up()
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+def begin(local: ObjectStore, run: str, peers: Peers, ranks: Ranks | None) -> PeeredRun:
+    """Begin a run on several hosts; every rank must.
+
+    Args:
+        local: The store of this host.
+        run: The run.
+        peers: What was asked for.
+        ranks: Those that train together.
+
+    Raises:
+        UsageError: It cannot be so.
+        RunBusy: The run is being written on one of the hosts.
+        PeersUnavailable: A host could not begin, or does not answer.
+    """
+    if ranks is None:
+        raise UsageError(
+            "peers= is for ranks that train together on several machines; this process trains "
+            "alone. Nothing was saved."
+        )
+    if not isinstance(local, LocalStore):
+        raise UsageError(
+            f"peers= takes a folder on a disk of each host's own, not encrypted: copies at other "
+            f"hosts of what is in {local.location!r} are not possible. Nothing was saved."
+        )
+    met = meet(ranks.group, local.location, peers)
+    _tell_of_fewer(met, ranks)
+    secret = ranks.group.broadcast(secrets.token_hex(32))
+    keeper = together(ranks.group, lambda: _keeper(local, run, met, ranks, secret))
+    peered = PeeredRun(_store(local, run, met, ranks, secret), keeper)
+    try:
+        _agree(peered.store, run, met, ranks, secret)
+    except BaseException:
+        peered.close()
+        raise
+    peered.store.hang_up()
+    return peered
+
+
+def _tell_of_fewer(met: Met, ranks: Ranks) -> None:
+    there = len(met.hosts.with_copies)
+    if there < met.hosts.copies and not ranks.rank:
+        _log.warning(
+            "%d host(s) only: there will be %d copies on other hosts, not %d.%s",
+            len(met.hosts.names),
+            there,
+            met.hosts.copies,
+            "" if there else " What is saved is lost with this machine's disk.",
+        )
+
+
+def _keeper(
+    local: LocalStore, run: str, met: Met, ranks: Ranks, secret: str
+) -> KeeperProcess | None:
+    """Start the keeper of this host, on its first rank; return it once it answers."""
+    if met.listening is None:
+        return None
+    told = {
+        "store": recipes.to_message(recipe_of(local)),
+        "run": run,
+        "secret": secret,
+        "incarnation": ranks.incarnation,
+        "owner_pid": os.getpid(),
+        "has_rank_0": not ranks.rank,
+        "patience_s": ranks.patience_s,
+    }
+    with met.listening as listening:
+        keeper = KeeperProcess(listening, told)
+    try:
+        keeper.wait_ready()
+    except BaseException:
+        keeper.close()
+        raise
+    return keeper
+
+
+def _store(local: LocalStore, run: str, met: Met, ranks: Ranks, secret: str) -> PeeredStore:
+    hosts = met.hosts
+    return reopened(
+        recipes.to_message(recipe_of(local)),
+        run,
+        hosts.with_copies,
+        hosts.of_rank[0],
+        {name: met.addresses[name] for name in hosts.others},
+        secret,
+        ranks.patience_s,
+    )
+
+
+def _agree(store: PeeredStore, run: str, met: Met, ranks: Ranks, secret: str) -> None:
+    """Let every host have the records that any of them has, and nothing that dead writers left."""
+    hosts, group = met.hosts, ranks.group
+
+    def look() -> dict[str, Any] | None:
+        return to_message(held_by(store, run)) if hosts.is_leader else None
+
+    said = group.gather(together(group, look))
+    held = {name: from_message(said[hosts.leader(name)]) for name in hosts.names}
+
+    def fill() -> None:
+        if not hosts.is_leader:
+            return
+        fill_up(store, run, held[hosts.home], agree(held))
+        if ranks.rank:
+            # On its own host rank 0 does so, once it holds the run there.
+            at = met.addresses[hosts.home]
+            home = Peer(hosts.home, at, bytes.fromhex(secret), ranks.patience_s)
+            home.clear()
+            home.hang_up()
+
+    together(group, fill)
