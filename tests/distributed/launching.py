@@ -72,6 +72,7 @@ def launch(
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
             "OMP_NUM_THREADS": "1",
+            "MEET": str(folder / f"meet-{port}"),
             "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE)]),
         }
         with open(log, "w") as out:

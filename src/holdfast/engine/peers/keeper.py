@@ -75,6 +75,8 @@ class Keeper:
             try:
                 sock, _ = self._listening.accept()
             except OSError:
+                if self._listening.fileno() < 0:
+                    return
                 # No file to be had just now, say.
                 time.sleep(_POLL_S)
                 continue
