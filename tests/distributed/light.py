@@ -1,8 +1,8 @@
 """One rank of a training without a framework, on a host of its own: it starts in no time.
 
 ``FOLDER STEPS HOSTS [NAME=VALUE …]``: HOSTS are those of the ranks, ``a,a,b`` say; each has its
-store below FOLDER. ``copies=N``, ``kill=RANK@STEP``, ``slow=SECONDS``, ``secret=HEX`` (another
-one for rank 0's host), ``mebi=N`` (so much that each rank has for itself).
+store below FOLDER. ``copies=N``, ``kill=RANK@STEP``, ``slow=SECONDS``, ``mebi=N`` (so much that
+each rank has for itself).
 """
 
 from __future__ import annotations
@@ -57,14 +57,30 @@ def train(state: dict[str, Any], step: int) -> float:
     return float(state["shared"][0])
 
 
+def begun(rank: int, n_own: int = 5) -> dict[str, Any]:
+    """Return what a rank begins with."""
+    own = np.full(n_own, rank, np.float32)
+    return {"shared": np.arange(9, dtype=np.float32), "own": own}
+
+
+def digest(state: dict[str, Any]) -> str:
+    """Return a digest of every bit."""
+    return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()
+
+
+def ended(state: dict[str, Any], steps: int) -> str:
+    """Return how a training ends that nothing disturbs."""
+    for step in range(steps):
+        train(state, step)
+    return digest(state)
+
+
 def main(folder: str, steps: str, hosts: str, *options: str) -> None:
     how = dict(option.split("=") for option in options)
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     group = FolderGroup(Path(os.environ["MEET"]), rank, world)
     host = hosts.split(",")[rank]
-    n_own = (int(how.get("mebi", "0")) << 18) + 5
-    own = np.full(n_own, rank, np.float32)
-    state = {"shared": np.arange(9, dtype=np.float32), "own": own}
+    state = begun(rank, (int(how.get("mebi", "0")) << 18) + 5)
     with Checkpointer(
         f"{folder}/{host}",
         {"w": state, "place": {"rank": rank}},
@@ -85,10 +101,7 @@ def main(folder: str, steps: str, hosts: str, *options: str) -> None:
             ckpt.step(step, metrics={"loss": loss})
             print("did", step, flush=True)
             time.sleep(float(how.get("slow", "0")))
-    found = hashlib.sha256()
-    for name in sorted(state):
-        found.update(state[name].tobytes())
-    print("ended", found.hexdigest(), flush=True)
+    print("ended", digest(state), flush=True)
 
 
 if __name__ == "__main__":

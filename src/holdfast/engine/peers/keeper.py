@@ -36,7 +36,7 @@ _POLL_S = 0.1
 # Who was cut off calls again at once.
 _QUIET_S = 0.5
 # A process forked from one that is gone may hold its lines open for ever.
-_SILENT_S = 120.0
+_SILENT_S = 60.0
 
 
 class Keeper:

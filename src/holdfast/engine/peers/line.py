@@ -23,7 +23,8 @@ from holdfast.store.contract import Buffer
 HEAD_BYTES = 8 << 20
 # A pack has some tens of megabytes.
 PAYLOAD_BYTES = 512 << 20
-GREETING_S = 10.0
+# A keeper that has died is started again, which takes a moment.
+GREETING_S = 30.0
 _HELLO = b"holdfast peers 1\n"
 _SIZES = struct.Struct(">IQ")
 _NONCE_BYTES = _TAG_BYTES = 32

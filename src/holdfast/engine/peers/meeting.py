@@ -62,7 +62,8 @@ def meet(group: Group, folder: str, peers: Peers) -> Met:
 
     def listen() -> list[Any]:
         nonlocal listening
-        listening = socket.create_server((address, 0), backlog=_WAITING_CALLS)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listening = socket.create_server((address, 0), family=family, backlog=_WAITING_CALLS)
         return [address, listening.getsockname()[1]]
 
     heard = together(group, lambda: listen() if hosts.is_leader else None)

@@ -110,14 +110,7 @@ def _keeper(
         "has_rank_0": not ranks.rank,
         "patience_s": ranks.patience_s,
     }
-    with met.listening as listening:
-        keeper = KeeperProcess(listening, told)
-    try:
-        keeper.wait_ready()
-    except BaseException:
-        keeper.close()
-        raise
-    return keeper
+    return KeeperProcess(met.listening, told)
 
 
 def _store(local: LocalStore, run: str, met: Met, ranks: Ranks, secret: str) -> PeeredStore:
