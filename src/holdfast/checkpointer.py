@@ -139,7 +139,7 @@ class Checkpointer:
         at = Store(location).place
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
-        peered = starting.begin(self._store, run, peers, ranks) if peers is not None else None
+        peered = starting.begin(self._store, run, peers, ranks, at.authenticity) if peers else None
         self._store = peered.store if peered is not None else self._store
         ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from distributed.test_rank_faults import said
 
 STEPS = 12
 # Hundreds of losses at random moments: make ranks.
-LOSSES = 200 if os.environ.get("HOLDFAST_RANKS") == "full" else 2
+LOSSES = 200 if os.environ.get("HOLDFAST_RANKS") == "full" else 1
 
 
 def ends(n_ranks: int, steps: int = STEPS) -> list[str]:
@@ -28,6 +29,12 @@ def ends(n_ranks: int, steps: int = STEPS) -> list[str]:
 
 def store_of(folder: Path, host: str) -> holdfast.Store:
     return holdfast.Store(folder / host)
+
+
+def newest(folder: Path, hosts: Iterable[str]) -> int:
+    """Return the newest step that any of some hosts has a commit of, -1 for none."""
+    logs = [store_of(folder, host).log("r") for host in hosts if (folder / host).exists()]
+    return max((infos[-1].step for infos in logs if infos), default=-1)
 
 
 def told(job: Job, word: str) -> list[str]:
@@ -40,44 +47,46 @@ def test_an_undisturbed_training_ends_as_it_does_alone(tmp_path: Path) -> None:
     for host in "ab":  # Two hosts: each has all of it.
         store = store_of(tmp_path, host)
         assert [info.step for info in store.log("r")] == [8, 10] and store.verify().ok
-        left = {path.name[:32] for path in (tmp_path / host / "runs/r/packs").iterdir()}
-        assert left <= {info.id for info in store.log("r")} | {"0"}
         assert list((tmp_path / host / "runs/r/pins").glob("*")) == []
 
 
 @pytest.mark.parametrize("lost", ["a", "b"])
 def test_a_lost_host_loses_no_checkpoint(tmp_path: Path, lost: str) -> None:
-    hosts = ["a", "b", "c"]
-    job = launch("light.py", 3, tmp_path / "logs", tmp_path, 500, ",".join(hosts), "slow=0.05")
-    wait_for(job, 0, "did 6")
-    lose(job, [hosts.index(lost)], tmp_path / lost)
+    job = launch("light.py", 3, tmp_path / "logs", tmp_path, 500, "a,b,c", "slow=0.4")
+    wait_for(job, 0, "did 5")
+    lose(job, ["abc".index(lost)], tmp_path / lost)
     job.kill()
-    wait_until_quiet(tmp_path)
-    newest = max(store_of(tmp_path, host).log("r")[-1].step for host in hosts if host != lost)
-    assert newest >= 3
-    job = run("light.py", 3, tmp_path / "logs", tmp_path, STEPS + newest, ",".join(hosts))
-    assert told(job, "restored") == [str(newest)] * 3
-    assert told(job, "ended") == ends(3, STEPS + newest)
+    assert newest(tmp_path, set("abc") - {lost}) == 4
+    job = run("light.py", 3, tmp_path / "logs", tmp_path, STEPS, "a,b,c")
+    assert told(job, "restored") == ["4"] * 3
+    assert told(job, "ended") == ends(3)
+    # All copies are there again, those of the checkpoint that was restored too.
+    for host in "abc":
+        packs = {path.name for path in (tmp_path / host / "runs/r/packs").iterdir()}
+        assert {name[-6:] for name in packs} >= {"-00000", "100000", "200000"} - MISSING[host]
+
+
+# With copies at every second of three hosts, each has what two of the ranks have saved.
+MISSING = {"a": {"100000"}, "b": {"200000"}, "c": {"-00000"}}
 
 
 def test_hosts_that_are_lost_at_any_moment_lose_no_checkpoint(tmp_path: Path) -> None:
     source = random.Random(os.environ.get("HOLDFAST_SEED", "peers"))
-    hosts, done = "a,b,c", -1
+    done = -1
     for _ in range(LOSSES):
         victim = source.choice("abc")
-        job = launch("light.py", 3, tmp_path / "logs", tmp_path, 10_000, hosts, "slow=0.01")
-        wait_for(job, 0, "restored")
-        assert set(told(job, "restored")) == {"None" if done < 0 else str(done)}
+        job = launch("light.py", 3, tmp_path / "logs", tmp_path, 10_000, "a,b,c", "slow=0.01")
+        wait_for(job, 2, "restored")
+        [restored] = set(told(job, "restored"))
+        assert int(restored.replace("None", "-1")) >= done
         time.sleep(source.random())
         lose(job, ["abc".index(victim)], tmp_path / victim)
         job.kill()
-        wait_until_quiet(tmp_path)
-        left = [store_of(tmp_path, host).log("r") for host in "abc" if host != victim]
-        newest = max((infos[-1].step for infos in left if infos), default=-1)
-        assert newest >= done
-        done = newest
-    steps = done + 5
-    job = run("light.py", 3, tmp_path / "logs", tmp_path, steps, hosts)
+        # What is under way may still come.
+        done = newest(tmp_path, set("abc") - {victim})
+    steps = done + 50
+    job = run("light.py", 3, tmp_path / "logs", tmp_path, steps, "a,b,c")
+    assert int(told(job, "restored")[0]) >= done
     assert told(job, "ended") == ends(3, steps)
 
 
@@ -114,31 +123,11 @@ def test_a_keeper_that_dies_is_followed_by_another(tmp_path: Path) -> None:
 def test_ranks_that_torch_has_laid_out_go_on_too(tmp_path: Path) -> None:
     options = ("kind=fsdp", "hosts=a,b")
     steady = run("trainer.py", 2, tmp_path / "logs", tmp_path / "one", STEPS, "kind=fsdp")
-    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path, 500, *options, "slow=0.05")
-    wait_for(job, 0, "did 6")
+    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path, 500, *options, "slow=0.4")
+    wait_for(job, 0, "did 5")
     lose(job, [0], tmp_path / "a")
     job.kill()
-    wait_until_quiet(tmp_path)
-    newest = store_of(tmp_path, "b").log("r")[-1].step
+    assert newest(tmp_path, "b") == 4
     job = run("trainer.py", 2, tmp_path / "logs", tmp_path, STEPS, *options)
-    assert told(job, "restored") == [str(newest)] * 2
+    assert told(job, "restored") == ["4"] * 2
     assert told(job, "ended") == told(steady, "ended")
-
-
-def wait_until_quiet(folder: Path) -> None:
-    """Wait until what the killed ranks had in their hands is done: nobody has a file open there."""
-    until_s = time.monotonic() + 120
-    while any(_has_open(int(pid), folder) for pid in os.listdir("/proc") if pid.isdecimal()):
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
-
-
-def _has_open(pid: int, folder: Path) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if pid == os.getpid() or b"holdfast.engine" not in command:
-            return False
-        links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return False
-    return any(link.startswith(f"{folder}/") for link in links)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 from holdfast.chunks.deltas import Ages, Origin, origins
 from holdfast.chunks.fetch import fetch_chunk
@@ -73,16 +73,22 @@ class Carrying:
         )
         self._ages.note(record.id, record.seq)
 
-    def pinned(self, checkpoint_id: str) -> Base | None:
-        """Announce a save; return what it may refer to from now until its pin goes, if anything."""
-        base = self._pinned(checkpoint_id)
+    def pinned(self, checkpoint_id: str, draft: Mapping[str, Any] | None = None) -> Base | None:
+        """Announce a save; return what it may refer to from now until its pin goes, if anything.
+
+        Args:
+            checkpoint_id: Its id.
+            draft: What its commit will say, where others may have to make it.
+        """
+        base = self._pinned(checkpoint_id, draft)
         if base is None:
             return None
         return self._without_remains(self._without_damage(base))
 
-    def _pinned(self, checkpoint_id: str) -> Base | None:
+    def _pinned(self, checkpoint_id: str, draft: Mapping[str, Any] | None) -> Base | None:
         base = self.base
-        pin = pins.Pin(checkpoint_id, base.part_keys if base else (), self._rank, self._incarnation)
+        keys = base.part_keys if base else ()
+        pin = pins.Pin(checkpoint_id, keys, self._rank, self._incarnation, draft)
         pins.put_pin(self._store, self._run, pin)
         # After the pin is visible, not before: see records.pins.
         if base is not None and not self._store.exists(self._keys.commit(base.seq)):

@@ -73,6 +73,16 @@ class OtherParts:
             ranks=",".join(map(str, absent)),
         )
 
+    def at_hand(self, job: SaveJob) -> Parts | None:
+        """Return the parts of all ranks if they are there now.
+
+        Raises:
+            SaveFailed: They do not fit together.
+        """
+        found = [self._read(job, rank) for rank in range(job.world_size)]
+        there = [read for read in found if read is not None]
+        return _checked(job, there) if len(there) == job.world_size else None
+
     def give_up(self, job: SaveJob) -> None:
         """Take away the parts that are there, so that the ranks which wait see that it is over."""
         keys = (self._keys.part(job.id, rank) for rank in range(job.world_size))

@@ -17,13 +17,14 @@ from holdfast.chunks.finite import Known
 from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
 from holdfast.chunks.write import Written, write_chunks
+from holdfast.engine import drafts
 from holdfast.engine.base import Base, still_stored
 from holdfast.engine.carrying import Carrying
 from holdfast.engine.committing import Committing
 from holdfast.engine.first_commit import FirstCommit
 from holdfast.engine.job import SaveJob
 from holdfast.engine.naming import Naming
-from holdfast.engine.other_parts import OtherParts
+from holdfast.engine.other_parts import OtherParts, Parts
 from holdfast.engine.part_manifest import PartManifest
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, SaveFailed
@@ -112,9 +113,36 @@ class RunWriter:
     def _look_around(self) -> None:
         numbers = commits.sequence_numbers(self.store, self.run)
         self._committing.go_on_after(numbers)
+        if self._has_completed():
+            numbers = commits.sequence_numbers(self.store, self.run)
         sweep_debris(self.store, self.run, self._incarnation)
         self._naming.give_missing()
         self._find_newest(numbers)
+
+    def _has_completed(self) -> bool:
+        """Commit what all ranks have written where only rank 0 was lost; say if there was any.
+
+        Not where commits are signed: nobody but the lost one can answer for what is there.
+        """
+        if self.authenticity.signers or self.authenticity.trust is not None:
+            return False
+        is_any = False
+        for job in drafts.left(self.store, self.run):
+            try:
+                parts = self._others.at_hand(job)
+                if parts is None or not drafts.has_all_packs(self.store, self.run, parts.refs):
+                    continue
+                self._find_newest(commits.sequence_numbers(self.store, self.run))
+                self._commit_parts(job, parts, Written([], parts.new_bytes))
+            except HoldfastError as error:
+                _log.warning("Step %d, that rank 0 had not committed: %s", job.step, error)
+                continue
+            _log.warning(
+                "Step %d had been saved by all ranks when rank 0 was lost; it is committed now.",
+                job.step,
+            )
+            is_any = True
+        return is_any
 
     def _find_newest(self, numbers: Sequence[int]) -> None:
         if self._has_deltas:
@@ -170,7 +198,7 @@ class RunWriter:
         if isinstance(self.store, SealedStore):
             unlocking.follow(self.store)
         try:
-            base = self._carrying.pinned(job.id)
+            base = self._carrying.pinned(job.id, drafts.draft_of(job))
             manifest = PartManifest(job, source, self._keys, self._known_finite)
             if self.rank and self._first.has_written(job):
                 return self._awaited(job, None, base)
@@ -204,6 +232,11 @@ class RunWriter:
             self._committing.take_back(job, written, manifest.refs)
             self._others.give_up(job)
             raise
+        return self._commit_parts(job, parts, written)
+
+    def _commit_parts(
+        self, job: SaveJob, parts: Parts, written: Written
+    ) -> tuple[CommitRecord, bytes]:
         whole = replace(job, state_bytes=parts.state_bytes, n_leaves=parts.n_leaves)
         sums = replace(written, new_bytes=parts.new_bytes)
         return self._committing.commit(whole, parts.refs, sums, parts.not_finite, parts.format)

@@ -14,7 +14,9 @@ back.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.errors import ChunkMissing, SealBroken
 from holdfast.format.names import RunKeys, last_component
@@ -31,12 +33,14 @@ class Pin:
         base_parts: The keys of the manifests that it builds on.
         rank: Which of the processes that save it together has put the pin.
         incarnation: Whose they are; empty where there is but one.
+        draft: Of rank 0, what its commit will say (engine.drafts).
     """
 
     checkpoint_id: str
     base_parts: tuple[str, ...]
     rank: int = 0
     incarnation: str = ""
+    draft: Mapping[str, Any] | None = None
 
 
 def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
@@ -44,6 +48,8 @@ def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
     said: dict[str, object] = {"id": pin.checkpoint_id, "base_parts": list(pin.base_parts)}
     if pin.incarnation:
         said["incarnation"] = pin.incarnation
+    if pin.draft is not None:
+        said["draft"] = pin.draft
     data = json.dumps(said).encode()
     # A pin need not outlive its writer, so no power cut either.
     key = RunKeys(run).pin(pin.checkpoint_id, pin.rank)
@@ -67,13 +73,16 @@ def all_pins(store: ObjectStore, run: str) -> list[Pin]:
     for info in store.list(RunKeys(run).pins):
         checkpoint_id, _, number = last_component(info.key).partition("-")
         rank, incarnation = int(number) if number.isdecimal() else 0, ""
+        draft: Mapping[str, Any] | None = None
         try:
             payload = json.loads(store.get(info.key))
             base = tuple(str(key) for key in payload["base_parts"])
             incarnation = str(payload.get("incarnation", ""))
+            said = payload.get("draft")
+            draft = said if isinstance(said, dict) else None
         except ChunkMissing:
             continue
         except (ValueError, KeyError, TypeError, AttributeError, SealBroken):
             base = ()
-        pins.append(Pin(checkpoint_id, base, rank, incarnation))
+        pins.append(Pin(checkpoint_id, base, rank, incarnation, draft))
     return pins

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.engine.peers.peered_store import PeeredStore
 from holdfast.errors import ChunkMissing, DataError, HoldfastError
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys
-from holdfast.records import commits
+from holdfast.records import commits, pins
 from holdfast.records.commits import DamagedCommit
 
+# More than that nobody says who is sound.
+MAX_RANKS = 100_000
 _log = logging.getLogger("holdfast")
 
 
@@ -24,10 +27,12 @@ class Held:
     Attributes:
         commits: Number, id and time of each commit record that can be read there.
         names: Keys of tags and of names for good.
+        drafts: Of each save that rank 0 had not committed, the id, and of how many ranks it is.
     """
 
     commits: Mapping[int, tuple[str, int]]
     names: Sequence[str]
+    drafts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,13 @@ class Agreed:
     Attributes:
         commits: The id of each commit record by its number, and the host that has it.
         names: Keys of tags and names, and the host that has it.
+        drafts: Id of each save that was not committed, the host, and of how many ranks it is.
         beaten: Numbers and ids of those that another one goes before, and their host.
     """
 
     commits: Mapping[int, tuple[str, str]]
     names: Mapping[str, str]
+    drafts: Mapping[str, tuple[str, int]]
     beaten: Sequence[tuple[int, str, str]]
 
 
@@ -53,7 +60,7 @@ def agree(held: Mapping[str, Held]) -> Agreed:
 
     >>> one, other = Held({1: ("aa", 5), 2: ("bb", 6)}, ()), Held({2: ("cc", 9)}, ())
     >>> agree({"a": one, "b": other})
-    Agreed(commits={1: ('aa', 'a'), 2: ('cc', 'b')}, names={}, beaten=[(2, 'bb', 'a')])
+    Agreed(commits={1: ('aa', 'a'), 2: ('cc', 'b')}, names={}, drafts={}, beaten=[(2, 'bb', 'a')])
     """
     best: dict[int, tuple[int, str, str]] = {}
     found = [
@@ -66,8 +73,9 @@ def agree(held: Mapping[str, Held]) -> Agreed:
             best[seq] = created_ns, name, host
     beaten = [(seq, name, host) for seq, _, name, host in found if best[seq][1] != name]
     names = {key: host for host in sorted(held, reverse=True) for key in held[host].names}
+    drafts = {name: (host, n) for host in sorted(held) for name, n in held[host].drafts.items()}
     chosen = {seq: (name, host) for seq, (_, name, host) in sorted(best.items())}
-    return Agreed(chosen, names, beaten)
+    return Agreed(chosen, names, drafts, beaten)
 
 
 def held_by(store: PeeredStore, run: str) -> Held:
@@ -79,19 +87,27 @@ def held_by(store: PeeredStore, run: str) -> Held:
             _log.warning("On this host: %s A host that has it whole is asked for it.", found.error)
     good = {r.seq: (r.id, r.created_ns) for r in records if not isinstance(r, DamagedCommit)}
     names = [info.key for prefix in (keys.tags, keys.names) for info in store.local.list(prefix)]
-    return Held(good, names)
+    pinned = pins.all_pins(store.local, run)
+    left = {p.checkpoint_id: _ranks_of(p) for p in pinned if p.draft is not None and not p.rank}
+    return Held(good, names, left)
+
+
+def _ranks_of(pin: pins.Pin) -> int:
+    found = pin.draft.get("world_size") if pin.draft is not None else None
+    return found if isinstance(found, int) and 0 < found <= MAX_RANKS else 0
 
 
 def to_message(held: Held) -> dict[str, Any]:
     """Return it as values of JSON."""
     records = [[seq, name, created_ns] for seq, (name, created_ns) in held.commits.items()]
-    return {"commits": records, "names": list(held.names)}
+    return {"commits": records, "names": list(held.names), "drafts": dict(held.drafts)}
 
 
 def from_message(message: Mapping[str, Any]) -> Held:
     """Return what ``to_message`` was given."""
     records = {int(seq): (str(name), int(ns)) for seq, name, ns in message["commits"]}
-    return Held(records, [str(key) for key in message["names"]])
+    drafts = {str(name): int(n) for name, n in message["drafts"].items()}
+    return Held(records, [str(key) for key in message["names"]], drafts)
 
 
 def fill_up(store: PeeredStore, run: str, mine: Held, agreed: Agreed) -> None:
@@ -116,6 +132,10 @@ def fill_up(store: PeeredStore, run: str, mine: Held, agreed: Agreed) -> None:
     for key, host in agreed.names.items():
         if key not in mine.names:
             _get(store, key, host)
+    known = {name for name, _ in agreed.commits.values()}
+    for name, (host, n_ranks) in agreed.drafts.items():
+        if name not in known:
+            _get_draft(store, keys, name, host, n_ranks)
 
 
 def _get(store: PeeredStore, key: str, host: str) -> None:
@@ -124,6 +144,20 @@ def _get(store: PeeredStore, key: str, host: str) -> None:
             content = peer.get(key)
             if content is not None:
                 store.local.put(key, content)
+
+
+def _get_draft(store: PeeredStore, keys: RunKeys, name: str, host: str, n_ranks: int) -> None:
+    """Get what says what a checkpoint would be that rank 0 had not committed, and its parts."""
+    if not store.is_here(keys.pin(name)):
+        for peer in store.peers:
+            content = peer.get(keys.pin(name)) if peer.name == host else None
+            if content is not None:
+                store.local.put_hint(keys.pin(name), content)
+    for rank in range(n_ranks):
+        key = keys.part(name, rank)
+        if not store.is_here(key):
+            with suppress(ChunkMissing):
+                store.fetch(key)
 
 
 def _get_parts(store: PeeredStore, run: str, seq: int) -> None:

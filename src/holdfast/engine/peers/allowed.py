@@ -50,11 +50,11 @@ class Allowed:
 
     def may_be_read(self, key: str) -> bool:
         """Say whether another host may have it."""
-        return self.is_on_all(key) or self.is_pack(key)
+        return self.is_on_all(key) or self.is_pack(key) or self.is_pin(key)
 
     def may_be_written(self, key: str) -> bool:
-        """Say whether another host may put it here."""
-        return self.may_be_read(key) or self.is_pin(key)
+        """Say whether another host may put it here for good."""
+        return self.is_on_all(key) or self.is_pack(key)
 
     def may_be_listed(self, prefix: str) -> bool:
         """Say whether another host may list what is below it."""

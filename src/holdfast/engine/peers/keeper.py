@@ -22,6 +22,7 @@ from typing import Any
 
 from holdfast.engine.peers.line import Line, LineBroken, answer
 from holdfast.engine.peers.serving import Serving
+from holdfast.engine.waiting import ALONE_S
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import HoldfastError, RunBusy
 from holdfast.history.sweep import sweep
@@ -35,8 +36,9 @@ MAX_LINES = 4096
 _POLL_S = 0.1
 # Who was cut off calls again at once.
 _QUIET_S = 0.5
-# A process forked from one that is gone may hold its lines open for ever.
-_SILENT_S = 60.0
+# Once training has ended here: who waits for a rank that does not come any more is silent for no
+# longer, and a process forked from one that is gone may hold its lines open for ever.
+_SILENT_S = ALONE_S + 5.0
 
 
 class Keeper:

@@ -65,7 +65,7 @@ class Serving:
         return key
 
     def _put(self, head: Mapping[str, Any], payload: bytearray) -> Answer:
-        self._store.put(self._key(head, self._allowed.may_be_read), payload)
+        self._store.put(self._key(head, self._allowed.may_be_written), payload)
         return {}, b""
 
     def _put_new(self, head: Mapping[str, Any], payload: bytearray) -> Answer:

@@ -17,7 +17,9 @@ from holdfast.engine.peers.launching import KeeperProcess
 from holdfast.engine.peers.meeting import Met, meet, together
 from holdfast.engine.peers.peer import Peer
 from holdfast.engine.peers.peered_store import PeeredStore, reopened
+from holdfast.engine.run_writer import RunWriter
 from holdfast.errors import UsageError
+from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.store import recipe as recipes
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
@@ -45,7 +47,13 @@ class PeeredRun:
             self._keeper.close()
 
 
-def begin(local: ObjectStore, run: str, peers: Peers, ranks: Ranks | None) -> PeeredRun:
+def begin(
+    local: ObjectStore,
+    run: str,
+    peers: Peers,
+    ranks: Ranks | None,
+    authenticity: Authenticity = NOBODY,
+) -> PeeredRun:
     """Begin a run on several hosts; every rank must.
 
     Args:
@@ -53,6 +61,7 @@ def begin(local: ObjectStore, run: str, peers: Peers, ranks: Ranks | None) -> Pe
         run: The run.
         peers: What was asked for.
         ranks: Those that train together.
+        authenticity: Who signs, and who is believed.
 
     Raises:
         UsageError: It cannot be so.
@@ -75,7 +84,8 @@ def begin(local: ObjectStore, run: str, peers: Peers, ranks: Ranks | None) -> Pe
     keeper = together(ranks.group, lambda: _keeper(local, run, met, ranks, secret))
     peered = PeeredRun(_store(local, run, met, ranks, secret), keeper)
     try:
-        _agree(peered.store, run, met, ranks, secret)
+        _agree(peered.store, run, met, ranks)
+        _settle(peered.store, run, met, ranks, secret, authenticity)
     except BaseException:
         peered.close()
         raise
@@ -126,8 +136,8 @@ def _store(local: LocalStore, run: str, met: Met, ranks: Ranks, secret: str) -> 
     )
 
 
-def _agree(store: PeeredStore, run: str, met: Met, ranks: Ranks, secret: str) -> None:
-    """Let every host have the records that any of them has, and nothing that dead writers left."""
+def _agree(store: PeeredStore, run: str, met: Met, ranks: Ranks) -> None:
+    """Let every host have the records that any of them has."""
     hosts, group = met.hosts, ranks.group
 
     def look() -> dict[str, Any] | None:
@@ -137,14 +147,30 @@ def _agree(store: PeeredStore, run: str, met: Met, ranks: Ranks, secret: str) ->
     held = {name: from_message(said[hosts.leader(name)]) for name in hosts.names}
 
     def fill() -> None:
-        if not hosts.is_leader:
-            return
-        fill_up(store, run, held[hosts.home], agree(held))
-        if ranks.rank:
-            # On its own host rank 0 does so, once it holds the run there.
+        if hosts.is_leader:
+            fill_up(store, run, held[hosts.home], agree(held))
+
+    together(group, fill)
+
+
+def _settle(
+    store: PeeredStore, run: str, met: Met, ranks: Ranks, secret: str, authenticity: Authenticity
+) -> None:
+    """Commit what only lacks that, and have nothing left of what dead writers have not finished."""
+    hosts, group = met.hosts, ranks.group
+
+    def complete() -> None:
+        if ranks.rank == 0:
+            writer = RunWriter(store, run, authenticity=authenticity, incarnation=ranks.incarnation)
+            writer.open(os.getpid())
+            writer.close()
+
+    def clear() -> None:
+        if hosts.is_leader and ranks.rank:
             at = met.addresses[hosts.home]
             home = Peer(hosts.home, at, bytes.fromhex(secret), ranks.patience_s)
             home.clear()
             home.hang_up()
 
-    together(group, fill)
+    together(group, complete)
+    together(group, clear)

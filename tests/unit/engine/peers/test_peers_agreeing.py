@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 import holdfast
 from holdfast.engine.peers.agreeing import agree, fill_up, from_message, held_by, to_message
+from holdfast.engine.run_writer import RunWriter
 from holdfast.records import commits
+from holdfast.store.contract import ObjectStore
 from unit.engine.peers.neighbours import RUN, neighbours
+from unit.engine.two_ranks import state_of, written
 
 
-def steps(store: object) -> list[int]:
-    return [c.step for c in commits.good_commits(store.local, RUN)]
+def steps(store: ObjectStore) -> list[int]:
+    return [c.step for c in commits.good_commits(store, RUN)]
 
 
 def test_a_host_that_comes_back_empty_gets_all_records(tmp_path: Path) -> None:
@@ -51,3 +56,20 @@ def test_a_damaged_record_is_got_from_who_has_it_whole(tmp_path: Path) -> None:
         held = {name: held_by(store, RUN) for name, store in stores.items()}
         fill_up(stores["a"], RUN, held["a"], agree(held))
         assert steps(stores["a"]) == [1]
+
+
+def test_what_rank_0_had_not_committed_when_its_host_was_lost_is(tmp_path: Path) -> None:
+    with neighbours(tmp_path, ["a", "b"]) as stores:
+        written([stores["a"], stores["b"]], 4)
+    shutil.rmtree(tmp_path / "a")
+    with neighbours(tmp_path, ["a", "b"]) as stores:
+        held = {name: held_by(store, RUN) for name, store in stores.items()}
+        assert held["b"].drafts == {f"{4:032x}": 2} and held["a"].drafts == {}
+        assert from_message(to_message(held["b"])) == held["b"]
+        fill_up(stores["a"], RUN, held["a"], agree(held))
+        writer = RunWriter(stores["a"], RUN)
+        writer.open(os.getpid())
+        writer.close()
+        for name, store in stores.items():
+            assert steps(store.local) == [4], name
+            assert (holdfast.load(store, "r@4")["w"] == state_of(4)["w"]).all()

@@ -1,0 +1,96 @@
+"""What all ranks had saved when rank 0 was lost is committed by who takes the run next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.engine import drafts
+from holdfast.engine.run_writer import RunWriter
+from holdfast.format.names import RunKeys
+from holdfast.records import commits, pins
+from holdfast.records.opening import open_store
+from holdfast.security.authenticity import authenticity
+from holdfast.security.signing import new_key_file
+from holdfast.store.contract import ObjectStore
+from unit.engine.two_ranks import INCARNATION, part_of, state_of, written
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(tmp_path / "ckpts", create=True)
+
+
+def taken(store: ObjectStore, **facts: Any) -> list[int]:
+    """Take the run as a new rank 0 does; return the steps that it has then."""
+    writer = RunWriter(store, "r", incarnation="2d" * 16, **facts)
+    writer.open(os.getpid())
+    writer.close()
+    assert list(store.list(RunKeys("r").pins)) == []
+    return [record.step for record in commits.good_commits(store, "r")]
+
+
+def test_it_is_committed_as_it_would_have_been(store: ObjectStore) -> None:
+    written(store, 4, epoch=1.5)
+    assert taken(store) == [4]
+    info = holdfast.Store(store).info("r@latest")
+    assert (info.metrics, info.reason, info.epoch) == ({"loss": 0.5}, "every 2 steps", 1.5)
+    assert info.state_bytes == 7000 * 8
+    assert (holdfast.load(store, "r@4")["v"] == state_of(4)["v"]).all()
+    assert holdfast.Store(store).verify().ok
+    assert taken(store) == [4]
+
+
+def test_what_a_rank_had_not_written_is_cleared_away(store: ObjectStore) -> None:
+    written(store, 4, ranks=(0,))
+    assert taken(store) == []
+    assert list(store.list(RunKeys("r").packs)) == []
+
+
+def test_what_has_lost_a_pack_is_cleared_away(store: ObjectStore) -> None:
+    written(store, 4)
+    store.delete([next(iter(store.list(RunKeys("r").packs))).key])
+    assert taken(store) == []
+
+
+def test_what_training_had_gone_past_is_not_brought_back(store: ObjectStore) -> None:
+    written(store, 6)
+    assert taken(store) == [6]
+    written(store, 4)
+    assert taken(store) == [6]
+
+
+def test_a_training_that_began_at_the_newest_is_followed(store: ObjectStore) -> None:
+    written(store, 6)
+    assert taken(store) == [6]
+    newest = commits.good_commits(store, "r")[-1]
+    job, _ = part_of(0, 2)
+    assert list(drafts.left(store, "r")) == []
+    found = replace(job, incarnation="3e" * 16, parent=newest.id)
+    assert drafts._follows(found, newest)
+    assert not drafts._follows(replace(found, parent=None), newest)
+
+
+def test_what_would_have_to_be_signed_is_not_committed_by_another(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    written(store, 4)
+    signer = new_key_file(tmp_path / "key")
+    assert taken(store, authenticity=authenticity(signer, None)) == []
+
+
+def test_a_draft_that_says_nonsense_is_passed_over(store: ObjectStore) -> None:
+    written(store, 4)
+    for draft in ({"id": 3}, {"step": "x"}, {}):
+        pins.put_pin(store, "r", pins.Pin(f"{4:032x}", (), 0, INCARNATION, draft))
+        assert list(drafts.left(store, "r")) == []
+
+
+def test_alone_nothing_more_is_said_than_before() -> None:
+    assert drafts.draft_of(replace(part_of(0, 4)[0], world_size=1)) is None
+    assert drafts.draft_of(part_of(1, 4)[0]) is None
