@@ -24,7 +24,7 @@ from holdfast.engine.measuring import Measuring
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
-from holdfast.engine.peers import starting
+from holdfast.engine.peers import with_peers
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import Saving, WhatIsSaved
@@ -138,9 +138,8 @@ class Checkpointer:
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = Store(location).place
         self._trust = at.authenticity.trust
-        self._store = at.open_to_save(run)
-        peered = starting.begin(self._store, run, peers, ranks, at.authenticity) if peers else None
-        self._store = peered.store if peered is not None else self._store
+        store = at.open_to_save(run)
+        self._store, at_end = with_peers(store, run, peers, ranks, at.authenticity)
         ancestry = Ancestry(self._store, run, given)
         self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)
         self._watcher = Watcher(watch, self._store, run)
@@ -151,7 +150,7 @@ class Checkpointer:
         self._signals = SignalWatch(self._schedule.signals)
         beginning = Beginning(self._store, run)
         self._leaving = Leaving(run, self._lifetime, self._signals, self._last_step, self._ledger)
-        self._leaving.peered = peered
+        self._leaving.at_end = at_end
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
         try:

@@ -16,6 +16,7 @@ NAMES = {
         "CheckpointInfo",
         "Checkpointer",
         "LeafInfo",
+        "Peers",
         "RemoteStore",
         "Restored",
         "SaveHandle",

@@ -14,7 +14,6 @@ from holdfast.engine.last_step import LastStep
 from holdfast.engine.ledger import Ledger
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.metrics_feed import MetricsFeed
-from holdfast.engine.peers.starting import PeeredRun
 from holdfast.engine.saver import Saver
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError
@@ -35,7 +34,7 @@ class Leaving:
     Attributes:
         saver: Ended once it has begun.
         feed: Likewise.
-        peered: Likewise; the last of them.
+        at_end: Called after them.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Leaving:
         self._ledger = ledger
         self.saver: Saver | None = None
         self.feed: MetricsFeed | None = None
-        self.peered: PeeredRun | None = None
+        self.at_end: Callable[[], None] = lambda: None
         self._at_exit = _close_at_exit(self)
 
     def close(self) -> None:
@@ -77,8 +76,7 @@ class Leaving:
         """End the persister and the watching of signals, so far as they have begun."""
         with ExitStack() as ends:
             ends.callback(self._signals.end)
-            if self.peered is not None:
-                ends.callback(self.peered.close)
+            ends.callback(self.at_end)
             if self.saver is not None:
                 how = self._lifetime.how_it_ended(self._signals.all_that_came)
                 ends.callback(self.saver.close, how)

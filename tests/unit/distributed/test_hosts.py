@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import holdfast
 from holdfast.distributed.hosts import Hosts, machine_name, own_address
+from holdfast.distributed.ranks import Ranks
+from holdfast.engine.peers import starting
 from holdfast.engine.peers.meeting import _check_folders
 from holdfast.errors import UsageError
+from holdfast.testing import MemoryStore
 
 
 def test_hosts_know_their_ranks_and_who_leads() -> None:
@@ -29,11 +34,20 @@ def test_what_cannot_be_is_refused(arguments: dict[str, object]) -> None:
         holdfast.Peers(**arguments)
 
 
-def test_peers_are_for_ranks(tmp_path: object) -> None:
-    with pytest.raises(UsageError, match="trains alone"):
-        holdfast.Checkpointer(
-            tmp_path, {"w": 1}, run="r", ranks=None, peers=holdfast.Peers(host="a")
-        )
+def test_one_that_is_left_alone_goes_on_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    peers = holdfast.Peers(host="a")
+    with holdfast.Checkpointer(tmp_path, {"w": 1}, run="r", rng=False, peers=peers) as ckpt:
+        ckpt.save(1).wait()
+    assert "makes no copies" in caplog.text
+    assert holdfast.Store(tmp_path).info("r@latest").step == 1
+
+
+def test_a_store_that_is_no_folder_of_the_hosts_own_is_refused() -> None:
+    ranks = Ranks(None, "1c" * 16)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="each host's own"):
+        starting.begin(MemoryStore(), "r", holdfast.Peers(), ranks)
 
 
 def test_hosts_of_one_machine_speak_within_it() -> None:

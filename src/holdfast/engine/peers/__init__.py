@@ -1,1 +1,38 @@
 """Hosts that each keep a store of their own, and hold copies for one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.distributed.hosts import Peers
+from holdfast.distributed.ranks import Ranks
+from holdfast.security.authenticity import Authenticity
+from holdfast.store.contract import ObjectStore
+
+
+def with_peers(
+    local: ObjectStore,
+    run: str,
+    peers: Peers | None,
+    ranks: Ranks | None,
+    authenticity: Authenticity,
+) -> tuple[ObjectStore, Callable[[], None]]:
+    """Return the store that a run is saved to, and what is to be called at its end.
+
+    Args:
+        local: The one that was given.
+        run: The run.
+        peers: How hosts hold copies for one another; None: there is but the one store.
+        ranks: Those that train together.
+        authenticity: Who signs, and who is believed.
+
+    Raises:
+        UsageError, RunBusy, PeersUnavailable: The hosts cannot begin the run together.
+    """
+    if peers is None:
+        return local, lambda: None
+    # Who trains in one place does without what this imports.
+    from holdfast.engine.peers import starting
+
+    peered = starting.begin(local, run, peers, ranks, authenticity)
+    return (peered.store, peered.close) if peered is not None else (local, lambda: None)

@@ -25,6 +25,13 @@ HEAD_BYTES = 8 << 20
 PAYLOAD_BYTES = 512 << 20
 # A keeper that has died is started again, which takes a moment.
 GREETING_S = 30.0
+# How soon the system finds out that a machine is gone, in seconds and in one case milliseconds.
+_ALIVE = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,
+}
 _HELLO = b"holdfast peers 1\n"
 _SIZES = struct.Struct(">IQ")
 _NONCE_BYTES = _TAG_BYTES = 32
@@ -202,6 +209,7 @@ def _keep_alive(sock: socket.socket) -> None:
     """Have the system notice that the machine at the other end is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    for name, value in _ALIVE.items():
+        # Not every system has all of them.
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -53,8 +53,10 @@ def begin(
     peers: Peers,
     ranks: Ranks | None,
     authenticity: Authenticity = NOBODY,
-) -> PeeredRun:
+) -> PeeredRun | None:
     """Begin a run on several hosts; every rank must.
+
+    One that trains alone, since it alone is left, goes on with what its host has: None.
 
     Args:
         local: The store of this host.
@@ -69,10 +71,11 @@ def begin(
         PeersUnavailable: A host could not begin, or does not answer.
     """
     if ranks is None:
-        raise UsageError(
-            "peers= is for ranks that train together on several machines; this process trains "
-            "alone. Nothing was saved."
+        _log.warning(
+            "This process trains alone, so that peers= makes no copies: what is saved is lost with "
+            "this machine's disk. Ranks that train together need torch.distributed, initialized."
         )
+        return None
     if not isinstance(local, LocalStore):
         raise UsageError(
             f"peers= takes a folder on a disk of each host's own, not encrypted: copies at other "
