@@ -142,7 +142,8 @@ def keep(told: dict[str, Any], listening: socket.socket, say: Callable[[object],
     """Keep what other hosts send, until whoever started this is gone and nobody calls any more."""
     store, run = open_store(reopen(told["store"]), create=False), told["run"]
     lock = WriterLock(store, run)
-    _acquire(lock, told["owner_pid"])
+    if told["is_first"] or not told["has_rank_0"]:
+        _acquire(lock, told["owner_pid"])
     if told["has_rank_0"]:
         # The persister of rank 0 takes it; what an earlier training had in its hands is done.
         lock.release()

@@ -42,11 +42,11 @@ class KeeperProcess:
 
     def __init__(self, listening: socket.socket, told: Mapping[str, Any]) -> None:
         self._listening = listening
-        self._told = json.dumps(told).encode() + b"\n"
+        self._told = dict(told)
         self._is_closed = False
         self._lock = threading.Lock()
         try:
-            said = self._start()
+            said = self._start(is_first=True)
             _wait_ready(said, self._process)
         except BaseException:
             self.close()
@@ -67,7 +67,7 @@ class KeeperProcess:
             with contextlib.suppress(OSError, AttributeError):
                 self._pipe.close()
 
-    def _start(self) -> socket.socket:
+    def _start(self, *, is_first: bool) -> socket.socket:
         """Start it; return where it says how it went."""
         path = repr([entry or os.getcwd() for entry in sys.path])
         said, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -84,7 +84,8 @@ class KeeperProcess:
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
         with contextlib.suppress(BrokenPipeError):
-            self._pipe.write(self._told)
+            told = {**self._told, "is_first": is_first}
+            self._pipe.write(json.dumps(told).encode() + b"\n")
             self._pipe.flush()
         return said
 
@@ -101,7 +102,7 @@ class KeeperProcess:
                     status,
                 )
                 try:
-                    said = self._start()
+                    said = self._start(is_first=False)
                 except OSError as error:
                     _log.error("It could not be started, so that saves will fail: %s", error)
                     return
