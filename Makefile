@@ -64,8 +64,8 @@ pictures: setup  ## take the pictures of pages that the documentation shows anew
 simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 	HOLDFAST_SIMULATE=full $(BIN)/python -m pytest tests/unit/policy/test_watch.py
 
-ranks: setup  ## saves and restores at all world sizes up to eight
-	HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/distributed
+ranks: setup  ## saves and restores at all world sizes up to eight; hundreds of hosts lost
+	HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/distributed tests/unit/engine/peers
 
 drill: setup  ## the drill on scripts of every framework; needs lightning, transformers, keras and jax
 	HOLDFAST_DRILL=full $(BIN)/python -m pytest tests/drill

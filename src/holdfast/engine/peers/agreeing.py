@@ -56,25 +56,24 @@ def agree(held: Mapping[str, Held]) -> Agreed:
     """Return what all hosts shall have of what each has, by name of host; all find the same.
 
     Where a host that was away has another checkpoint under a number that was given again since, the
-    later one counts: training went on from there.
+    one that more hosts have counts, of equals the later one: training went on from there.
 
     >>> one, other = Held({1: ("aa", 5), 2: ("bb", 6)}, ()), Held({2: ("cc", 9)}, ())
     >>> agree({"a": one, "b": other})
     Agreed(commits={1: ('aa', 'a'), 2: ('cc', 'b')}, names={}, drafts={}, beaten=[(2, 'bb', 'a')])
     """
-    best: dict[int, tuple[int, str, str]] = {}
-    found = [
-        (seq, created_ns, name, host)
-        for host, has in held.items()
-        for seq, (name, created_ns) in has.commits.items()
-    ]
-    for seq, created_ns, name, host in sorted(found):
-        if seq not in best or best[seq][1] != name:
-            best[seq] = created_ns, name, host
-    beaten = [(seq, name, host) for seq, _, name, host in found if best[seq][1] != name]
+    found: dict[int, dict[tuple[int, str], list[str]]] = {}
+    for host in sorted(held):
+        for seq, (name, created_ns) in held[host].commits.items():
+            found.setdefault(seq, {}).setdefault((created_ns, name), []).append(host)
+    chosen: dict[int, tuple[str, str]] = {}
+    beaten = []
+    for seq, candidates in sorted(found.items()):
+        best = max((len(hosts), of) for of, hosts in candidates.items())[1]
+        chosen[seq] = best[1], candidates[best][0]
+        beaten += [(seq, of[1], host) for of in candidates for host in candidates[of] if of != best]
     names = {key: host for host in sorted(held, reverse=True) for key in held[host].names}
     drafts = {name: (host, n) for host in sorted(held) for name, n in held[host].drafts.items()}
-    chosen = {seq: (name, host) for seq, (_, name, host) in sorted(best.items())}
     return Agreed(chosen, names, drafts, beaten)
 
 

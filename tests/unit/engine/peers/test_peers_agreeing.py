@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import holdfast
-from holdfast.engine.peers.agreeing import agree, fill_up, from_message, held_by, to_message
+from holdfast.engine.peers.agreeing import Held, agree, fill_up, from_message, held_by, to_message
 from holdfast.engine.run_writer import RunWriter
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
@@ -46,6 +46,12 @@ def test_of_two_under_one_number_the_later_counts(tmp_path: Path) -> None:
             fill_up(store, RUN, held[name], found)
         assert [steps(store) for store in stores.values()] == [[7], [7]]
         assert holdfast.load(stores["a"], "r@latest")["w"] == 2
+
+
+def test_what_more_hosts_have_counts_whatever_the_clocks_say() -> None:
+    stale, others = Held({3: ("aa", 90)}, ()), Held({3: ("bb", 50)}, ())
+    found = agree({"a": stale, "b": others, "c": others})
+    assert found.commits == {3: ("bb", "b")} and found.beaten == [(3, "aa", "a")]
 
 
 def test_a_damaged_record_is_got_from_who_has_it_whole(tmp_path: Path) -> None:
