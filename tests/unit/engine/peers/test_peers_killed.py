@@ -39,7 +39,7 @@ def test_a_host_lost_at_any_effect_of_a_save_loses_nothing_that_was_reported(
     points = kill_points(observe(lambda: save(seen), seen / "a").effects)
     assert len(points) > 20
     outcomes = set()
-    for number, point in enumerate(points[::EACH]):
+    for number, point in enumerate(points[::-EACH]):
         reported.unlink(missing_ok=True)
         folder = tmp_path / f"killed-{number}"
         shutil.copytree(first, folder)
