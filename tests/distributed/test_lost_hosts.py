@@ -18,8 +18,10 @@ from distributed.launching import Job, launch, run
 from distributed.test_rank_faults import said
 
 STEPS = 12
-# Hundreds of losses at random moments: make ranks.
-LOSSES = 200 if os.environ.get("HOLDFAST_RANKS") == "full" else 1
+# Hundreds of losses at random moments, and what takes long to start: make ranks.
+IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
+LOSSES = 200 if IS_FULL else 1
+in_full = pytest.mark.skipif(not IS_FULL, reason="make ranks")
 
 
 def ends(n_ranks: int, steps: int = STEPS) -> list[str]:
@@ -102,6 +104,7 @@ def test_more_losses_than_copies_are_told_by_rank(tmp_path: Path) -> None:
     assert told(job, "restored") == ["4"] * 3
 
 
+@in_full
 def test_another_number_of_ranks_and_hosts_goes_on(tmp_path: Path) -> None:
     run("light.py", 3, tmp_path / "logs", tmp_path, 6, "a,b,c")
     job = run("light.py", 2, tmp_path / "logs", tmp_path, STEPS, "a,c")
@@ -120,6 +123,7 @@ def test_a_keeper_that_dies_is_followed_by_another(tmp_path: Path) -> None:
     assert all("another one is started" in job.said(rank) for rank in range(2))
 
 
+@in_full
 def test_ranks_that_torch_has_laid_out_go_on_too(tmp_path: Path) -> None:
     options = ("kind=fsdp", "hosts=a,b")
     steady = run("trainer.py", 2, tmp_path / "logs", tmp_path / "one", STEPS, "kind=fsdp")
