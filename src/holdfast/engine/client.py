@@ -41,7 +41,9 @@ MAX_ATTEMPTS = 3
 class PendingSave:
     """A job, its handle, the arena that its snapshot lies in, and how often it was tried.
 
-    ``cause`` is why its snapshot came to nothing, which the persister cannot know.
+    ``cause`` is why its snapshot came to nothing, which the persister cannot know. Once it
+    ``is_written``, what is left to do is to commit it with the parts of others; the arena may have
+    the next snapshot by then.
     """
 
     def __init__(self, job: jobs.SaveJob, handle: SaveHandle, arena: Arena) -> None:
@@ -50,6 +52,7 @@ class PendingSave:
         self.arena = arena
         self.attempts = 0
         self.cause: HoldfastError | None = None
+        self.is_written = False
 
 
 class PersisterClient:
@@ -147,6 +150,13 @@ class PersisterClient:
                 self._pending.pop(pending.job.id, None)
                 pending.handle.fail(error)
 
+    def wait_ended(self) -> None:
+        """Wait until every save that was given to the persister has ended, well or not."""
+        with self._lock:
+            handles = [pending.handle for pending in self._pending.values()]
+        for handle in handles:
+            handle.wait_ended()
+
     def drop_arena(self, name: str) -> None:
         """Let the persister unmap an arena that is no longer used."""
         with self._lock:
@@ -206,11 +216,12 @@ class PersisterClient:
         job, arena = pending.job, pending.arena
         fields, payload = jobs.to_message(job)
         try:
-            if job.arena not in self._known_arenas:
+            if job.arena not in self._known_arenas and not pending.is_written:
                 message = {"do": "arena", "name": job.arena, "nbytes": arena.nbytes, "has_fd": True}
                 self._channel.send(message, fd=arena.fd)
                 self._known_arenas.add(job.arena)
-            self._channel.send({"do": "save", "job": fields}, payload)
+            said = {"do": "save", "job": fields, "is_written": pending.is_written}
+            self._channel.send(said, payload)
         except Closed:
             pass  # The receiver notices too, and tries again with another persister.
 
@@ -233,6 +244,9 @@ class PersisterClient:
         if message["say"] == "failed" and message["id"] is None:
             self._give_up(_error_in(message))
             return
+        if message["say"] == "written":
+            self._let_go(str(message["id"]))
+            return
         with self._lock:
             pending = self._pending.pop(str(message["id"]), None)
         if pending is None:
@@ -249,6 +263,14 @@ class PersisterClient:
         durable_s = float(str(message["durable_s"]))
         info = info_of(record, tags, self._authenticity.trust)
         pending.handle.succeed(info, durable_s)
+
+    def _let_go(self, checkpoint_id: str) -> None:
+        with self._lock:
+            pending = self._pending.get(checkpoint_id)
+            if pending is not None:
+                # Under the lock: a persister begun meanwhile must not be sent to the arena for it.
+                pending.is_written = True
+                pending.handle.let_go()
 
     def _on_hangup(self, channel: Channel) -> None:
         with self._lock:

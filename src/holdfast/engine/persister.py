@@ -5,8 +5,10 @@ trainer dies, however it dies, the persister finishes the saves in its hands, no
 which the trainer was, and leaves.
 
 Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``note``, ``signature``, ``bye``.
-Messages out: ``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the
-descriptors of both.
+Messages out: ``ready``, ``written``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and
+hands down the descriptors of both.
+
+Where several ranks save together, a thread of its own waits for what the others have to do.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.chunks.stored import Stored
@@ -28,14 +31,17 @@ from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
+from holdfast.engine.behind import Behind, nothing_behind
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
+from holdfast.engine.finishing import Finishing
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
+from holdfast.engine.unfinished import Saved, Unfinished
 from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
 from holdfast.records.opening import open_store
@@ -52,6 +58,25 @@ Item = tuple[dict[str, Any], bytes, int | None]
 Inbox = queue.SimpleQueue[Item | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """How a save went until it was written, in seconds; the last two on the monotonic clock."""
+
+    held_s: float
+    queued_s: float
+    snapshot_s: float
+    began_s: float
+
+    def told(self, written_s: float, now_s: float) -> dict[str, float]:
+        """Return the times of a save that is durable now, for the journal."""
+        return {
+            "held_s": self.held_s,
+            "queued_s": self.queued_s,
+            "persist_s": written_s - self.began_s,
+            "durable_s": now_s - self.snapshot_s,
+        }
+
+
 class Persister:
     """Carries out the trainer's messages, in order."""
 
@@ -66,6 +91,9 @@ class Persister:
         self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
+        # Where several ranks save together.
+        self._finishing: Finishing | None = None
+        self._timings: dict[str, _Timing] = {}
         self._last_step: int | None = None
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
@@ -82,6 +110,8 @@ class Persister:
                 ended = message["ended"]
                 break
             self._handle(message, payload, fd)
+        if self._finishing is not None:
+            self._finishing.close()
         if self._housekeeping is not None:
             self._housekeeping.close()
         if self._writer is None:
@@ -129,7 +159,7 @@ class Persister:
 
     def _handle(self, message: dict[str, Any], payload: bytes, fd: int | None) -> None:
         what = message["do"]
-        try:
+        with self._failures_told(message):
             if what == "open":
                 self._open(message)
             elif what == "arena":
@@ -139,11 +169,16 @@ class Persister:
                 self._arenas.pop(message["name"]).close()
                 self._places.pop(message["name"], None)
             elif what == "save":
-                self._save(jobs.from_message(message["job"], payload))
+                self._save(jobs.from_message(message["job"], payload), message["is_written"])
             elif what == "note" and self._chronicle is not None:
                 self._chronicle.note(message["event"], message["facts"])
+
+    @contextlib.contextmanager
+    def _failures_told(self, message: dict[str, Any]) -> Iterator[None]:
+        try:
+            yield
         except HoldfastError as error:
-            if what == "open":
+            if message["do"] == "open":
                 self._refusal = error
             self._fail(message, error.kind, error.message, error.facts)
         except Exception as error:
@@ -166,6 +201,8 @@ class Persister:
         )
         writer.open(message["trainer_pid"])
         self._writer, self._refusal = writer, None
+        if message["world_size"] > 1:
+            self._finishing = Finishing(self._finish_or_fail)
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
         self._tell({"say": "ready"})
@@ -189,28 +226,46 @@ class Persister:
         self._drain = MetricsDrain(self._ring, writer.store, writer.run)
         self._drain.start()
 
-    def _save(self, job: jobs.SaveJob) -> None:
+    def _save(self, job: jobs.SaveJob, is_written: bool) -> None:
         if self._writer is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
+        left = self._writer.go_on_with(job) if is_written else self._write(self._writer, job)
+        if self._finishing is None:
+            self._finish(left)
+            return
+        self._tell({"say": "written", "id": job.id})
+        self._finishing.put(left)
+
+    def _write(self, writer: RunWriter, job: jobs.SaveJob) -> Unfinished:
         if self._housekeeping is not None:
             self._housekeeping.make_room(job.state_bytes)
         began_s = time.monotonic()
         arena = self._arenas[job.arena]
         previous = self._places.pop(job.arena, {})
         source = ArenaSource(arena, job.layout, previous, self._is_orphaned)
-        saved = self._writer.save(job, source, source.unchanged)
-        self._places[job.arena] = dict(enumerate(saved.places))
-        self._last_step = job.step
+        left = writer.write(job, source, source.unchanged)
+        if left.written is not None:
+            self._places[job.arena] = dict(enumerate(left.written.places))
         # Read now: once the trainer has the answer, the next snapshot may begin.
         held_s, snapshot_s = arena.filling.held_s, arena.filling.completed_s
+        self._timings[job.id] = _Timing(held_s, max(began_s - snapshot_s, 0.0), snapshot_s, began_s)
+        return left
+
+    def _finish_or_fail(self, left: Unfinished, behind: Behind) -> None:
+        job = left.job
+        with self._failures_told({"do": "save", "job": {"id": job.id, "step": job.step}}):
+            self._finish(left, behind)
+
+    def _finish(self, left: Unfinished, behind: Behind = nothing_behind) -> None:
+        assert self._writer is not None
+        job, now_s = left.job, left.written_s
+        # One that a persister before this one has written begins where that was taken over.
+        timing = self._timings.pop(job.id, _Timing(0.0, 0.0, now_s, now_s))
+        saved = self._writer.finish(left, behind)
+        self._last_step = job.step
         now_s = time.monotonic()
-        times = {
-            "held_s": held_s,
-            "queued_s": max(began_s - snapshot_s, 0.0),
-            "persist_s": now_s - began_s,
-            "durable_s": now_s - snapshot_s,
-        }
+        times = timing.told(now_s if job.world_size == 1 else left.written_s, now_s)
         not_finite_in = leaves_not_finite(self._writer.store, saved.record)
         self._tell(_answer(saved, times["durable_s"], not_finite_in))
         if self._chronicle is not None:

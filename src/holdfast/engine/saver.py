@@ -90,7 +90,7 @@ class Saver:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a save is under way."""
+        """Whether a snapshot is being taken or written."""
         return not all(slot.is_free for slot in self._slots)
 
     def slot_for(self, step: int, *, may_skip: bool) -> Slot | None:
@@ -264,6 +264,7 @@ class Saver:
         """Wait until no save is under way."""
         for slot in self._slots:
             slot.wait()
+        self.client.wait_ended()
 
     def close(self, ended: str) -> None:
         """Wait for the saves under way, end the persister, free the arenas.

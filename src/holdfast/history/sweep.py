@@ -37,13 +37,14 @@ def sweep_debris(store: ObjectStore, run: str, incarnation: str = "") -> int:
     """Delete what writers that died left behind; return the bytes freed.
 
     Only to be called by who holds the run's lock: then every pin is a dead writer's, but for those
-    of other ranks of the incarnation that is named.
+    of the incarnation that is named. Its ranks live, and what the first one's writer had written
+    before it died is gone on with.
     """
     keys = RunKeys(run)
     store.clear_debris(keys.root)
     removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
-        if not (pin.rank and incarnation and pin.incarnation == incarnation):
+        if not incarnation or pin.incarnation != incarnation:
             pins.delete_pin(store, run, pin.checkpoint_id, pin.rank)
     debris = find_debris(store, run)
     store.delete([info.key for info in debris])
