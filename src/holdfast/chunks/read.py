@@ -13,6 +13,9 @@ be good, and is put back if it turns out not to be (docs/adr/0004):
 3. Only then the chunks of 1 are copied from the page cache to their places.
 
 Where the memory is new, none of this is needed: it is read into directly, and checked there.
+
+Of a chunk of which little is wanted, blocks are read and checked in place of all of it, each run of
+them as if it were a chunk (``chunks.blocks``).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from holdfast.chunks.batch import (
@@ -30,6 +34,7 @@ from holdfast.chunks.batch import (
     plain_bytes,
     stored_bytes,
 )
+from holdfast.chunks.blocks import by_blocks
 from holdfast.chunks.checked import Checked
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.undo import Undo
@@ -43,6 +48,23 @@ _DISK_THREADS = 8
 _MEMORY_THREADS = min(8, os.cpu_count() or 1)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBytes:
+    """How much a restore read, and how much of that it was for.
+
+    Attributes:
+        read: Bytes of packs that were read. What is read once more, since there was no memory to
+            keep it while the rest was checked, counts once.
+        wanted: Bytes that went to their places.
+    """
+
+    read: int = 0
+    wanted: int = 0
+
+
+NOTHING_READ = ReadBytes()
+
+
 def read_chunks(
     store: ObjectStore,
     reads: Sequence[ChunkRead],
@@ -53,17 +75,18 @@ def read_chunks(
     progress: Callable[[int], None] | None = None,
     all_good: Callable[[], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Read chunks to where they go, all checked.
+) -> ReadBytes:
+    """Read chunks to where they go, all checked; return how much that was.
 
     Args:
         store: Where from.
         reads: The chunks and their targets.
         ref: The checkpoint, for error messages.
-        full: Check BLAKE3 digests instead of XXH3 checksums.
+        full: Check BLAKE3 digests instead of XXH3 checksums; chunks are read whole then.
         spare: Memory to keep old content in while chunks come from the disk. Without it they are
             read twice.
-        progress: Called with the bytes of each chunk that is done; from several threads.
+        progress: Called with the bytes of each chunk or run of blocks that is done; from several
+            threads.
         all_good: Called once all chunks are known to be good, before what is changed cannot be
             put back any more.
         should_stop: Asked now and then, until ``all_good``, whether to leave off.
@@ -84,7 +107,9 @@ def read_chunks(
         ThreadPoolExecutor(_DISK_THREADS, "holdfast-read") as disk,
     ):
         session = _Session(checked, undo, ways, memory, disk, should_stop or (lambda: False))
-        session.run(reads, all_good or (lambda: None))
+        session.run(by_blocks(store, reads, full=full), all_good or (lambda: None))
+    wanted = sum(target.into.nbytes for read in reads for target in read.targets)
+    return ReadBytes(checked.count.nbytes, wanted)
 
 
 class _Session:
@@ -107,6 +132,7 @@ class _Session:
         try:
             cached, batches_left = self._check(reads)
             all_good()
+            self._checked.count.stop()
             self._crew = Crew(lambda: False)
         except BaseException:
             # Nobody may write any more when the old content is put back.
