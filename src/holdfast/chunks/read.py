@@ -21,6 +21,7 @@ them as if it were a chunk (``chunks.blocks``).
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ from holdfast.store.contract import ObjectStore
 # Threads that wait for the disk cost nothing; those that copy memory get in each other's way.
 _DISK_THREADS = 8
 _MEMORY_THREADS = min(8, os.cpu_count() or 1)
+# Of memory that is lent, this part may be taken besides.
+_MORE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,9 @@ def read_chunks(
         KeyboardInterrupt: It should stop. Memory that stood is as it was.
     """
     checked = Checked(store, ref, full=full)
-    undo = Undo(spare if spare is not None else memoryview(b""))
+    lent = spare if spare is not None else memoryview(b"")
+    # An arena has room for the state; what is rounded out to blocks is a little more.
+    undo = Undo(lent, more_bytes=lent.nbytes // _MORE)
     ways = Ways(checked, undo, progress or (lambda n: None))
     # The readers are closed last: after an error, threads may still be at work.
     with (
@@ -211,15 +216,21 @@ class _Session:
         trailer_bytes = self._checked.form.trailer_bytes
         new = [read for read in reads if not read.in_place]
         self._crew.start(pool, self._ways.place, batches(new, trailer_bytes))
-        again = []
-        for batch in batches([r for r in reads if r.in_place], trailer_bytes):
+        twice: list[ChunkRead] = []
+        found = deque(batches([r for r in reads if r.in_place], trailer_bytes))
+        while found:
+            batch = found.popleft()
             # What comes out of a codec is lent room, not what is stored.
             nbytes = plain_bytes(batch) or stored_bytes(batch, trailer_bytes)
             if nbytes <= self._undo.room:
                 lent = self._undo.lend(nbytes)
                 self._crew.start(pool, partial(self._ways.read_with_undo, lent), [batch])
+            elif len(batch) > 1 and self._undo.room:
+                # Some of it fits, perhaps.
+                found.extendleft([read] for read in reversed(batch))
             else:
-                again.append(batch)
+                twice += batch
+        again = batches(twice, trailer_bytes)
         self._crew.start(pool, self._ways.look_at, again)
         return again
 

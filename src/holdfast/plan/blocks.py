@@ -10,7 +10,7 @@ from holdfast.format.blocks import MIN_BLOCK_BYTES
 _MAX_BLOCK_BYTES: Final = 64 << 10
 # The eighth part of a chunk is then read with 1.6 % around it.
 _BLOCKS_OF_CHUNK: Final = 512
-# Their checks take 2 MiB; of a larger state, blocks are larger too, up to 64 KiB.
+# Or up to twice as many; their checks take 4 MiB at most then, until blocks have 64 KiB.
 _BLOCKS_OF_STATE: Final = 1 << 17
 # What another read costs, in bytes that could be read instead.
 _READ_COST_BYTES: Final = 8 << 10
