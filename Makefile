@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check docs bench faults crash fuzz simulate drill ranks history pages pictures ratios proto vectors compat packaging release unchanged format clean
+.PHONY: setup demo test check docs bench blocks faults crash fuzz simulate drill ranks history pages pictures ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ docs: setup  ## the site of the documentation, in site/; a link that leads nowhe
 
 bench: setup  ## speed here beside the physical limits and the peers
 	$(BIN)/holdfast bench
+
+blocks: setup  ## what the checksums of blocks cost a save; on a quiet machine
+	$(BIN)/python tests/bench/blocks.py
 
 faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="--json FILE", "--only NAME", …
 	PYTHONPATH=tests:tests/crash $(BIN)/python -m faults $(FAULTS)

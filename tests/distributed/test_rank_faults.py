@@ -12,6 +12,8 @@ import pytest
 
 import holdfast
 from distributed.launching import Job, launch, run
+from holdfast.engine import journal
+from holdfast.records.opening import open_store
 
 KILLED = -signal.SIGKILL
 
@@ -97,6 +99,11 @@ def test_damage_for_one_rank_is_stepped_over_by_all(tmp_path: Path) -> None:
     pack.write_bytes(data)
     job = run("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, "kind=fsdp")
     assert {said(job, rank, "restored")[0] for rank in range(2)} == {"2"}
+    # Rank 0 records it, once, and what each has read.
+    events = journal.events(open_store(tmp_path / "c", create=False), "r")
+    [restored] = [event for event in events if event["event"] == "restored"]
+    assert len(restored["bytes_of_ranks"]) == 2
+    assert all(read >= wanted > 0 for read, wanted in restored["bytes_of_ranks"])
     ends = {said(job, rank, "ended")[0] for rank in range(2)}
     again = run("trainer.py", 2, tmp_path / "logs", tmp_path / "other", 6, "kind=fsdp")
     assert ends == {said(again, rank, "ended")[0] for rank in range(2)}

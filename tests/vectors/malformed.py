@@ -147,7 +147,8 @@ def _flipped(data: bytes, at: int, bit: int = 0) -> bytes:
 
 
 def cases() -> list[Case]:
-    return [*_envelopes(), *_records(), *_parts(), *_trees(), *_arrays(), *_chunks(), *_codecs()]
+    tables = [*_arrays(), *_chunks(), *_blocks(), *_codecs()]
+    return [*_envelopes(), *_records(), *_parts(), *_trees(), *tables]
 
 
 def _envelopes() -> list[Case]:
@@ -614,6 +615,53 @@ def _empty_chunk(message: Any) -> None:
     message.chunks.length.append(0)
     message.chunks.pack.append(0)
     message.chunks.offset.append(0)
+
+
+def _blocks() -> list[Case]:
+    """What a table can say wrongly of blocks."""
+
+    def blocks(size: int, more: bytes = b"", without: int = 0) -> Callable[[Any], object]:
+        def edit(message: Any) -> None:
+            message.chunks.block.append(size)
+            found = digests_of(bytes(range(16)) + bytes(range(100, 108)))[1] + more
+            message.chunks.block_check = found[: len(found) - without]
+
+        return edit
+
+    def alone(message: Any) -> None:
+        message.chunks.block_check = bytes(16)
+
+    def twice(message: Any) -> None:
+        message.chunks.block.extend([4096, 4096])
+        message.chunks.block_check = bytes(32)
+
+    def wrong(message: Any) -> None:
+        blocks(4096)(message)
+        message.chunks.block_check = _flipped(message.chunks.block_check, 3)
+
+    edits: list[tuple[str, str, str, Callable[[Any], object]]] = [
+        ("columns-differ", DAMAGED, "sizes for more chunks than there are", twice),
+        ("size-small", DAMAGED, "blocks of less than a page", blocks(2048)),
+        ("size-odd", DAMAGED, "blocks of three pages", blocks(3 * 4096)),
+        ("size-vast", DAMAGED, "blocks of almost 2^32 bytes", blocks(2**32 - 4096)),
+        ("checks-short", DAMAGED, "a checksum cut short", blocks(4096, without=1)),
+        ("checks-more", DAMAGED, "a checksum of no block", blocks(4096, bytes(16))),
+        ("checks-alone", DAMAGED, "checksums of blocks, and no blocks", alone),
+        ("check-wrong", CHUNK_DAMAGED, "only the checksum of a block tells", wrong),
+    ]
+    made = [
+        Case(f"K-block-{name}", "K", kind, why, _with_part(edit)) for name, kind, why, edit in edits
+    ]
+
+    def in_codec(message: Any) -> None:
+        message.format = 2
+        message.chunks.codec.append(1)
+        message.chunks.stored.append(20)
+        message.chunks.block.append(4096)
+        message.chunks.block_check = bytes(16)
+
+    why = "blocks of a chunk that is in a codec"
+    return [*made, Case("K-block-codec", "K", DAMAGED, why, _of_codecs(in_codec))]
 
 
 def _codecs() -> list[Case]:

@@ -472,6 +472,7 @@ class Part:
         too_new_unless(all(codec in (0, 1, 2) for codec in codecs), "a codec")
         refuse_unless(len(digests) == 32 * n and len(checks) == 16 * n, "digests are missing")
         refuse_unless(len(bases) == codecs.count(2), "as many bases as deltas")
+        blocks = self.block_checks(table, lengths)
         base_of = dict(zip((i for i in range(n) if codecs[i] == 2), bases, strict=True))
         for i, base in base_of.items():
             refuse_unless(base < n and codecs[base] != 2, "a base that is not there, or a delta")
@@ -481,6 +482,7 @@ class Part:
         for i in sorted(range(n), key=lambda i: codecs[i] == 2):
             length, pack, offset = lengths[i], packs[i], offsets[i]
             stored = sizes[i]
+            refuse_unless(not (codecs[i] and blocks[i][0]), "blocks of a chunk in a codec")
             if codecs[i]:
                 refuse_unless(0 < stored < length <= 2**28, "nothing is gained by a codec")
             else:
@@ -500,8 +502,30 @@ class Part:
             refuse_unless(
                 xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
             )
+            size, expected = blocks[i]
+            for at in range(0, length if size else 0, size or 1):
+                found = xxhash.xxh3_128(data[at : at + size]).digest()
+                number = at // size
+                refuse_unless(found == expected[16 * number : 16 * number + 16], "a damaged block")
             out[i] = data
         return out
+
+    def block_checks(
+        self, table: dict[int, list[Any]], lengths: list[int]
+    ) -> list[tuple[int, bytes]]:
+        """Return the size of each chunk's blocks, 0 for none, and their checksums."""
+        sizes, checks = numbers(table.get(9, [])) or [0] * len(lengths), one(table, 10, b"")
+        refuse_unless(len(sizes) == len(lengths), "columns of chunks differ")
+        found, at = [], 0
+        for size, length in zip(sizes, lengths, strict=True):
+            is_power = size >= 4096 and bin(size).count("1") == 1
+            refuse_unless(size == 0 or is_power, "blocks of another size")
+            n = -(-length // size) * 16 if size else 0
+            found.append((size, checks[at : at + n]))
+            at += n
+        refuse_unless(at == len(checks), "as many checksums as blocks")
+        # Those of an encrypted store are passed over.
+        return [(0, b"")] * len(found) if self.store.is_sealed else found
 
     def array_rows(self, table: dict[int, list[Any]]) -> Iterator[tuple[str, list[int], int, int]]:
         types = [text(name) for name in table.get(1, [])]
@@ -567,6 +591,8 @@ def inside(key: str, prefix: str) -> bool:
 
 class Plain:
     """A store as it lies in a folder."""
+
+    is_sealed = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -42,7 +42,11 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A restore: the step that training went on from, and where the process was before."""
+    """A restore: the step that training went on from, and where the process was before.
+
+    What was read of the store, and for how much of the state, is that of all ranks together; 0
+    where an older version did not say.
+    """
 
     step: int
     at_ns: int
@@ -50,6 +54,8 @@ class Restore:
     state_bytes: int
     reached: int
     before: Counted
+    read_bytes: int = 0
+    wanted_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +279,9 @@ def _save(event: Event) -> Save:
 
 def _restore(event: Event) -> Restore:
     before = event.get("before") or {}
+    nbytes = event.get("bytes_of_ranks") or [
+        (event.get("read_bytes", 0), event.get("wanted_bytes", 0))
+    ]
     return Restore(
         step=int(event["step"]),
         at_ns=event["time_ns"],
@@ -280,6 +289,8 @@ def _restore(event: Event) -> Restore:
         state_bytes=int(event.get("state_bytes", 0)),
         reached=int(before.get("step", -1)),
         before=_counted(before["counted"]) if "counted" in before else NOTHING_COUNTED,
+        read_bytes=sum(int(read) for read, _ in nbytes),
+        wanted_bytes=sum(int(wanted) for _, wanted in nbytes),
     )
 
 

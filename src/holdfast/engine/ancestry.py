@@ -25,6 +25,8 @@ class Ancestry:
         source: ObjectStore,
         event: str,
         came_from: str | None,
+        *,
+        rank: int = 0,
         **facts: object,
     ) -> None:
         """Note that a checkpoint was restored: of this run, or of another one that it forks.
@@ -34,6 +36,8 @@ class Ancestry:
             source: The store that it is in.
             event: What the journal calls it.
             came_from: Id of the checkpoint that was the newest before.
+            rank: Which of several processes that restored together this is; the first one notes it
+                for all.
             facts: What the journal says besides.
         """
         record, store_id = outcome.record, marker.store_id(source)
@@ -44,6 +48,8 @@ class Ancestry:
             resumed_from=origin if is_own else None,
             forked_from=record.lineage.forked_from if is_own else origin,
         )
+        if rank:
+            return
         journal.record(
             self._store,
             self._run,

@@ -112,8 +112,16 @@ class Returning:
             "took_s": time.monotonic() - began_s,
             "before": before,
             "incarnation": self._saver.incarnation,
+            "read_bytes": outcome.nbytes.read,
+            "wanted_bytes": outcome.nbytes.wanted,
         }
-        self._ancestry.went_on_from(outcome, asked.source, asked.event, came_from, **facts)
+        if outcome.nbytes_of_ranks:
+            # Of each rank what it read, and what for.
+            facts["bytes_of_ranks"] = [(n.read, n.wanted) for n in outcome.nbytes_of_ranks]
+        rank = self._saver.ranks.rank if self._saver.ranks is not None else 0
+        self._ancestry.went_on_from(
+            outcome, asked.source, asked.event, came_from, rank=rank, **facts
+        )
         return outcome
 
     def _restored(self, asked: Asked) -> Outcome | None:

@@ -297,6 +297,8 @@ class RunWriter:
             look=manifest.look,
             encoder=encoder,
             threads=self._threads,
+            # Ranks share it out evenly, more or less.
+            total_bytes=job.layout.total_bytes * job.world_size,
         )
         if encoder is not None:
             encoder.end()

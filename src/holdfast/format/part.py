@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import dtypes
+from holdfast.format.blocks import Blocks, decode_blocks, encode_blocks
 from holdfast.format.codecs import CODECS, DELTA, MAX_PLAIN_BYTES, RAW
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
 from holdfast.format.names import is_pack_key
@@ -56,6 +57,7 @@ class ChunkRow:
 
     ``encoded_length`` are the bytes in which a codec stores it; 0 where it is stored as it is.
     ``base`` is the row of the chunk that a delta is a difference from; None for all others.
+    ``blocks`` are the checksums of its blocks, by which a part of it can be read.
     """
 
     digest: bytes
@@ -66,6 +68,7 @@ class ChunkRow:
     codec: int = RAW
     encoded_length: int = 0
     base: int | None = None
+    blocks: Blocks | None = None
 
     @property
     def stored_length(self) -> int:
@@ -170,6 +173,7 @@ def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
         table.codec.extend([r.codec for r in rows])
         table.stored.extend([r.stored_length for r in rows])
         table.base.extend([r.base for r in rows if r.base is not None])
+    encode_blocks(table, [r.blocks for r in rows])
 
 
 def decode(data: bytes, *, what: str) -> Part:
@@ -275,14 +279,16 @@ def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:
             codec,
             stored if codec else _same(stored, length),
             next(bases) if codec == DELTA else None,
+            blocks,
         )
-        for i, (length, pack, offset, codec, stored) in enumerate(
+        for i, (length, pack, offset, codec, stored, blocks) in enumerate(
             zip(
                 table.length,
                 table.pack,
                 table.offset,
                 table.codec if has_codecs else repeat(RAW, count),
                 table.stored if has_codecs else table.length,
+                decode_blocks(table, table.length),
                 strict=True,
             )
         )
@@ -304,6 +310,8 @@ def _check_bounds(part: Part) -> None:
             raise ValueError("a chunk in a codec takes no less than it would without")
         if not chunk.length or chunk.offset % ALIGNMENT or end > part.packs[chunk.pack].length:
             raise ValueError("a chunk does not lie within its pack")
+        if chunk.codec and chunk.blocks is not None:
+            raise ValueError("a chunk in a codec has checks of blocks")
         if chunk.base is not None:
             _check_base(chunk, part.chunks[chunk.base])
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
