@@ -1,6 +1,6 @@
 """Ray Train: a worker that dies is started again by Ray, and training goes on where it was.
 
-    python examples/ray_train.py --store ckpts --steps 400
+    python examples/ray_train.py --store ckpts --steps 1000
 
 Two workers train together. Kill one of them, or the whole command and run it again: it ends with
 the same weights, to the last bit, as a run that nobody disturbed.
@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import ray
+import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -27,7 +27,7 @@ from holdfast.ray import CheckpointManager
 
 def train(config: dict[str, Any]) -> None:
     """What each worker does."""
-    torch.manual_seed(0)
+    torch.manual_seed(ray.train.get_context().get_world_rank())
     torch.set_num_threads(1)  # The network is too small for more to be of use.
     net = torch.nn.Sequential(
         torch.nn.Linear(1, 32), torch.nn.Tanh(), torch.nn.Dropout(0.05), torch.nn.Linear(32, 1)
@@ -38,13 +38,13 @@ def train(config: dict[str, Any]) -> None:
     state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
 
     with CheckpointManager(
-        config["store"], state, run=config["run"], save=every(steps=20), keep=keep.last(3)
+        config["store"], state, run=config["run"], save=every(steps=50), keep=keep.last(3)
     ) as ckpt:
         restored = ckpt.restore()
         if restored:
             print(f"resumed from {restored.ref}", flush=True)
         for step in range(ckpt.next_step, config["steps"]):
-            # Of each rank its own numbers, which go on where they were after a resume.
+            # Each worker draws numbers of its own, which go on where they were after a resume.
             x = 6.0 * torch.rand(32, 1)
             loss = mse_loss(model(x), torch.sin(x))
             optimizer.zero_grad()
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", default="ckpts", help="folder of the checkpoints")
     parser.add_argument("--run", default="waves", help="name of the run")
-    parser.add_argument("--steps", type=int, default=400, help="steps to train in all")
+    parser.add_argument("--steps", type=int, default=1000, help="steps to train in all")
     parser.add_argument("--workers", type=int, default=2, help="processes that train together")
     args = parser.parse_args()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from absent import needs_package
 from holdfast.demo.compare import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,7 +106,7 @@ def without_name(value: Any, run: str) -> Any:
 
 
 def test_every_example_is_known() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == KNOWN.keys()
+    assert {path.name for path in EXAMPLES.glob("*.py")} == KNOWN.keys() | {"ray_train.py"}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -118,3 +121,36 @@ def test_killed_in_the_middle_it_ends_where_it_would_have(name: str, tmp_path: P
     log = holdfast.Store(tmp_path).log("stormy")
     assert log[-1].tags == KNOWN[name].tags
     assert len(log) in KNOWN[name].kept
+
+
+def train_with_ray(store: Path, run: str, kill_at: int | None = None) -> str:
+    """Run the example of Ray Train; kill the worker that tells that it has come to a step."""
+    script = [sys.executable, str(EXAMPLES / "ray_train.py")]
+    options = ["--store", str(store), "--run", run, "--steps", "1000"]
+    # Else Ray leaves out lines that are like others.
+    environment = {**os.environ, "RAY_DEDUP_LOGS": "0", "RAY_AUTH_MODE": "disabled"}
+    told = ""
+    with subprocess.Popen(
+        [*script, *options], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            told += line
+            found = re.search(r"(\d+) \{.*'pid': (\d+)\}", line)
+            if kill_at is not None and found and int(found[1]) >= kill_at:
+                os.kill(int(found[2]), signal.SIGKILL)
+                kill_at = None
+        assert process.wait() == 0, told
+    assert kill_at is None, told
+    return told
+
+
+def test_ray_starts_a_worker_that_was_killed_and_it_ends_where_it_would_have(
+    tmp_path: Path,
+) -> None:
+    needs_package("ray")
+    train_with_ray(tmp_path, "steady")
+    assert "resumed from stormy@" in train_with_ray(tmp_path, "stormy", kill_at=120)
+    comparison = compare(final(tmp_path, "steady"), final(tmp_path, "stormy"))
+    assert comparison.differences == [] and comparison.n_leaves > 10
+    assert holdfast.Store(tmp_path).log("stormy")[-1].tags == ("final",)
