@@ -122,6 +122,10 @@ def test_killed_in_the_middle_it_ends_where_it_would_have(name: str, tmp_path: P
     assert len(log) in KNOWN[name].kept
 
 
+@pytest.mark.skipif(
+    os.environ.get("HOLDFAST_RANKS") != "full",
+    reason="RAY TAKES LONG TO START: HOLDFAST_RANKS=full kills one of its workers",
+)
 def test_ray_starts_a_worker_that_was_killed_and_it_ends_where_it_would_have(
     tmp_path: Path,
 ) -> None:
