@@ -65,6 +65,7 @@ _MODULES = {
 _INTEGRATIONS = (
     *("accelerate", "dcp", "huggingface", "lightning", "torchtitan"),
     *("jax", "keras", "tensorflow"),
+    *("mlflow", "ray", "wandb"),
 )
 
 __all__ = [

@@ -15,6 +15,7 @@ from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.choices import check_choices, check_together
 from holdfast.engine.due import Due
+from holdfast.engine.followers import Follower, Followers
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.leaving import Leaving
@@ -86,6 +87,8 @@ class Checkpointer:
             None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
+        on_saved: What to call with the ``CheckpointInfo`` and the ``Store`` of each checkpoint once
+            it is durable, in a thread of its own: one, or several. ``close`` waits for it.
 
     Raises:
         UsageError: An argument is not possible.
@@ -117,6 +120,7 @@ class Checkpointer:
         compress: Compress = "none",
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
+        on_saved: Follower | Sequence[Follower] = (),
     ) -> None:
         check_root(state)
         check_run(run)
@@ -128,11 +132,13 @@ class Checkpointer:
         check_patterns(per_rank, None)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
-        self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
+        home = Store(location)
+        self.run, self.next_step = run, 0
+        self._ledger = Ledger(on_error, Followers(on_saved, home, ranks))
         looked_at(check_finite)
         what = WhatIsSaved(state, rng, only, skip, check_finite)
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
-        at = Store(location).place
+        at = home.place
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
         ancestry = Ancestry(self._store, run, given)

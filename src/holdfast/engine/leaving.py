@@ -77,6 +77,8 @@ class Leaving:
     def give_back(self) -> None:
         """End the persister and the watching of signals, so far as they have begun."""
         with ExitStack() as ends:
+            # Last, when all is durable and Ctrl-C interrupts again: it may take long.
+            ends.callback(self._ledger.followers.close)
             ends.callback(self._signals.end)
             if self.saver is not None:
                 how = self._lifetime.how_it_ended(self._signals.all_that_came)

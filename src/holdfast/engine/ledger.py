@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal
 
+from holdfast.engine.followers import Followers
 from holdfast.engine.handle import SaveHandle
 from holdfast.errors import HoldfastError
 
@@ -26,10 +27,15 @@ class SaveTimes:
 
 
 class Ledger:
-    """Keeps the handles that are still news, and the times of the saves that have ended."""
+    """Keeps the handles that are still news, and the times of the saves that have ended.
 
-    def __init__(self, on_error: OnError) -> None:
+    Attributes:
+        followers: Those that are told of each save that has become durable.
+    """
+
+    def __init__(self, on_error: OnError, followers: Followers | None = None) -> None:
         self._on_error = on_error
+        self.followers = followers or Followers((), None)
         self._open: list[SaveHandle] = []
         self._times: list[SaveTimes] = []
         self._newest: str | None = None
@@ -38,6 +44,7 @@ class Ledger:
     def add(self, handle: SaveHandle) -> None:
         """Note a save that was started."""
         self._open.append(handle)
+        self.followers.add(handle)
 
     def newest(self) -> str | None:
         """Return the id of the newest checkpoint that was saved, or is being saved."""
