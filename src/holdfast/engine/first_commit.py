@@ -8,6 +8,7 @@ from typing import final
 from holdfast.engine.job import SaveJob
 from holdfast.engine.waiting import ALONE_S, Waiting
 from holdfast.errors import ChunkMissing, SaveFailed
+from holdfast.format import lean
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.records import commits
@@ -44,6 +45,9 @@ class FirstCommit:
     def wait(self, job: SaveJob, above: int) -> tuple[CommitRecord, bytes]:
         """Wait for rank 0's commit; return it, and its bytes.
 
+        Where rank 0 finds that this rank does not have its state, it takes this rank's part away to
+        ask for the whole tree, and its own part is still there; it gets it, once.
+
         Args:
             job: The save.
             above: The number of a commit that was there before.
@@ -51,12 +55,21 @@ class FirstCommit:
         Raises:
             SaveFailed: Rank 0 has given it up, or did not come; ``given_up`` says which.
         """
-        waiting = Waiting(self._patience_s, self._is_orphaned, ALONE_S + _LONGER_S)
+        alone_s = ALONE_S + _LONGER_S
+        waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, job.world_size)
+        has_answered = False
         while waiting.goes_on(None):
             if (found := self._committed(job, above)) is not None:
                 return found
-            # Rank 0 takes the parts of what it gives up away.
-            if not self.has_written(job) and self._committed(job, above) is None:
+            # Rank 0 takes the parts of what it gives up away, its own first.
+            is_gone = not self.has_written(job)
+            if is_gone and not has_answered and self._store.exists(self._keys.part(job.id, 0)):
+                self._store.put(self._keys.part(job.id, job.rank), lean.answer(job.plan))
+                has_answered = True
+                continue
+            if has_answered and not is_gone:
+                is_gone = not self._store.exists(self._keys.part(job.id, 0))
+            if is_gone and self._committed(job, above) is None:
                 raise SaveFailed(
                     f"Step {job.step} was not saved: rank 0 has given it up, and says why. "
                     "Checkpoints committed before are safe.",

@@ -1,10 +1,14 @@
-"""Arrays of which a process holds a part: what it holds, who holds the same, who writes it."""
+"""Arrays of which a process holds a part: what it holds, who holds the same, who writes it.
+
+Nothing here may grow with the number of ranks: there may be tens of thousands of them, and a
+hundred thousand arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box, whole
@@ -18,13 +22,46 @@ class Held:
         shape: Of the whole array.
         pieces: The boxes that it holds, each with an array of their shape; there may be none.
         like: An array that says framework and dtype; one of the pieces, if there is one.
-        holders: The ranks that hold these same boxes, rising.
+        holders: The ranks that hold these same boxes, rising; see ``rank_set``.
+        layout: How the array lies over the ranks, as text: the same on all of them where they
+            agree on it. Empty where each rank holds all of it.
     """
 
     shape: tuple[int, ...]
     pieces: Sequence[tuple[Box, Any]]
     like: Any
-    holders: tuple[int, ...]
+    holders: Sequence[int]
+    layout: str = ""
+
+
+@final
+class _Ranks(tuple[int, ...]):
+    """Ranks whose hash is reckoned once: it is asked for with every array."""
+
+    _known: int
+
+    def __hash__(self) -> int:
+        try:
+            return self._known
+        except AttributeError:
+            self._known = super().__hash__()
+            return self._known
+
+
+def rank_set(ranks: Sequence[int]) -> Sequence[int]:
+    """Return ranks, rising, in a form that is cheap to compare and to hash.
+
+    Mostly they are evenly spaced, and then a range, whose size does not grow with them. Others are
+    cheap as long as the same object is asked about again.
+
+    >>> rank_set([1, 3, 5])
+    range(1, 6, 2)
+    """
+    step = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = range(ranks[0], ranks[-1] + 1, step)
+    if len(even) == len(ranks) and all(a == b for a, b in zip(even, ranks, strict=True)):
+        return even
+    return _Ranks(ranks)
 
 
 _kinds: list[tuple[Callable[[object], bool], Callable[[Any, str], Held]]] = []
@@ -87,10 +124,12 @@ class Sharing:
         writer_of: Tells, of bytes and the ranks that hold them, which of them writes them.
         is_own: Says of a path whether each rank has its own value there.
         piece_bytes: Larger pieces that several hold are cut, to be shared out evenly.
+        check_replicas: What several hold is digested, so that they can be compared.
     """
 
     rank: int
     world_size: int
-    writer_of: Callable[[int, tuple[int, ...]], int]
+    writer_of: Callable[[int, Sequence[int]], int]
     is_own: Callable[[str], bool]
     piece_bytes: int
+    check_replicas: bool = False
