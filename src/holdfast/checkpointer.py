@@ -85,6 +85,8 @@ class Checkpointer:
             None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
+        check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
+            differ, by whatever bit. It reads all of them while the loop is held.
 
     Raises:
         UsageError: An argument is not possible.
@@ -116,6 +118,7 @@ class Checkpointer:
         compress: Compress = "none",
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
+        check_replicas: bool = False,
     ) -> None:
         check_root(state)
         check_run(run)
@@ -162,6 +165,7 @@ class Checkpointer:
                     compress=compress,
                     ranks=ranks,
                     per_rank=per_rank,
+                    check_replicas=check_replicas,
                 )
                 if ranks is not None and not ranks.rank:
                     after_rank_0(ranks, saver.client.wait_ready)

@@ -1,7 +1,9 @@
 """One rank of a training with something that goes wrong in it, as its arguments say.
 
 ``STORE STEPS [NAME=VALUE …]``: ``kind``, ``kill=RANK@STEP``, ``odd=RANK`` (another learning rate
-there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``.
+there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``,
+``bit=RANK@STEP`` (one bit of a weight changes there), ``replicas=checked``, ``wrap=ddp`` (trained
+by DistributedDataParallel).
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import sys
 import time
 from dataclasses import replace
 
+import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from training import digest, made, train
 
 from holdfast import Checkpointer, every, keep
@@ -25,19 +29,30 @@ def main(store: str, steps: str, *options: str) -> None:
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     model, optimizer = made(how.get("kind", "ddp"))
+    trained = DistributedDataParallel(model) if how.get("wrap") == "ddp" else model
     if how.get("odd") == str(rank):
         optimizer.param_groups[0]["lr"] = 0.5
     here = f"{rank}@"
     ranks = replace(ranks_here(), patience_s=float(how.get("patience", "60")))
     policy = every(seconds=1) if how.get("policy") == "time" else every(steps=2)
     state = {"model": model, "optimizer": optimizer}
-    with Checkpointer(store, state, run="r", save=policy, keep=keep.last(3), ranks=ranks) as ckpt:
+    with Checkpointer(
+        store,
+        state,
+        run="r",
+        save=policy,
+        keep=keep.last(3),
+        ranks=ranks,
+        check_replicas="replicas" in how,
+    ) as ckpt:
         restored = ckpt.restore()
         print("restored", restored.step if restored else None, flush=True)
         for step in range(ckpt.next_step, int(steps)):
-            loss = train(model, optimizer, step)
+            loss = train(trained, optimizer, step)
             if how.get("kill") == f"{here}{step}":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how.get("bit") == f"{here}{step}":
+                model.up.weight.data.view(torch.int32)[1, 2] ^= 1
             if how.get("late") == f"{here}{step}":
                 time.sleep(600)
             ckpt.step(step, metrics={"loss": loss})

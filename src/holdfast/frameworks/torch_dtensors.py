@@ -40,7 +40,7 @@ def held(value: Any, path: str) -> Held:
     Raises:
         UnsupportedLeaf: It is a partial sum, or lies on a mesh that this rank is not part of.
     """
-    placing = _placing(value.device_mesh, tuple(value.placements))
+    placing = _placing(value.device_mesh, value.placements)
     here = placing.here
     if placing.is_partial or here is None:
         what = "is a partial sum" if here is not None else "lies on a mesh without this rank"
@@ -50,14 +50,17 @@ def held(value: Any, path: str) -> Held:
             path=path,
             what=f"is a DTensor that {what}",
         )
-    local = value.detach().to_local()
+    # A DTensor that is detached first is a new DTensor, ten times as dear as what is wanted of it.
+    with torch.no_grad():
+        local = value.to_local()
+    local = local.detach() if local.requires_grad else local
     shape, local_shape = tuple(value.shape), tuple(local.shape)
     boxes = placing.boxes.get((shape, local_shape))
     if boxes is None:
         if len(placing.boxes) >= _MOST_SHAPES:
             placing.boxes.clear()
         boxes = placing.boxes[shape, local_shape] = _boxes(value, local_shape, path)
-    pieces = _with_arrays(boxes, local) if boxes else ()
+    pieces = _with_arrays(boxes, local, local_shape) if boxes else ()
     return Held(shape, pieces, local, placing.holders, placing.layout)
 
 
@@ -86,7 +89,8 @@ class _Placing:
 _placings: WeakKeyDictionary[Any, dict[tuple[Any, ...], _Placing]] = WeakKeyDictionary()
 
 
-def _placing(mesh: Any, placements: tuple[Any, ...]) -> _Placing:
+def _placing(mesh: Any, given: Sequence[Any]) -> _Placing:
+    placements = given if type(given) is tuple else tuple(given)
     of_mesh = _placings.get(mesh)
     if of_mesh is None:
         of_mesh = _placings[mesh] = {}
@@ -177,9 +181,12 @@ def _chunk(runs: list[tuple[int, int]], count: int, which: int) -> list[tuple[in
     return found
 
 
-def _with_arrays(boxes: _Boxes, local: torch.Tensor) -> list[tuple[Box, Any]]:
-    whole = len(boxes) == 1 and boxes[0][0].shape == tuple(local.shape)
-    return [(box, local if whole else local[within]) for box, within in boxes]
+def _with_arrays(
+    boxes: _Boxes, local: torch.Tensor, local_shape: tuple[int, ...]
+) -> list[tuple[Box, Any]]:
+    if len(boxes) == 1 and boxes[0][0].shape == local_shape:
+        return [(boxes[0][0], local)]
+    return [(box, local[within]) for box, within in boxes]
 
 
 register_held(is_dtensor, held)

@@ -262,7 +262,7 @@ class Walk:
     def array(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
         """Write down an array; one that came before as another name for it."""
         if self._sharing is not None:
-            shared_array(self, self._sharing, value, path)
+            shared_array(self, self._sharing, adapter, value, path)
             return
         value = all_of(value, path)
         spec, identity, address = adapter.describe(value, path)
@@ -277,9 +277,15 @@ class Walk:
         self.tree.kind.append(NodeKind.ARRAY)
         self.leaves.append(Leaf(path, value, adapter, spec, address))
 
-    def box(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
+    def box(
+        self,
+        adapter: arrays.ArrayAdapter,
+        value: Any,
+        path: str,
+        spec: arrays.ArraySpec,
+        address: int | None,
+    ) -> None:
         """Take in a box of an array of several ranks that is written here."""
-        spec, _, address = adapter.describe(value, path)
         self.leaves.append(Leaf(path, value, adapter, spec, address))
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Of these a slab along the first dim is an array, too.
 _CAN_BE_CUT = ("torch", "numpy")
+# The nodes of an array, by how many blobs it has.
+_NODES = (NodeKind.CUSTOM, NodeKind.TUPLE, NodeKind.BYTES)
+_KINDS = {1: _NODES, 2: (*_NODES, NodeKind.STR)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Gathered:
     at: list[int] = field(default_factory=list)
     n_arrays: int = 0
     known: dict[Hashable, int] = field(default_factory=dict)
-    headers: dict[tuple[str, str, tuple[int, ...]], bytes] = field(default_factory=dict)
+    headers: dict[tuple[str, str, tuple[int, ...], str], list[bytes]] = field(default_factory=dict)
     replicas: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def own_tree(self) -> TreeColumns:
@@ -88,17 +91,28 @@ def own_value(walk: Walk, value: Any, path: str) -> None:
         walk.visit(value, path)
 
 
-def shared_array(walk: Walk, sharing: Sharing, value: Any, path: str) -> None:
-    """Write down an array that all ranks name here; take in the boxes that this one writes."""
-    held = held_of(value, path)
-    adapter = arrays.adapter_of(value if held is None else held.like)
-    assert adapter is not None and walk.gathered is not None
-    spec, identity, _ = adapter.describe(value if held is None else held.like, path)
+def shared_array(
+    walk: Walk, sharing: Sharing, adapter: arrays.ArrayAdapter, value: Any, path: str
+) -> None:
+    """Write down an array that all ranks name here; take in the boxes that this one writes.
+
+    Args:
+        walk: What has been written down so far.
+        sharing: How several ranks save.
+        adapter: The one of value's framework.
+        value: The array.
+        path: Where it is.
+    """
+    held, gathered = held_of(value, path), walk.gathered
+    assert gathered is not None
     if held is None:
+        spec, identity, address = adapter.describe(value, path)
         everyone = range(sharing.world_size)
         held = Held(spec.shape, ((whole(spec.shape), value),), value, everyone)
+    else:
+        adapter = _adapter_of(held.like)
+        spec, identity, address = adapter.describe(held.like, path)
     walk.n_leaves += 1
-    gathered = walk.gathered
     if identity is not None and (earlier := gathered.known.get(identity)) is not None:
         _custom(walk, SAME_AS)
         walk.tree.kind.append(NodeKind.INT)
@@ -108,28 +122,57 @@ def shared_array(walk: Walk, sharing: Sharing, value: Any, path: str) -> None:
     gathered.n_arrays += 1
     if identity is not None:
         gathered.known[identity] = number
-    _write_header(walk, gathered, spec, held)
-    for box, piece in _written_here(sharing, held, spec):
-        gathered.array.append(number)
-        gathered.at += box.offset
-        walk.box(adapter, piece, path)
+    _write_header(walk.tree, gathered, spec, held)
+    pieces = held.pieces
+    if len(pieces) == 1 and pieces[0][1] is held.like and spec.nbytes <= sharing.piece_bytes:
+        # So it is with nearly all of them.
+        if spec.nbytes and sharing.writer_of(spec.nbytes, held.holders) == sharing.rank:
+            gathered.array.append(number)
+            gathered.at += pieces[0][0].offset
+            walk.box(adapter, held.like, path, spec, address)
+    else:
+        for box, piece in _written_here(sharing, held, spec):
+            gathered.array.append(number)
+            gathered.at += box.offset
+            found, _, at = adapter.describe(piece, path)
+            walk.box(adapter, piece, path, found, at)
     if sharing.check_replicas and len(held.holders) > 1:
-        found = content_digest(adapter, [piece for _, piece in held.pieces], path)
-        gathered.replicas.append((number, held.holders[0], found))
+        digest = content_digest(adapter, [piece for _, piece in pieces], path)
+        gathered.replicas.append((number, held.holders[0], digest))
 
 
-def _write_header(walk: Walk, gathered: Gathered, spec: arrays.ArraySpec, held: Held) -> None:
-    kind = spec.framework, spec.dtype, held.shape
-    header = gathered.headers.get(kind)
-    if header is None:
-        header = gathered.headers[kind] = encode_header(Header(*kind, ()))
-    _custom(walk, PART_OF)
-    walk.tree.kind += (NodeKind.TUPLE, NodeKind.BYTES)
-    walk.tree.children.append(2 if held.layout else 1)
-    walk.tree.blobs.append(header)
-    if held.layout:
-        walk.tree.kind.append(NodeKind.STR)
-        walk.tree.blobs.append(held.layout.encode())
+_adapters: dict[type, arrays.ArrayAdapter] = {}
+_of_version = -1
+
+
+def _adapter_of(value: Any) -> arrays.ArrayAdapter:
+    """Return the adapter of an array's class."""
+    global _of_version
+    if _of_version != arrays.registry_version():
+        _adapters.clear()
+        _of_version = arrays.registry_version()
+    found = _adapters.get(type(value))
+    if found is None:
+        found = arrays.adapter_of(value)
+        assert found is not None
+        _adapters[type(value)] = found
+    return found
+
+
+def _write_header(
+    tree: TreeColumns, gathered: Gathered, spec: arrays.ArraySpec, held: Held
+) -> None:
+    kind = spec.framework, spec.dtype, held.shape, held.layout
+    blobs = gathered.headers.get(kind)
+    if blobs is None:
+        blobs = [encode_header(Header(*kind[:3], ()))]
+        if held.layout:
+            blobs.append(held.layout.encode())
+        gathered.headers[kind] = blobs
+    tree.kind += _KINDS[len(blobs)]
+    tree.children += (1, len(blobs))
+    tree.type_name.append(PART_OF)
+    tree.blobs += blobs
 
 
 def _written_here(

@@ -64,12 +64,16 @@ def rank_set(ranks: Sequence[int]) -> Sequence[int]:
     return _Ranks(ranks)
 
 
-_kinds: list[tuple[Callable[[object], bool], Callable[[Any, str], Held]]] = []
+_Find = Callable[[Any, str], Held]
+_kinds: list[tuple[Callable[[object], bool], _Find]] = []
+# By class: there are few, and a hundred thousand arrays of them.
+_kind_of: dict[type, _Find | None] = {}
 
 
 def register_held(applies: Callable[[object], bool], held: Callable[[Any, str], Held]) -> None:
-    """Make a framework's arrays that lie on several ranks known."""
+    """Make a framework's arrays that lie on several ranks known, by their class."""
     _kinds.append((applies, held))
+    _kind_of.clear()
 
 
 def held_of(value: object, path: str = "") -> Held | None:
@@ -78,7 +82,11 @@ def held_of(value: object, path: str = "") -> Held | None:
     Raises:
         UnsupportedLeaf: It lies in a way that has no boxes; the message names the path.
     """
-    return next((held(value, path) for applies, held in _kinds if applies(value)), None)
+    cls = type(value)
+    if cls not in _kind_of:
+        _kind_of[cls] = next((held for applies, held in _kinds if applies(value)), None)
+    held = _kind_of[cls]
+    return None if held is None else held(value, path)
 
 
 def all_of(value: Any, path: str) -> Any:
@@ -111,7 +119,7 @@ def register_per_rank(applies: Callable[[object], bool]) -> None:
 
 def is_per_rank(value: object) -> bool:
     """Say whether an object is of a kind of which each rank has its own."""
-    return any(applies(value) for applies in _own_kinds)
+    return bool(_own_kinds) and any(applies(value) for applies in _own_kinds)
 
 
 @dataclass(frozen=True, slots=True)
