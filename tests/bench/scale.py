@@ -134,31 +134,32 @@ def _alone(what: str, *arguments: object) -> dict[str, Any]:
 
 def planning_table(found: list[Planned]) -> str:
     lines = [
-        "| layout | ranks | planning, s | again, s | memory, MB | boxes written | part, kB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| layout | ranks | arrays | planning, s | again, s | memory, MB | boxes | part, kB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found:
         lines.append(
-            f"| {row.kind} | {row.world:,} | {row.cpu_s:.2f} | {row.again_s:.2f} | "
-            f"{row.peak_bytes / 1e6:.0f} | {row.n_boxes:,} | {row.part_bytes / 1e3:,.0f} |"
+            f"| {row.kind} | {row.world:,} | {row.n_leaves:,} | {row.cpu_s:.2f} | "
+            f"{row.again_s:.2f} | {row.peak_bytes / 1e6:.0f} | {row.n_boxes:,} | "
+            f"{row.part_bytes / 1e3:,.0f} |"
         )
     return "\n".join(lines)
 
 
 def commit_table(found: list[Committed]) -> str:
     lines = [
-        "| layout | ranks | parts, GB | lists | gets | processor, s | waiting, s | bytes, s |"
-        " memory, MB |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| layout | ranks | arrays | parts, GB | lists | gets | processor, s | waiting, s |"
+        " bytes, s | memory, MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found:
         n, total = row.world, row.world * row.part_bytes
         waiting = max(n / READERS * LATENCY_S, n / GETS_PER_S)
         cpu_s = row.first_cpu_s + n * row.part_cpu_s
+        lists, seconds = -(-n // KEYS_PER_LIST), total / NETWORK_BYTES_PER_S
         lines.append(
-            f"| {row.kind} | {n:,} | {total / 1e9:.2f} | {-(-n // KEYS_PER_LIST)} | {n:,} | "
-            f"{cpu_s:.0f} | {waiting:.0f} | {total / NETWORK_BYTES_PER_S:.0f} | "
-            f"{row.peak_bytes / 1e6:.0f} |"
+            f"| {row.kind} | {n:,} | {row.n_leaves:,} | {total / 1e9:.2f} | {lists} | {n:,} | "
+            f"{cpu_s:.0f} | {waiting:.0f} | {seconds:.0f} | {row.peak_bytes / 1e6:.0f} |"
         )
     return "\n".join(lines)
 
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     plans = [
-        Planned(**_alone("planned", kind, world, world // 2, options.leaves))
+        Planned(**_alone("planned", kind, world, world // 4, options.leaves))
         for kind in options.kinds
         for world in options.worlds
     ]
