@@ -89,6 +89,8 @@ class Checkpointer:
             generators and positions in the data are known to be so; all else must be equal.
         on_saved: What to call with the ``CheckpointInfo`` and the ``Store`` of each checkpoint once
             it is durable, in a thread of its own: one, or several. ``close`` waits for it.
+        check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
+            differ, by whatever bit. It reads all of them while the loop is held.
 
     Raises:
         UsageError: An argument is not possible.
@@ -121,6 +123,7 @@ class Checkpointer:
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
         on_saved: Follower | Sequence[Follower] = (),
+        check_replicas: bool = False,
     ) -> None:
         check_root(state)
         check_run(run)
@@ -171,6 +174,7 @@ class Checkpointer:
                     compress=compress,
                     ranks=ranks,
                     per_rank=per_rank,
+                    check_replicas=check_replicas,
                 )
                 if ranks is not None and not ranks.rank:
                     after_rank_0(ranks, saver.client.wait_ready)

@@ -78,6 +78,17 @@ def test_ranks_that_differ_are_told_by_leaf_and_rank(tmp_path: Path) -> None:
     assert list((tmp_path / "c" / "runs" / "r" / "commits").glob("*")) == []
 
 
+def test_one_bit_of_a_replica_is_noticed_and_not_committed(tmp_path: Path) -> None:
+    options = ("wrap=ddp", "bit=1@4", "replicas=checked")
+    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, *options)
+    assert 7 in job.wait()
+    told = job.said(0) + job.said(1)
+    assert "'model/up.weight', rank 1: a replica that differs from that of rank 0" in told
+    # The step before it was good.
+    assert steps_of(tmp_path / "c") == [2]
+    assert holdfast.Store(tmp_path / "c").verify().ok
+
+
 def test_a_rank_that_does_not_come_is_named_and_nothing_is_torn(tmp_path: Path) -> None:
     options = ("late=1@4", "patience=3")
     job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 8, *options)

@@ -81,7 +81,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> floa
     loss = (model(batch) - batch).pow(2).mean()
     loss.backward()
     optimizer.step()
-    model.seen += 1
+    getattr(model, "module", model).seen += 1  # DDP has it as its module.
     return loss.item()
 
 

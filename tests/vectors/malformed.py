@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import ranks_malformed
 from encoding import add_codecs, differing, in_planes, of_format_2, repeated
 from making import (
     COMMIT_TYPE,
@@ -67,7 +68,14 @@ def sound() -> Files:
         TAG: tag(RUN, "t", ID),
         PART: data,
         PACK: pack,
+        # Those of the cases of several ranks; nothing here needs them.
+        **_packs_of_ranks(),
     }
+
+
+def _packs_of_ranks() -> Files:
+    made = ranks_malformed.files(lambda message: None)
+    return {key: data for key, data in made.items() if "/packs/" in key}
 
 
 def _part() -> tuple[Any, bytes]:
@@ -148,7 +156,16 @@ def _flipped(data: bytes, at: int, bit: int = 0) -> bytes:
 
 def cases() -> list[Case]:
     tables = [*_arrays(), *_chunks(), *_blocks(), *_codecs()]
-    return [*_envelopes(), *_records(), *_parts(), *_trees(), *tables]
+    return [*_envelopes(), *_records(), *_parts(), *_trees(), *tables, *_of_ranks()]
+
+
+def _of_ranks() -> list[Case]:
+    made = [(name, why, ranks_malformed.files(edit)) for name, why, edit in ranks_malformed.edits()]
+    packs = _packs_of_ranks()
+    return [
+        Case(f"B-{name}", "B", DAMAGED, why, {k: d for k, d in files.items() if k not in packs})
+        for name, why, files in made
+    ]
 
 
 def _envelopes() -> list[Case]:
@@ -240,7 +257,7 @@ def _records() -> list[Case]:
         ("not-finite-text", DAMAGED, "a count that is text", _with_predicate(not_finite="1")),
         ("not-finite-below", DAMAGED, "a count below 0", _with_predicate(not_finite=-1)),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
-        ("too-new", TOO_NEW, "a commit of format 3", _with_predicate(format=3)),
+        ("too-new", TOO_NEW, "a commit of format 9", _with_predicate(format=9)),
         (
             "predicate-too-new",
             TOO_NEW,
@@ -353,7 +370,7 @@ def _parts() -> list[Case]:
         ("flipped", DAMAGED, "a bit of the part has changed", {PART: _flipped(data, 20)}),
         ("absent", CHUNK_MISSING, "the part is not there", _with_statement(_renamed_part)),
         ("cut-short", DAMAGED, "no whole message", {PART: cut, COMMIT: commit(_statement(cut))}),
-        ("too-new", TOO_NEW, "a part of format 3", _with_part(lambda m: setattr(m, "format", 3))),
+        ("too-new", TOO_NEW, "a part of format 9", _with_part(lambda m: setattr(m, "format", 9))),
         ("other-run", DAMAGED, "another run's", _with_part(lambda m: setattr(m, "run", "s"))),
         ("other-step", DAMAGED, "another step's", _with_part(lambda m: setattr(m, "step", 2))),
         (

@@ -9,6 +9,7 @@ from holdfast.engine.behind import Behind, is_given_up_for, nothing_behind
 from holdfast.engine.job import SaveJob
 from holdfast.engine.waiting import ALONE_S, Waiting
 from holdfast.errors import ChunkMissing, DataError, SaveFailed
+from holdfast.format import lean
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.records import commits
@@ -53,6 +54,9 @@ class FirstCommit:
     ) -> tuple[CommitRecord, bytes]:
         """Wait for rank 0's commit; return it, and its bytes.
 
+        Where rank 0 finds that this rank does not have its state, it takes this rank's part away to
+        ask for the whole tree, and its own part is still there; it gets it, once.
+
         Args:
             job: The save.
             since_s: When this rank had written its part, on the monotonic clock; None: now.
@@ -63,7 +67,8 @@ class FirstCommit:
             SaveFailed: Rank 0 has given it up, or did not come; ``given_up`` says which.
         """
         alone_s = ALONE_S + _LONGER_S
-        waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s)
+        waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s, job.world_size)
+        has_answered = False
         while waiting.goes_on(None):
             # Before the commits are looked at: what was taken away since then was so for a commit.
             is_there = self.has_written(job)
@@ -71,7 +76,14 @@ class FirstCommit:
             if (found := self._committed(job)) is not None:
                 return found
             require_ours(job)
-            # Rank 0 takes the parts of what it gives up away, and commits one after the other.
+            # Rank 0 takes the parts of what it gives up away, its own first.
+            if not is_there and not has_answered and self._store.exists(self._keys.part(job.id, 0)):
+                self._store.put(self._keys.part(job.id, job.rank), lean.answer(job.plan))
+                has_answered = True
+                continue
+            if has_answered and is_there:
+                is_there = self._store.exists(self._keys.part(job.id, 0))
+            # It commits one after the other.
             if not is_there or self._is_past(later):
                 raise SaveFailed(
                     f"Step {job.step} was not saved: rank 0 has given it up, and says why. "

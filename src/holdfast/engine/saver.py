@@ -49,6 +49,7 @@ class Saver:
         compress: How the persister stores chunks.
         ranks: Those that save together; None: this process does alone.
         per_rank: Patterns of what each rank has for itself.
+        check_replicas: Digest what several ranks hold, to be compared.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class Saver:
         compress: Compress = "none",
         ranks: Ranks | None = None,
         per_rank: Patterns = None,
+        check_replicas: bool = False,
     ) -> None:
         self._run = run
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
         self.ranks = ranks
         self._is_own = _own_paths(per_rank)
+        self._check_replicas = check_replicas
         self.incarnation = jobs.new_id() if ranks is None else ranks.incarnation
         self.client = PersisterClient(
             store,
@@ -231,7 +234,8 @@ class Saver:
             return None
         try:
             with collector_paused():
-                flat = flatten(state, only=only, skip=skip, sharing=self._sharing())
+                sharing = self._sharing(is_saved=False)
+                flat = flatten(state, only=only, skip=skip, sharing=sharing)
                 layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
         except Exception as error:
             return error
@@ -243,13 +247,14 @@ class Saver:
             arena.wait_touched(patience_s)
         return None
 
-    def _sharing(self) -> Sharing | None:
+    def _sharing(self, *, is_saved: bool = True) -> Sharing | None:
         if self.ranks is None:
             return None
         # Counted anew for each save, so that the same rank writes the same each time.
         writer_of = Shares().writer_of
         rank, world_size = self.ranks.rank, self.ranks.world_size
-        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES)
+        is_checked = is_saved and self._check_replicas
+        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES, is_checked)
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""

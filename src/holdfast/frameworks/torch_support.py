@@ -93,10 +93,13 @@ class TorchAdapter:
         address = value.data_ptr()
         contiguous = value.is_contiguous() and not (value.is_conj() or value.is_neg())
         layout = None if contiguous else (value.stride(), value.is_conj(), value.is_neg())
-        device = value.device
-        here = contiguous and device.type == "cpu"
-        where = "host" if device.type == "cpu" else str(device)
-        return spec, (where, address, name, shape, layout), address if here else None
+        is_cpu = value.is_cpu
+        where = "host" if is_cpu else str(value.device)
+        return (
+            spec,
+            (where, address, name, shape, layout),
+            address if is_cpu and contiguous else None,
+        )
 
     def count_changes(self, value: Any) -> int | None:
         # Tensors that were made in inference mode have no counter.

@@ -1,10 +1,14 @@
-"""Arrays of which a process holds a part: what it holds, who holds the same, who writes it."""
+"""Arrays of which a process holds a part: what it holds, who holds the same, who writes it.
+
+Nothing here may grow with the number of ranks: there may be tens of thousands of them, and a
+hundred thousand arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box, whole
@@ -18,21 +22,58 @@ class Held:
         shape: Of the whole array.
         pieces: The boxes that it holds, each with an array of their shape; there may be none.
         like: An array that says framework and dtype; one of the pieces, if there is one.
-        holders: The ranks that hold these same boxes, rising.
+        holders: The ranks that hold these same boxes, rising; see ``rank_set``.
+        layout: How the array lies over the ranks, as text: the same on all of them where they
+            agree on it. Empty where each rank holds all of it.
     """
 
     shape: tuple[int, ...]
     pieces: Sequence[tuple[Box, Any]]
     like: Any
-    holders: tuple[int, ...]
+    holders: Sequence[int]
+    layout: str = ""
 
 
-_kinds: list[tuple[Callable[[object], bool], Callable[[Any, str], Held]]] = []
+@final
+class _Ranks(tuple[int, ...]):
+    """Ranks whose hash is reckoned once: it is asked for with every array."""
+
+    _known: int
+
+    def __hash__(self) -> int:
+        try:
+            return self._known
+        except AttributeError:
+            self._known = super().__hash__()
+            return self._known
+
+
+def rank_set(ranks: Sequence[int]) -> Sequence[int]:
+    """Return ranks, rising, in a form that is cheap to compare and to hash.
+
+    Mostly they are evenly spaced, and then a range, whose size does not grow with them. Others are
+    cheap as long as the same object is asked about again.
+
+    >>> rank_set([1, 3, 5])
+    range(1, 6, 2)
+    """
+    step = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = range(ranks[0], ranks[-1] + 1, step)
+    if len(even) == len(ranks) and all(a == b for a, b in zip(even, ranks, strict=True)):
+        return even
+    return _Ranks(ranks)
+
+
+_Find = Callable[[Any, str], Held]
+_kinds: list[tuple[Callable[[object], bool], _Find]] = []
+# By class: there are few, and a hundred thousand arrays of them.
+_kind_of: dict[type, _Find | None] = {}
 
 
 def register_held(applies: Callable[[object], bool], held: Callable[[Any, str], Held]) -> None:
-    """Make a framework's arrays that lie on several ranks known."""
+    """Make a framework's arrays that lie on several ranks known, by their class."""
     _kinds.append((applies, held))
+    _kind_of.clear()
 
 
 def held_of(value: object, path: str = "") -> Held | None:
@@ -41,7 +82,11 @@ def held_of(value: object, path: str = "") -> Held | None:
     Raises:
         UnsupportedLeaf: It lies in a way that has no boxes; the message names the path.
     """
-    return next((held(value, path) for applies, held in _kinds if applies(value)), None)
+    cls = type(value)
+    if cls not in _kind_of:
+        _kind_of[cls] = next((held for applies, held in _kinds if applies(value)), None)
+    held = _kind_of[cls]
+    return None if held is None else held(value, path)
 
 
 def all_of(value: Any, path: str) -> Any:
@@ -74,7 +119,7 @@ def register_per_rank(applies: Callable[[object], bool]) -> None:
 
 def is_per_rank(value: object) -> bool:
     """Say whether an object is of a kind of which each rank has its own."""
-    return any(applies(value) for applies in _own_kinds)
+    return bool(_own_kinds) and any(applies(value) for applies in _own_kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +132,12 @@ class Sharing:
         writer_of: Tells, of bytes and the ranks that hold them, which of them writes them.
         is_own: Says of a path whether each rank has its own value there.
         piece_bytes: Larger pieces that several hold are cut, to be shared out evenly.
+        check_replicas: What several hold is digested, so that they can be compared.
     """
 
     rank: int
     world_size: int
-    writer_of: Callable[[int, tuple[int, ...]], int]
+    writer_of: Callable[[int, Sequence[int]], int]
     is_own: Callable[[str], bool]
     piece_bytes: int
+    check_replicas: bool = False
