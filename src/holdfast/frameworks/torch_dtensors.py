@@ -15,13 +15,25 @@ import torch
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box
-from holdfast.state.sharding import Held, register_held
+from holdfast.state.sharding import Held, Piece, register_held
 
 
 def is_dtensor(value: object) -> bool:
     """Say whether a value is a DTensor; where nobody has imported them there are none."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(value, module.DTensor)
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what lies here of a tensor, whatever it is."""
+    found: torch.Tensor = tensor.to_local() if is_dtensor(tensor) else tensor
+    return found
+
+
+def is_distributed() -> bool:
+    """Say whether this process has others of torch.distributed beside it."""
+    dist = torch.distributed
+    return bool(dist.is_available() and dist.is_initialized())
 
 
 def held(value: Any, path: str) -> Held:
@@ -31,18 +43,19 @@ def held(value: Any, path: str) -> Held:
         UnsupportedLeaf: It is a partial sum, or lies on a mesh that this rank is not part of.
     """
     mesh, placements = value.device_mesh, value.placements
-    here = mesh.get_coordinate()
-    if any(placement.is_partial() for placement in placements) or here is None:
-        what = "is a partial sum" if here is not None else "lies on a mesh without this rank"
+    at = mesh.get_coordinate()
+    if any(placement.is_partial() for placement in placements) or at is None:
+        what = "is a partial sum" if at is not None else "lies on a mesh without this rank"
         raise UnsupportedLeaf(
             f"{path!r} is a DTensor that {what}. Nothing was saved. Redistribute it first, or "
             f"leave it out: skip={path!r}.",
             path=path,
             what=f"is a DTensor that {what}",
         )
-    local = value.detach().to_local()
-    boxes = _boxes(value, tuple(local.shape), path)
-    return Held(tuple(value.shape), boxes and _with_arrays(boxes, local), local, _holders(value))
+    here = local(value.detach())
+    boxes, holders = _boxes(value, tuple(here.shape), path), _holders(value)
+    pieces = [Piece(box, array, holders) for box, array in _with_arrays(boxes, here)]
+    return Held(tuple(value.shape), pieces, here)
 
 
 def _holders(value: Any) -> tuple[int, ...]:
@@ -114,10 +127,10 @@ def _chunk(runs: list[tuple[int, int]], count: int, which: int) -> list[tuple[in
 
 
 def _with_arrays(
-    boxes: list[tuple[Box, tuple[slice, ...]]], local: torch.Tensor
+    boxes: list[tuple[Box, tuple[slice, ...]]], here: torch.Tensor
 ) -> list[tuple[Box, Any]]:
-    whole = len(boxes) == 1 and boxes[0][0].shape == tuple(local.shape)
-    return [(box, local if whole else local[within]) for box, within in boxes]
+    whole = len(boxes) == 1 and boxes[0][0].shape == tuple(here.shape)
+    return [(box, here if whole else here[within]) for box, within in boxes]
 
 
-register_held(is_dtensor, held)
+register_held(is_dtensor, held, is_distributed)

@@ -10,7 +10,7 @@ from holdfast.format.boxes import Box, cut, whole
 from holdfast.format.shared import PART_OF, PER_RANK, SAME_AS, Header, encode_header
 from holdfast.format.tree import NodeKind
 from holdfast.state import arrays
-from holdfast.state.sharding import Held, Sharing, held_of
+from holdfast.state.sharding import Held, Piece, Sharing, held_of
 
 if TYPE_CHECKING:
     from holdfast.state.flatten import Walk
@@ -34,7 +34,7 @@ def shared_array(walk: Walk, sharing: Sharing, value: Any, path: str) -> None:
     spec, identity, _ = adapter.describe(value if held is None else held.like, path)
     if held is None:
         ranks = tuple(range(sharing.world_size))
-        held = Held(spec.shape, ((whole(spec.shape), value),), value, ranks)
+        held = Held(spec.shape, (Piece(whole(spec.shape), value, ranks),), value)
     walk.n_leaves += 1
     if identity is not None and (number := walk.shared_number(identity)) is not None:
         _custom(walk, SAME_AS)
@@ -56,18 +56,19 @@ def _written_here(
     sharing: Sharing, held: Held, spec: arrays.ArraySpec
 ) -> Iterator[tuple[Box, Any]]:
     size = dtypes.itemsize(spec.dtype)
-    for box, value in held.pieces:
+    for piece in held.pieces:
+        box, value, holders = piece
         if not box.volume:
             continue
-        for part in _cut(sharing, held, spec, box, size):
-            if sharing.writer_of(part.volume * size, held.holders) == sharing.rank:
+        for part in _cut(sharing, piece, spec, size):
+            if sharing.writer_of(part.volume * size, holders) == sharing.rank:
                 yield part, value if part == box else value[_within(part, box)]
 
 
-def _cut(sharing: Sharing, held: Held, spec: arrays.ArraySpec, box: Box, size: int) -> list[Box]:
-    if len(held.holders) == 1 or spec.framework not in _CAN_BE_CUT:
-        return [box]
-    return cut(box, max(1, sharing.piece_bytes // size))
+def _cut(sharing: Sharing, piece: Piece, spec: arrays.ArraySpec, size: int) -> list[Box]:
+    if len(piece.holders) == 1 or spec.framework not in _CAN_BE_CUT:
+        return [piece.box]
+    return cut(piece.box, max(1, sharing.piece_bytes // size))
 
 
 def _within(part: Box, box: Box) -> tuple[slice, ...]:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box, whole
+
+
+class Piece(NamedTuple):
+    """A box of an array that this process holds.
+
+    Attributes:
+        box: Where it lies in the whole array.
+        value: An array of its shape; None where there is only to be one.
+        holders: The ranks that hold this same box, rising.
+    """
+
+    box: Box
+    value: Any
+    holders: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,31 +30,52 @@ class Held:
 
     Attributes:
         shape: Of the whole array.
-        pieces: The boxes that it holds, each with an array of their shape; there may be none.
-        like: An array that says framework and dtype; one of the pieces, if there is one.
-        holders: The ranks that hold these same boxes, rising.
+        pieces: What it holds; there may be nothing. Pieces of the same holders come in the same
+            order on all of them.
+        like: An array that says framework and dtype.
     """
 
     shape: tuple[int, ...]
-    pieces: Sequence[tuple[Box, Any]]
+    pieces: Sequence[Piece]
     like: Any
-    holders: tuple[int, ...]
 
 
 _kinds: list[tuple[Callable[[object], bool], Callable[[Any, str], Held]]] = []
+_in_play: list[Callable[[], bool]] = []
 
 
-def register_held(applies: Callable[[object], bool], held: Callable[[Any, str], Held]) -> None:
-    """Make a framework's arrays that lie on several ranks known."""
+def register_held(
+    applies: Callable[[object], bool],
+    held: Callable[[Any, str], Held],
+    in_play: Callable[[], bool],
+) -> None:
+    """Make a framework's arrays that lie on several ranks known.
+
+    Args:
+        applies: Says whether a value is one.
+        held: Gives what this process holds of one, whose path it is given.
+        in_play: Says whether there can be any in this process.
+    """
     _kinds.append((applies, held))
+    _in_play.append(in_play)
+
+
+def is_in_play() -> bool:
+    """Say whether there can be arrays in this process that lie on several ranks."""
+    return any(there_can_be() for there_can_be in _in_play)
 
 
 def held_of(value: object, path: str = "") -> Held | None:
     """Return what this process holds of an array that lies on several ranks, None of another.
 
+    What an object of a framework gives as its state may have such descriptions in the place of
+    arrays.
+
     Raises:
         UnsupportedLeaf: It lies in a way that has no boxes; the message names the path.
     """
+    if isinstance(value, Held):
+        return value
     return next((held(value, path) for applies, held in _kinds if applies(value)), None)
 
 
@@ -53,8 +88,8 @@ def all_of(value: Any, path: str) -> Any:
     held = held_of(value, path)
     if held is None:
         return value
-    if [box for box, _ in held.pieces] == [whole(held.shape)]:
-        return held.pieces[0][1]
+    if [piece.box for piece in held.pieces] == [whole(held.shape)]:
+        return held.pieces[0].value
     what = "is held by several ranks, and this one saves by itself"
     raise UnsupportedLeaf(
         f"{path!r} {what}. Nothing was saved. Make a Checkpointer on every rank, without "
