@@ -83,8 +83,8 @@ class Checkpointer:
             fewer bytes where that saves 5 % or more; ``auto`` likewise, while saving is no slower
             for it; ``delta`` as differences from an earlier checkpoint where that saves 10 % more.
         ranks: The processes that train together and save one checkpoint together. ``auto``: those
-            of torch.distributed, where it is initialized; every rank makes a ``Checkpointer`` then.
-            None: this process saves by itself.
+            of torch.distributed or jax.distributed, where it is initialized; every one makes a
+            ``Checkpointer`` then. None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
         on_saved: What to call with the ``CheckpointInfo`` and the ``Store`` of each checkpoint once

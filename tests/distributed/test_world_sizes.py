@@ -108,3 +108,9 @@ def test_it_is_exported_whole(saved: Path, tmp_path: Path) -> None:
     tree = holdfast.load(saved / "2d-4", "r@final", only="model/**")
     found = load_file(target)
     assert (found["model/up.weight"] == tree["model"]["up.weight"].numpy()).all()
+
+
+def test_a_mesh_of_jax_takes_what_ranks_of_torch_have_saved(saved: Path, tmp_path: Path) -> None:
+    job = run("jax_worlds.py", 2, tmp_path, saved, "torch")
+    told = re.findall(r"^from torch (\S+)$", job.said(1), re.MULTILINE)
+    assert {"fsdp-2", "fsdp-3", "tp-2", "ddp-2"} <= set(told)

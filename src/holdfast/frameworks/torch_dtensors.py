@@ -22,7 +22,7 @@ import torch
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box
-from holdfast.state.sharding import Held, rank_set, register_held
+from holdfast.state.sharding import Held, Piece, rank_set, register_held
 
 # Of the boxes of each shape; more of them than a model has are forgotten together.
 _MOST_SHAPES = 4096
@@ -34,6 +34,18 @@ def is_dtensor(value: object) -> bool:
     return module is not None and isinstance(value, module.DTensor)
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what lies here of a tensor, whatever it is."""
+    found: torch.Tensor = tensor.to_local() if is_dtensor(tensor) else tensor
+    return found
+
+
+def is_distributed() -> bool:
+    """Say whether this process has others of torch.distributed beside it."""
+    dist = torch.distributed
+    return bool(dist.is_available() and dist.is_initialized())
+
+
 def held(value: Any, path: str) -> Held:
     """Return what this rank holds of a DTensor.
 
@@ -41,9 +53,10 @@ def held(value: Any, path: str) -> Held:
         UnsupportedLeaf: It is a partial sum, or lies on a mesh that this rank is not part of.
     """
     placing = _placing(value.device_mesh, value.placements)
-    here = placing.here
-    if placing.is_partial or here is None:
-        what = "is a partial sum" if here is not None else "lies on a mesh without this rank"
+    if placing.is_partial or placing.here is None:
+        what = (
+            "is a partial sum" if placing.here is not None else "lies on a mesh without this rank"
+        )
         raise UnsupportedLeaf(
             f"{path!r} is a DTensor that {what}. Nothing was saved. Redistribute it first, or "
             f"leave it out: skip={path!r}.",
@@ -52,16 +65,16 @@ def held(value: Any, path: str) -> Held:
         )
     # A DTensor that is detached first is a new DTensor, ten times as dear as what is wanted of it.
     with torch.no_grad():
-        local = value.to_local()
-    local = local.detach() if local.requires_grad else local
-    shape, local_shape = tuple(value.shape), tuple(local.shape)
+        here = value.to_local()
+    here = here.detach() if here.requires_grad else here
+    shape, local_shape = tuple(value.shape), tuple(here.shape)
     boxes = placing.boxes.get((shape, local_shape))
     if boxes is None:
         if len(placing.boxes) >= _MOST_SHAPES:
             placing.boxes.clear()
         boxes = placing.boxes[shape, local_shape] = _boxes(value, local_shape, path)
-    pieces = _with_arrays(boxes, local, local_shape) if boxes else ()
-    return Held(shape, pieces, local, placing.holders, placing.layout)
+    pieces = _pieces(boxes, here, local_shape, placing.holders) if boxes else ()
+    return Held(shape, pieces, here, placing.layout)
 
 
 _Boxes = list[tuple[Box, tuple[slice, ...]]]
@@ -181,12 +194,12 @@ def _chunk(runs: list[tuple[int, int]], count: int, which: int) -> list[tuple[in
     return found
 
 
-def _with_arrays(
-    boxes: _Boxes, local: torch.Tensor, local_shape: tuple[int, ...]
-) -> list[tuple[Box, Any]]:
+def _pieces(
+    boxes: _Boxes, here: torch.Tensor, local_shape: tuple[int, ...], holders: Sequence[int]
+) -> list[Piece]:
     if len(boxes) == 1 and boxes[0][0].shape == local_shape:
-        return [(boxes[0][0], local)]
-    return [(box, local[within]) for box, within in boxes]
+        return [Piece(boxes[0][0], here, holders)]
+    return [Piece(box, here[within], holders) for box, within in boxes]
 
 
-register_held(is_dtensor, held)
+register_held(is_dtensor, held, is_distributed)

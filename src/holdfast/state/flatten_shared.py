@@ -17,7 +17,7 @@ from holdfast.format.shared import PART_OF, PER_RANK, SAME_AS, Header, encode_he
 from holdfast.format.tree import NodeKind, TreeColumns
 from holdfast.state import arrays
 from holdfast.state.replicas import content_digest
-from holdfast.state.sharding import Held, Sharing, held_of
+from holdfast.state.sharding import Held, Piece, Sharing, held_of
 
 if TYPE_CHECKING:
     from holdfast.state.flatten import Leaf, Walk
@@ -108,7 +108,7 @@ def shared_array(
     if held is None:
         spec, identity, address = adapter.describe(value, path)
         everyone = range(sharing.world_size)
-        held = Held(spec.shape, ((whole(spec.shape), value),), value, everyone)
+        held = Held(spec.shape, (Piece(whole(spec.shape), value, everyone),), value)
     else:
         adapter = _adapter_of(held.like)
         spec, identity, address = adapter.describe(held.like, path)
@@ -124,21 +124,33 @@ def shared_array(
         gathered.known[identity] = number
     _write_header(walk.tree, gathered, spec, held)
     pieces = held.pieces
-    if len(pieces) == 1 and pieces[0][1] is held.like and spec.nbytes <= sharing.piece_bytes:
+    if len(pieces) == 1 and pieces[0].value is held.like and spec.nbytes <= sharing.piece_bytes:
         # So it is with nearly all of them.
-        if spec.nbytes and sharing.writer_of(spec.nbytes, held.holders) == sharing.rank:
+        [piece] = pieces
+        if spec.nbytes and sharing.writer_of(spec.nbytes, piece.holders) == sharing.rank:
             gathered.array.append(number)
-            gathered.at += pieces[0][0].offset
+            gathered.at += piece.box.offset
             walk.box(adapter, held.like, path, spec, address)
     else:
-        for box, piece in _written_here(sharing, held, spec):
+        for box, values in _written_here(sharing, held, spec):
             gathered.array.append(number)
             gathered.at += box.offset
-            found, _, at = adapter.describe(piece, path)
-            walk.box(adapter, piece, path, found, at)
-    if sharing.check_replicas and len(held.holders) > 1:
-        digest = content_digest(adapter, [piece for _, piece in pieces], path)
-        gathered.replicas.append((number, held.holders[0], digest))
+            found, _, at = adapter.describe(values, path)
+            walk.box(adapter, values, path, found, at)
+    if sharing.check_replicas and (first := _first_of_all(held)) is not None:
+        digest = content_digest(adapter, [piece.value for piece in pieces], path)
+        gathered.replicas.append((number, first, digest))
+
+
+def _first_of_all(held: Held) -> int | None:
+    """Return the first of the ranks that hold the same pieces, None where there is no other one.
+
+    Where the pieces have different holders, no two ranks hold the same.
+    """
+    holders = {piece.holders for piece in held.pieces}
+    if len(holders) != 1 or len(held.pieces[0].holders) < 2:
+        return None
+    return held.pieces[0].holders[0]
 
 
 _adapters: dict[type, arrays.ArrayAdapter] = {}
@@ -179,18 +191,19 @@ def _written_here(
     sharing: Sharing, held: Held, spec: arrays.ArraySpec
 ) -> Iterator[tuple[Box, Any]]:
     size = dtypes.itemsize(spec.dtype)
-    for box, value in held.pieces:
+    for piece in held.pieces:
+        box, value, holders = piece
         if not box.volume:
             continue
-        for part in _cut(sharing, held, spec, box, size):
-            if sharing.writer_of(part.volume * size, held.holders) == sharing.rank:
+        for part in _cut(sharing, piece, spec, size):
+            if sharing.writer_of(part.volume * size, holders) == sharing.rank:
                 yield part, value if part == box else value[_within(part, box)]
 
 
-def _cut(sharing: Sharing, held: Held, spec: arrays.ArraySpec, box: Box, size: int) -> list[Box]:
-    if len(held.holders) == 1 or spec.framework not in _CAN_BE_CUT:
-        return [box]
-    return cut(box, max(1, sharing.piece_bytes // size))
+def _cut(sharing: Sharing, piece: Piece, spec: arrays.ArraySpec, size: int) -> list[Box]:
+    if len(piece.holders) == 1 or spec.framework not in _CAN_BE_CUT:
+        return [piece.box]
+    return cut(piece.box, max(1, sharing.piece_bytes // size))
 
 
 def _within(part: Box, box: Box) -> tuple[slice, ...]:
