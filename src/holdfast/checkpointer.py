@@ -30,6 +30,8 @@ from holdfast.engine.schedule import Due, Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.starting_together import after_rank_0
+from holdfast.engine.tiers.beside_home import Beside
+from holdfast.engine.tiers.kinds import Tier
 from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
@@ -85,6 +87,7 @@ class Checkpointer:
             None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
+        tiers: Where the run is kept besides: ``tier.memory()``, ``tier.far(…)``.
 
     Raises:
         UsageError: An argument is not possible.
@@ -116,6 +119,7 @@ class Checkpointer:
         compress: Compress = "none",
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
+        tiers: Sequence[Tier] = (),
     ) -> None:
         check_root(state)
         check_run(run)
@@ -135,7 +139,8 @@ class Checkpointer:
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
         ancestry = Ancestry(self._store, run, given)
-        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)
+        beside = Beside(tiers, self._store, at.authenticity, in_flight, ranks)
+        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite, beside.policies)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)
@@ -162,6 +167,7 @@ class Checkpointer:
                     compress=compress,
                     ranks=ranks,
                     per_rank=per_rank,
+                    tiers=beside.message(),
                 )
                 if ranks is not None and not ranks.rank:
                     after_rank_0(ranks, saver.client.wait_ready)
@@ -197,6 +203,7 @@ class Checkpointer:
                 last_step=self._last_step,
                 watcher=self._watcher,
                 feed=self._feed,
+                beside=beside,
             )
             self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
             self._saving.prepare(_START_PATIENCE_S)
@@ -276,7 +283,7 @@ class Checkpointer:
         skip: Patterns,
     ) -> Restored | None:
         at = Store(store).place if store is not None else None
-        source = at.open() if at is not None else self._store
+        source = at.open() if at is not None else None
         trust = (at.authenticity.trust if at is not None else None) or self._trust
         asked = Asked(event, ref, source, trust, strict, only, skip)
         outcome = self._returning.restore(asked)

@@ -27,6 +27,7 @@ class Restored:
             were put in their place, objects of another class left as they were.
         stepped_over: Newer checkpoints that are damaged or not trusted, each with the reason.
         differences: What differs between the environment it was saved in and this one.
+        tier: Where it was: ``memory``, ``home``, or the name of a far tier.
     """
 
     ref: str
@@ -37,6 +38,7 @@ class Restored:
     differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    tier: str = "home"
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -72,4 +74,5 @@ def restored_of(outcome: Outcome, trust: TrustPolicy | None = None) -> Restored:
         outcome.differing,
         outcome.stepped_over,
         (*outcome.notes, *(difference.text for difference in differences)),
+        outcome.tier,
     )

@@ -5,8 +5,8 @@ trainer dies, however it dies, the persister finishes the saves in its hands, no
 which the trainer was, and leaves.
 
 Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``note``, ``signature``, ``bye``.
-Messages out: ``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the
-descriptors of both.
+Messages out: ``ready``, ``written``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and
+hands down the descriptors of both.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
@@ -36,7 +38,11 @@ from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter, Saved
-from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
+from holdfast.engine.tiers.destinations import Destinations
+from holdfast.engine.tiers.kinds import HOME, MEMORY
+from holdfast.engine.tiers.near import Near, OnItsWay
+from holdfast.engine.timing import Timing
+from holdfast.errors import HoldfastError, NoSpace, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
 from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
@@ -67,6 +73,7 @@ class Persister:
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
         self._last_step: int | None = None
+        self._destinations: Destinations | None = None
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
         self._questions = Questions(channel, self._is_orphaned)
@@ -82,9 +89,11 @@ class Persister:
                 ended = message["ended"]
                 break
             self._handle(message, payload, fd)
+        if self._destinations is not None:
+            self._destinations.close_near()
         if self._housekeeping is not None:
             self._housekeeping.close()
-        if self._writer is None:
+        if self._writer is None or self._destinations is None:
             return
         if self._chronicle is not None:
             if ended is not None:
@@ -94,6 +103,16 @@ class Persister:
             if self._drain is not None:
                 self._drain.close()
         self._writer.close()
+        # Whoever starts the training again has the run from here on, while this copies on.
+        self._destinations.end(is_done=ended == "done")
+        self._leave_trainer_alone()
+        self._destinations.linger()
+
+    def _leave_trainer_alone(self) -> None:
+        """Let the trainer go, and whoever reads what it has printed."""
+        self._channel.close()
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
 
     def _next(self, inbox: Inbox) -> Item | None:
         # Processes that the trainer has forked hold its end of the channel open after its death;
@@ -129,7 +148,7 @@ class Persister:
 
     def _handle(self, message: dict[str, Any], payload: bytes, fd: int | None) -> None:
         what = message["do"]
-        try:
+        with self._failures_told(message):
             if what == "open":
                 self._open(message)
             elif what == "arena":
@@ -139,11 +158,16 @@ class Persister:
                 self._arenas.pop(message["name"]).close()
                 self._places.pop(message["name"], None)
             elif what == "save":
-                self._save(jobs.from_message(message["job"], payload))
+                self._save(jobs.from_message(message["job"], payload), message["is_written"])
             elif what == "note" and self._chronicle is not None:
                 self._chronicle.note(message["event"], message["facts"])
+
+    @contextlib.contextmanager
+    def _failures_told(self, message: dict[str, Any]) -> Iterator[None]:
+        try:
+            yield
         except HoldfastError as error:
-            if what == "open":
+            if message["do"] == "open":
                 self._refusal = error
             self._fail(message, error.kind, error.message, error.facts)
         except Exception as error:
@@ -165,6 +189,18 @@ class Persister:
             incarnation=message["started"]["incarnation"] if message["world_size"] > 1 else "",
         )
         writer.open(message["trainer_pid"])
+        destinations = Destinations(writer)
+        try:
+            destinations.open_near(
+                message["tiers"]["memory"],
+                self._send_home,
+                pid=message["trainer_pid"],
+                is_first=message["is_first"],
+            )
+        except BaseException:
+            writer.close()
+            raise
+        self._destinations = destinations
         self._writer, self._refusal = writer, None
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
@@ -188,35 +224,92 @@ class Persister:
         )
         self._drain = MetricsDrain(self._ring, writer.store, writer.run)
         self._drain.start()
+        assert self._destinations is not None
+        self._destinations.open_far(message["tiers"], self._chronicle, self._questions.ask)
 
-    def _save(self, job: jobs.SaveJob) -> None:
-        if self._writer is None:
+    def _save(self, job: jobs.SaveJob, is_written: bool) -> None:
+        if self._writer is None or self._destinations is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
+        near = self._destinations.near
+        if near is None:
+            self._save_at_home(job)
+        elif is_written:
+            near.pass_on(OnItsWay(job, near.found_again(job), Timing.begun()))
+        else:
+            self._save_near(near, replace(job, created_ns=max(time.time_ns(), 0)))
+
+    def _save_near(self, near: Near, job: jobs.SaveJob) -> None:
+        """Save in memory; what shall be at home goes on from there."""
+        began_s = time.monotonic()
+        source = self._source(job)
+        try:
+            saved = near.save(job, source, source.unchanged)
+        except (NoSpace, StoreUnavailable) as error:
+            if HOME not in job.tiers:
+                raise
+            near.tell(error)
+            self._save_at_home(job)
+            return
+        self._places[job.arena] = dict(enumerate(saved.places))
+        timing = self._timing(job, began_s)
+        if HOME in job.tiers:
+            self._tell({"say": "written", "id": job.id})
+            near.pass_on(OnItsWay(job, saved.record, timing))
+        else:
+            self._finish(job, saved, near.store, timing, tier=MEMORY)
+
+    def _save_at_home(self, job: jobs.SaveJob) -> None:
+        began_s = time.monotonic()
+        source = self._source(job)
+        saved = self._at_home(job, source, source.unchanged)
+        self._places[job.arena] = dict(enumerate(saved.places))
+        self._finish_at_home(job, saved, self._timing(job, began_s))
+
+    def _send_home(self, item: OnItsWay, make_source: Callable[[], ChunkSource]) -> None:
+        """Save at home what is in memory; in a thread of its own."""
+        job = item.job
+        with self._failures_told({"do": "save", "job": {"id": job.id, "step": job.step}}):
+            self._finish_at_home(job, self._at_home(job, make_source(), dict), item.timing)
+
+    def _at_home(
+        self, job: jobs.SaveJob, source: ChunkSource, unchanged: Callable[[], Mapping[int, Stored]]
+    ) -> Saved:
+        writer, destinations = self._writer, self._destinations
+        assert writer is not None and destinations is not None
         if self._housekeeping is not None:
             self._housekeeping.make_room(job.state_bytes)
-        began_s = time.monotonic()
-        arena = self._arenas[job.arena]
+        return destinations.at_home(job, lambda: writer.save(job, source, unchanged))
+
+    def _source(self, job: jobs.SaveJob) -> ArenaSource:
         previous = self._places.pop(job.arena, {})
-        source = ArenaSource(arena, job.layout, previous, self._is_orphaned)
-        saved = self._writer.save(job, source, source.unchanged)
-        self._places[job.arena] = dict(enumerate(saved.places))
-        self._last_step = job.step
+        return ArenaSource(self._arenas[job.arena], job.layout, previous, self._is_orphaned)
+
+    def _timing(self, job: jobs.SaveJob, began_s: float) -> Timing:
         # Read now: once the trainer has the answer, the next snapshot may begin.
-        held_s, snapshot_s = arena.filling.held_s, arena.filling.completed_s
-        now_s = time.monotonic()
-        times = {
-            "held_s": held_s,
-            "queued_s": max(began_s - snapshot_s, 0.0),
-            "persist_s": now_s - began_s,
-            "durable_s": now_s - snapshot_s,
-        }
-        not_finite_in = leaves_not_finite(self._writer.store, saved.record)
-        self._tell(_answer(saved, times["durable_s"], not_finite_in))
-        if self._chronicle is not None:
-            self._chronicle.record_saved(saved.record, times, not_finite_in)
+        filling = self._arenas[job.arena].filling
+        return Timing(filling.held_s, filling.completed_s, began_s, time.monotonic())
+
+    def _finish_at_home(self, job: jobs.SaveJob, saved: Saved, timing: Timing) -> None:
+        assert self._writer is not None
+        self._finish(job, saved, self._writer.store, timing)
         if self._housekeeping is not None:
             self._housekeeping.tidy(job.incarnation if job.spares_others else None)
+
+    def _finish(
+        self,
+        job: jobs.SaveJob,
+        saved: Saved,
+        store: ObjectStore,
+        timing: Timing,
+        tier: str = HOME,
+    ) -> None:
+        self._last_step = max(job.step, -1 if self._last_step is None else self._last_step)
+        times = timing.told(time.monotonic())
+        not_finite_in = leaves_not_finite(store, saved.record)
+        self._tell(_answer(saved, times["durable_s"], not_finite_in))
+        if self._chronicle is not None:
+            self._chronicle.record_saved(saved.record, times, not_finite_in, tier)
 
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]

@@ -63,7 +63,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a restore gave: the tree (or target), and what had no counterpart or another kind."""
+    """What a restore gave: the tree (or target), and what had no counterpart or another kind.
+
+    ``tier`` is where the checkpoint was: ``home`` is the store that was asked.
+    """
 
     record: CommitRecord
     value: Any
@@ -72,6 +75,7 @@ class Outcome:
     differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    tier: str = "home"
 
 
 def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:

@@ -1,0 +1,151 @@
+"""A run restored from whichever of its tiers has the newest good checkpoint, the nearest first.
+
+Newer is what was saved later, not what has the higher step: who went back to step 300 and saved
+320 goes on from 320, whatever is at 500. Within a store the numbers of commits say it; between
+stores the time of the save does, which is the same in all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from holdfast.distributed.ranks import Ranks
+from holdfast.engine.restore import Outcome, Wanted
+from holdfast.engine.restore_ref import (
+    Candidate,
+    RemovedMeanwhile,
+    restore_first,
+    restore_named,
+)
+from holdfast.engine.restore_together import restore_together
+from holdfast.engine.tiers.beside_home import Source
+from holdfast.engine.tiers.kinds import HOME
+from holdfast.errors import HoldfastError, NoGoodCheckpoint, NotFound, StoreUnavailable
+from holdfast.format.commit import CommitRecord
+from holdfast.history.chain import require_head
+from holdfast.history.meaning import LATEST
+from holdfast.history.refs import ATTEMPTS, removed_too_fast
+from holdfast.records import commits
+from holdfast.records.commits import DamagedCommit
+
+_log = logging.getLogger("holdfast")
+
+Absent = Mapping[str, HoldfastError]
+
+
+def restore_nearest(
+    sources: Sequence[Source], absent: Absent, run: str, name: str | int | None, wanted: Wanted
+) -> Outcome | None:
+    """Restore what a run's own script names, from the tiers of the run.
+
+    Args:
+        sources: The stores, nearest first.
+        absent: Tiers that cannot be reached, and why.
+        run: The run.
+        name: A ref of any run, or what follows ``@`` of this one's; None: the newest good one. What
+            is named is looked up at home first.
+        wanted: What to restore, into what.
+
+    Returns:
+        None where no tier has a checkpoint of the run, and none was named.
+
+    Raises:
+        StoreUnavailable: There is none where one could look, but some tier could not be reached.
+        NoGoodCheckpoint: There are checkpoints, but none is good.
+    """
+    is_newest = name is None or str(name) in (LATEST, f"{run}@{LATEST}")
+    if not is_newest:
+        return _named(sources, run, name, wanted)
+    outcome = _newest(sources, run, wanted)
+    if outcome is None and absent:
+        tier, error = next(iter(absent.items()))
+        raise StoreUnavailable(
+            f"Run {run!r} has no checkpoint that is near, and the tier {tier!r}, which may have "
+            f"one, cannot be reached: {error} Training did not silently begin anew. Try again, or "
+            "leave the tier out to begin anew.",
+            run=run,
+            tier=tier,
+        )
+    for tier, error in absent.items():
+        _log.warning("The tier %r could not be asked for checkpoints: %s", tier, error)
+    return outcome
+
+
+def _newest(sources: Sequence[Source], run: str, wanted: Wanted) -> Outcome | None:
+    damaged: dict[str, str] = {}
+    for _ in range(ATTEMPTS):
+        with suppress(RemovedMeanwhile):
+            return restore_first(run, candidates(sources, run), wanted, damaged)
+    raise removed_too_fast(run)
+
+
+def candidates(sources: Sequence[Source], run: str) -> list[Candidate]:
+    """Return the checkpoints of a run in all its tiers, those that were saved last first.
+
+    Of one that is in several tiers the nearest comes first.
+
+    Raises:
+        RolledBack: One of the stores is not what its policy's head says.
+    """
+    found: list[tuple[int, int, int, Candidate]] = []
+    for nearness, source in enumerate(sources):
+        newest_ns = 0
+        for order, item in enumerate(_listed(source, run)):
+            # The order of commits in a store holds, whatever the clock did; where a commit cannot
+            # be read it is taken to be as old as the one before it.
+            if isinstance(item, CommitRecord):
+                newest_ns = max(newest_ns, item.created_ns)
+            candidate = Candidate(source.store, item, source.tier, source.trust, True)
+            found.append((-newest_ns, nearness, -order, candidate))
+    return [candidate for *_, candidate in sorted(found, key=lambda item: item[:3])]
+
+
+def _listed(source: Source, run: str) -> list[CommitRecord | DamagedCommit]:
+    try:
+        listed = list(commits.all_commits(source.store, run))
+    except StoreUnavailable as error:
+        if source.tier == HOME:
+            raise
+        _log.warning("The tier %r could not be asked for checkpoints: %s", source.tier, error)
+        return []
+    require_head(run, listed, source.trust)
+    return listed
+
+
+def _named(
+    sources: Sequence[Source], run: str, name: str | int | None, wanted: Wanted
+) -> Outcome | None:
+    missing: NotFound | None = None
+    for source in sorted(sources, key=lambda source: source.tier != HOME):
+        try:
+            outcome = restore_named(source.store, run, name, replace(wanted, trust=source.trust))
+            return None if outcome is None else replace(outcome, tier=source.tier)
+        except NotFound as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
+
+
+def restore_together_nearest(
+    ranks: Ranks, sources: Sequence[Source], run: str, name: str | int | None, wanted: Wanted
+) -> Outcome | None:
+    """Restore on every rank what home has; where it has nothing good, what the next tier has.
+
+    All ranks come to the same, since what each tier has is told by rank 0.
+    """
+    failed: HoldfastError | None = None
+    for source in sources:
+        try:
+            at = replace(wanted, trust=source.trust)
+            outcome = restore_together(ranks, source.store, run, name, at)
+        except NoGoodCheckpoint as error:
+            failed = failed or error
+            continue
+        if outcome is not None:
+            return replace(outcome, tier=source.tier)
+    if failed is not None:
+        raise failed
+    return None
