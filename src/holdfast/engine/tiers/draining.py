@@ -27,7 +27,7 @@ from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 # For how long a store that cannot be reached is tried again once nobody trains any more.
 _LINGER_S = 600.0
 
