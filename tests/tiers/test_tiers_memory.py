@@ -15,6 +15,8 @@ import holdfast
 from holdfast import Checkpointer, every, keep, on, tier
 from holdfast.errors import NoSpace, StoreUnavailable, UsageError
 from holdfast.policy import KeepPolicy
+from holdfast.store.local import LocalStore
+from holdfast.testing import Fault, FaultPlan, FaultyStore
 
 
 def opened(places: Places, state: dict[str, Any], retain: KeepPolicy | None = None) -> Checkpointer:
@@ -108,7 +110,7 @@ def test_what_was_gone_back_to_counts_and_not_the_higher_step(places: Places) ->
         assert ckpt.rollback(5).tier == "home"
         run_steps(ckpt, state, 6)
         assert steps(places.home) == [5, 10]
-        assert steps(places.memory) == [6, 10]
+        assert steps(places.memory) == [10, 6]
         restored = ckpt.restore()
         assert restored is not None
         assert (restored.step, restored.tier) == (6, "memory")
@@ -121,6 +123,22 @@ def test_what_was_gone_back_to_counts_and_not_the_higher_step(places: Places) ->
     shutil.rmtree(places.home / "runs" / "r")
     with opened(places, new_state()) as ckpt:
         assert ckpt.restore() is None
+
+
+def test_what_is_in_memory_comes_home_though_who_writes_is_killed_on_the_way(
+    places: Places,
+) -> None:
+    # The first process that writes dies at its second commit at home; the next one begins anew.
+    fault = Fault("kill-before", "put_new", keys="*/commits/*", at=1)
+    home = FaultyStore(LocalStore(places.home), FaultPlan((fault,)))
+    state = new_state()
+    near = tier.memory(save=every(steps=2), folder=places.base)
+    with Checkpointer(home, state, run="r", save=every(steps=5), tiers=[near]) as ckpt:
+        run_steps(ckpt, state, 10)
+    assert steps(places.home) == [5, 10]
+    assert [i.step for i in holdfast.Store(places.home).log("r")] == [5, 10]
+    assert holdfast.Store(places.home).verify().ok
+    assert places.events("persister-restarted")
 
 
 def test_memory_is_not_put_where_others_may_enter(places: Places) -> None:

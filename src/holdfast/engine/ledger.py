@@ -16,13 +16,17 @@ OnError = Literal["raise", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class SaveTimes:
-    """What a finished save cost: seconds held, seconds until durable, bytes of state and stored."""
+    """What a finished save cost: seconds held, seconds until durable, bytes of state and stored.
+
+    ``tiers`` is where it went; empty where it was saved in memory only.
+    """
 
     step: int
     held_s: float
     durable_s: float
     state_bytes: int
     stored_bytes: int
+    tiers: tuple[str, ...] = ("home",)
 
 
 class Ledger:
@@ -102,6 +106,7 @@ class Ledger:
                     handle.durable_s,
                     info.state_bytes,
                     info.stored_bytes,
+                    handle.tiers,
                 )
             )
         self._open = [h for h in self._open if h not in ended]

@@ -105,8 +105,9 @@ class Persister:
         self._writer.close()
         # Whoever starts the training again has the run from here on, while this copies on.
         self._destinations.end(is_done=ended == "done")
-        self._leave_trainer_alone()
-        self._destinations.linger()
+        if self._destinations.has_far:
+            self._leave_trainer_alone()
+            self._destinations.linger()
 
     def _leave_trainer_alone(self) -> None:
         """Let the trainer go, and whoever reads what it has printed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -121,9 +122,14 @@ class Destinations:
         """Let the copying end once all is copied; wait a while if training is done."""
         for drain in self._drains:
             drain.end_when_idle()
-        if is_done:
-            for drain in self._drains:
-                drain.wait(self._wait_s)
+        deadline_s = time.monotonic() + (self._wait_s if is_done else 0.0)
+        for drain in self._drains:
+            drain.wait(max(deadline_s - time.monotonic(), 0.0))
+
+    @property
+    def has_far(self) -> bool:
+        """Whether there are far tiers."""
+        return bool(self._drains)
 
     def linger(self) -> None:
         """Wait until all is copied that can be, whoever has gone meanwhile."""

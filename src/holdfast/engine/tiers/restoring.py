@@ -7,8 +7,9 @@ stores the time of the save does, which is the same in all of them.
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,8 +24,16 @@ from holdfast.engine.restore_ref import (
 from holdfast.engine.restore_together import restore_together
 from holdfast.engine.tiers.beside_home import Source
 from holdfast.engine.tiers.kinds import HOME
-from holdfast.errors import HoldfastError, NoGoodCheckpoint, NotFound, StoreUnavailable
-from holdfast.format.commit import CommitRecord
+from holdfast.errors import (
+    ChunkMissing,
+    DataError,
+    HoldfastError,
+    NoGoodCheckpoint,
+    NotFound,
+    StoreUnavailable,
+)
+from holdfast.format.commit import MAX_NUMBER, CommitRecord
+from holdfast.format.names import RunKeys
 from holdfast.history.chain import require_head
 from holdfast.history.meaning import LATEST
 from holdfast.history.refs import ATTEMPTS, removed_too_fast
@@ -82,37 +91,52 @@ def _newest(sources: Sequence[Source], run: str, wanted: Wanted) -> Outcome | No
     raise removed_too_fast(run)
 
 
-def candidates(sources: Sequence[Source], run: str) -> list[Candidate]:
-    """Return the checkpoints of a run in all its tiers, those that were saved last first.
+def candidates(sources: Sequence[Source], run: str) -> Iterator[Candidate]:
+    """Yield the checkpoints of a run in all its tiers, those that were saved last first.
 
-    Of one that is in several tiers the nearest comes first.
+    Of one that is in several tiers the nearest comes first. Of a store that is far only those are
+    read that are asked for, and one more.
 
     Raises:
         RolledBack: One of the stores is not what its policy's head says.
     """
-    found: list[tuple[int, int, int, Candidate]] = []
-    for nearness, source in enumerate(sources):
-        newest_ns = 0
-        for order, item in enumerate(_listed(source, run)):
-            # The order of commits in a store holds, whatever the clock did; where a commit cannot
-            # be read it is taken to be as old as the one before it.
-            if isinstance(item, CommitRecord):
-                newest_ns = max(newest_ns, item.created_ns)
-            candidate = Candidate(source.store, item, source.tier, source.trust, True)
-            found.append((-newest_ns, nearness, -order, candidate))
-    return [candidate for *_, candidate in sorted(found, key=lambda item: item[:3])]
+    ordered = [_dated(source, nearness, run) for nearness, source in enumerate(sources)]
+    for _, candidate in heapq.merge(*ordered, key=lambda item: item[0]):
+        yield candidate
 
 
-def _listed(source: Source, run: str) -> list[CommitRecord | DamagedCommit]:
-    try:
+def _dated(
+    source: Source, nearness: int, run: str
+) -> Iterator[tuple[tuple[int, int, int], Candidate]]:
+    """Yield the checkpoints of a store, newest first, each with what orders it among all."""
+    newest_ns = MAX_NUMBER
+    for order, found in enumerate(_listed(source, run)):
+        # The order of commits in a store holds, whatever the clock did; where a commit cannot
+        # be read it is taken to be as new as the one after it.
+        if isinstance(found, CommitRecord):
+            newest_ns = min(newest_ns, found.created_ns)
+        candidate = Candidate(source.store, found, source.tier, source.trust, True)
+        yield (-newest_ns, nearness, order), candidate
+
+
+def _listed(source: Source, run: str) -> Iterator[CommitRecord | DamagedCommit]:
+    """Yield the commits of a store, newest first."""
+    has_head = source.trust is not None and run in source.trust.heads
+    if source.tier == HOME or has_head:
         listed = list(commits.all_commits(source.store, run))
+        require_head(run, listed, source.trust)
+        yield from reversed(listed)
+        return
+    try:
+        for seq in reversed(commits.sequence_numbers(source.store, run)):
+            try:
+                yield commits.read_commit(source.store, run, seq)
+            except ChunkMissing:
+                continue
+            except DataError as error:
+                yield DamagedCommit(RunKeys(run).commit(seq), seq, error)
     except StoreUnavailable as error:
-        if source.tier == HOME:
-            raise
         _log.warning("The tier %r could not be asked for checkpoints: %s", source.tier, error)
-        return []
-    require_head(run, listed, source.trust)
-    return listed
 
 
 def _named(
