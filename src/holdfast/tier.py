@@ -10,6 +10,7 @@ import math
 import os
 
 from holdfast.engine.tiers.kinds import HOME, MEMORY, FarTier, MemoryTier, Tier
+from holdfast.engine.tiers.telling import forget_memory
 from holdfast.errors import UsageError
 from holdfast.format.names import check_tag
 from holdfast.policy import KeepPolicy, SavePolicy
@@ -18,7 +19,7 @@ from holdfast.policy.bandwidth import parse_bandwidth
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 
-__all__ = ["FarTier", "MemoryTier", "Tier", "far", "memory"]
+__all__ = ["FarTier", "MemoryTier", "Tier", "far", "forget", "memory"]
 
 
 def memory(
@@ -83,6 +84,23 @@ def far(
         raise UsageError("wait_s= is finite: a store that never answers is not waited for.")
     limit = None if bandwidth is None else parse_bandwidth(bandwidth)
     return FarTier(Store(location).place, name, save, keep, limit, float(wait_s))
+
+
+def forget(location: Location | Store, folder: str | os.PathLike[str] | None = None) -> int:
+    """Give the memory back in which checkpoints of a store are kept; return how many bytes.
+
+    What was saved nowhere else is gone. A run that is over has no use for it any more.
+
+    Args:
+        location: The store.
+        folder: As for ``memory``.
+
+    Raises:
+        NotFound: There is no such store.
+        RunBusy: A run of it is being written.
+    """
+    at = None if folder is None else os.path.abspath(os.fspath(folder))
+    return forget_memory(Store(location).place.open(), at)
 
 
 def _check(save: object, keep: object) -> None:

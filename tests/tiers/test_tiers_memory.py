@@ -13,7 +13,7 @@ from tiered import Places, assert_is_of, damage, new_state, steps, train
 
 import holdfast
 from holdfast import Checkpointer, every, keep, on, tier
-from holdfast.errors import NoSpace, StoreUnavailable, UsageError
+from holdfast.errors import NoSpace, RunBusy, StoreUnavailable, UsageError
 from holdfast.policy import KeepPolicy
 from holdfast.store.local import LocalStore
 from holdfast.testing import Fault, FaultPlan, FaultyStore
@@ -119,10 +119,16 @@ def test_what_was_gone_back_to_counts_and_not_the_higher_step(places: Places) ->
             named = ckpt.restore(step)
             assert named is not None
             assert named.tier == where
+        with pytest.raises(RunBusy):
+            tier.forget(places.home, places.base)
     # Who begins a run anew in its store does not go on from what memory had of it.
     shutil.rmtree(places.home / "runs" / "r")
     with opened(places, new_state()) as ckpt:
         assert ckpt.restore() is None
+        run_steps(ckpt, new_state(), 2)
+    assert tier.forget(places.home, places.base) > 400_000
+    assert not list(places.base.glob("holdfast-*/*"))
+    assert tier.forget(places.home, places.base) == 0
 
 
 def test_what_is_in_memory_comes_home_though_who_writes_is_killed_on_the_way(

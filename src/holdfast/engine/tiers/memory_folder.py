@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from contextlib import suppress
 
@@ -40,11 +39,6 @@ def find_memory(home: ObjectStore, base: str | None = None) -> str | None:
     """Return the folder of a store's memory tier if it is there; nothing is made."""
     folder = os.path.join(_of_this_user(base or SHARED_MEMORY), _name_of(home))
     return folder if os.path.isdir(folder) else None
-
-
-def free_bytes(folder: str) -> int:
-    """Return how much room the memory around a folder has."""
-    return shutil.disk_usage(os.path.dirname(folder)).free
 
 
 def _shared_memory() -> str:
