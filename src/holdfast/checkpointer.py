@@ -139,7 +139,7 @@ class Checkpointer:
         self._trust = at.authenticity.trust
         self._store = at.open_to_save(run)
         ancestry = Ancestry(self._store, run, given)
-        beside = Beside(tiers, self._store, at.authenticity, in_flight, ranks)
+        beside = Beside(run, tiers, self._store, at.authenticity, in_flight, ranks)
         self._schedule = Schedule(save, self._store, run, self._ledger.not_finite, beside.policies)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:

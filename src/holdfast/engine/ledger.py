@@ -38,6 +38,7 @@ class Ledger:
         self._times: list[SaveTimes] = []
         self._newest: str | None = None
         self._not_finite: set[int] = set()
+        self._has_told_of_memory = False
 
     def add(self, handle: SaveHandle) -> None:
         """Note a save that was started."""
@@ -74,6 +75,8 @@ class Ledger:
     def tell_errors(self) -> None:
         """Raise, or log, the first error of a save that nobody was told of yet.
 
+        What failed in memory only is logged always: it shall not stop training.
+
         Raises:
             HoldfastError: A save failed, and ``on_error`` is ``raise``.
         """
@@ -81,8 +84,18 @@ class Ledger:
         for handle in [h for h in self._open if h.done]:
             self._open.remove(handle)
             error = handle.take_untold_error()
-            if error is not None:
+            if error is not None and handle.tiers:
                 self.tell(error, handle.step)
+            elif error is not None:
+                self._tell_of_memory(error, handle.step)
+
+    def _tell_of_memory(self, error: HoldfastError, step: int) -> None:
+        """Say once that steps are not saved in memory: what is saved at home stops for nothing."""
+        if not self._has_told_of_memory:
+            self._has_told_of_memory = True
+            _log.error(
+                "Step %d was not saved in memory, nor may those after it be: %s", step, error
+            )
 
     def tell(self, error: HoldfastError, step: int) -> None:
         """Raise, or log, why a save has failed."""
@@ -95,6 +108,8 @@ class Ledger:
         for handle in ended:
             info = handle.info
             self._newest = handle.id
+            if not handle.tiers:
+                self._has_told_of_memory = False
             if info.not_finite:
                 self._not_finite.add(handle.step)
             else:

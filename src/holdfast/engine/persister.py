@@ -40,7 +40,7 @@ from holdfast.engine.remote_signing import Questions
 from holdfast.engine.run_writer import RunWriter, Saved
 from holdfast.engine.tiers.destinations import Destinations
 from holdfast.engine.tiers.kinds import HOME, MEMORY
-from holdfast.engine.tiers.near import Near, OnItsWay
+from holdfast.engine.tiers.near import Near, OnItsWay, on_its_way
 from holdfast.engine.timing import Timing
 from holdfast.errors import HoldfastError, NoSpace, NotFound, SaveFailed, StoreUnavailable
 from holdfast.history.finite import leaves_not_finite
@@ -236,7 +236,7 @@ class Persister:
         if near is None:
             self._save_at_home(job)
         elif is_written:
-            near.pass_on(OnItsWay(job, near.found_again(job), Timing.begun()))
+            near.pass_on(near.found_again(job))
         else:
             self._save_near(near, replace(job, created_ns=max(time.time_ns(), 0)))
 
@@ -256,7 +256,7 @@ class Persister:
         timing = self._timing(job, began_s)
         if HOME in job.tiers:
             self._tell({"say": "written", "id": job.id})
-            near.pass_on(OnItsWay(job, saved.record, timing))
+            near.pass_on(on_its_way(job, saved.record, timing))
         else:
             self._finish(job, saved, near.store, timing, tier=MEMORY)
 

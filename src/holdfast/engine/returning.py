@@ -130,8 +130,8 @@ class Returning:
             wanted = replace(wanted, rank=ranks.rank)
             if asked.source is not None:
                 return restore_together(ranks, asked.source, self._run, asked.ref, wanted)
-            sources, _ = self._beside.sources()
-            return restore_together_nearest(ranks, sources, self._run, asked.ref, wanted)
+            sources, absent = self._beside.sources()
+            return restore_together_nearest(ranks, sources, absent, self._run, asked.ref, wanted)
         if asked.source is not None:
             return restore_named(asked.source, self._run, asked.ref, wanted)
         return restore_nearest(*self._beside.sources(), self._run, asked.ref, wanted)

@@ -43,7 +43,7 @@ def noted(store: ObjectStore, run: str) -> list[Drain]:
         try:
             said = json.loads(store.get(info.key))
             drain = Drain(str(said["tier"]), str(said["id"]))
-        except (ChunkMissing, SealBroken, ValueError, KeyError, TypeError):
+        except (ChunkMissing, SealBroken, ValueError, KeyError, TypeError, RecursionError):
             continue
         if is_id(drain.checkpoint_id):
             found.append(drain)

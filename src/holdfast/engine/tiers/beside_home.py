@@ -46,6 +46,7 @@ class Beside:
     """The tiers of a run.
 
     Args:
+        run: Its name.
         tiers: What the user asked for.
         home: The run's own store.
         authenticity: Who signs at home, and whom to believe.
@@ -54,11 +55,13 @@ class Beside:
 
     Raises:
         UsageError: They are no tiers, or cannot be.
+        Untrusted: The trust policy of one would not believe who signs.
         StoreUnavailable: The memory tier cannot be made.
     """
 
     def __init__(
         self,
+        run: str,
         tiers: object,
         home: ObjectStore,
         authenticity: Authenticity,
@@ -74,6 +77,7 @@ class Beside:
             self._memory = open_beside(LocalStore(folder), home, create=True)
         for tier in self._far:
             _check_far(tier, home)
+            self._authenticity_of(tier).require_fit(run)
 
     @property
     def policies(self) -> Mapping[str, SavePolicy | None]:
@@ -104,10 +108,9 @@ class Beside:
             found.insert(0, Source(MEMORY, self._memory, trust))
         absent: dict[str, HoldfastError] = {}
         for tier in self._far:
-            own = tier.place.authenticity.trust or trust
             try:
-                store = open_beside(objects_at(tier.place.at), self._home, create=False)
-                found.append(Source(tier.name, store, own))
+                store = open_beside(_objects_of(tier), self._home, create=False)
+                found.append(Source(tier.name, store, self._authenticity_of(tier).trust))
             except NotFound:
                 continue
             except HoldfastError as error:
@@ -115,17 +118,24 @@ class Beside:
         return found, absent
 
     def _told(self, tier: FarTier) -> dict[str, Any]:
-        own, at_home = tier.place.authenticity, self._authenticity
-        trust = own.trust or _headless(at_home.trust)
         return {
             "name": tier.name,
-            "store": to_message(recipe_of(objects_at(tier.place.at))),
+            "store": to_message(recipe_of(_objects_of(tier))),
             "keep": format_keep(tier.keep) if tier.keep is not None else [],
             "bandwidth_bytes_s": tier.bandwidth_bytes_s,
-            "authenticity": remote_signing.to_message(
-                Authenticity(own.signers or at_home.signers, trust)
-            ),
+            "authenticity": remote_signing.to_message(self._authenticity_of(tier)),
         }
+
+    def _authenticity_of(self, tier: FarTier) -> Authenticity:
+        own, at_home = tier.place.authenticity, self._authenticity
+        return Authenticity(own.signers or at_home.signers, own.trust or _headless(at_home.trust))
+
+
+def _objects_of(tier: FarTier) -> ObjectStore:
+    objects, share = objects_at(tier.place.at), tier.place.share
+    if share is None or not isinstance(objects, LocalStore):
+        return objects
+    return LocalStore(objects.location, share)
 
 
 def _headless(trust: TrustPolicy | None) -> TrustPolicy | None:

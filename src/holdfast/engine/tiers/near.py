@@ -48,6 +48,11 @@ class OnItsWay:
     timing: Timing
 
 
+def on_its_way(job: SaveJob, record: CommitRecord, timing: Timing) -> OnItsWay:
+    """Return a job that is in memory and shall go home, as having been saved at the same time."""
+    return OnItsWay(replace(job, created_ns=record.created_ns), record, timing)
+
+
 @final
 class Near:
     """Writes into memory, and passes on what shall go home.
@@ -94,9 +99,11 @@ class Near:
         """
         if HOME in job.tiers:
             self._wait_for_room()
-        self._require_room(job.state_bytes)
-        # Names are given at home, where they last.
-        saved = self._writer.save(replace(job, tag=None, versions=()), source, unchanged)
+        try:
+            # Names are given at home, where they last.
+            saved = self._writer.save(replace(job, tag=None, versions=()), source, unchanged)
+        except NoSpace as error:
+            raise self._too_small(job, error) from error
         self._retain(job)
         return saved
 
@@ -106,15 +113,15 @@ class Near:
             self._queue.append(item)
             self._changed.notify_all()
 
-    def found_again(self, job: SaveJob) -> CommitRecord:
-        """Return the commit of a save that a process before this one has written here.
+    def found_again(self, job: SaveJob) -> OnItsWay:
+        """Return a save that a process before this one has written here, to go home.
 
         Raises:
             SaveFailed: It is not here.
         """
         for record in commits.good_commits(self.store, self._run):
             if record.id == job.id:
-                return record
+                return on_its_way(job, record, Timing.begun())
         raise SaveFailed(
             f"Step {job.step} did not come home: it is not in memory any more. Checkpoints that "
             "were committed before are safe.",
@@ -139,17 +146,14 @@ class Near:
         with self._changed:
             self._changed.wait_for(lambda: len(self._queue) < self._at_once)
 
-    def _require_room(self, nbytes: int) -> None:
-        free = self.store.free_bytes()
-        if free is None or free >= nbytes:
-            return
-        raise NoSpace(
-            f"The memory tier at {self.store.location!r} has {size_text(free)} free, and a "
-            f"checkpoint takes up to {size_text(nbytes)}; it holds two or three at a time. "
-            "Nothing was written to it. Give it more room (Docker: --shm-size; else mount a larger "
-            f"tmpfs and name it by tier.memory(folder=…)), or leave tier.memory() out.",
-            free=free,
-            needed=nbytes,
+    def _too_small(self, job: SaveJob, error: NoSpace) -> NoSpace:
+        free = self.store.free_bytes() or 0
+        return NoSpace(
+            f"The memory tier at {self.store.location!r} has {size_text(free)} free, too little "
+            f"for a checkpoint of {size_text(job.state_bytes)}; it holds two or three at a time. "
+            "Give it more room (Docker: --shm-size; else mount a larger tmpfs and name it by "
+            "tier.memory(folder=…)), or leave tier.memory() out. What is at home is safe.",
+            **error.facts,
         )
 
     def _retain(self, job: SaveJob) -> None:

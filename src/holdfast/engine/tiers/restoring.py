@@ -42,7 +42,8 @@ from holdfast.records.commits import DamagedCommit
 
 _log = logging.getLogger("holdfast")
 
-Absent = Mapping[str, HoldfastError]
+# Why; None where only another rank knows.
+Absent = Mapping[str, HoldfastError | None]
 
 
 def restore_nearest(
@@ -70,14 +71,7 @@ def restore_nearest(
         return _named(sources, run, name, wanted)
     outcome = _newest(sources, run, wanted)
     if outcome is None and absent:
-        tier, error = next(iter(absent.items()))
-        raise StoreUnavailable(
-            f"Run {run!r} has no checkpoint that is near, and the tier {tier!r}, which may have "
-            f"one, cannot be reached: {error} Training did not silently begin anew. Try again, or "
-            "leave the tier out to begin anew.",
-            run=run,
-            tier=tier,
-        )
+        raise _out_of_reach(run, absent)
     for tier, error in absent.items():
         _log.warning("The tier %r could not be asked for checkpoints: %s", tier, error)
     return outcome
@@ -154,12 +148,24 @@ def _named(
 
 
 def restore_together_nearest(
-    ranks: Ranks, sources: Sequence[Source], run: str, name: str | int | None, wanted: Wanted
+    ranks: Ranks,
+    sources: Sequence[Source],
+    absent: Absent,
+    run: str,
+    name: str | int | None,
+    wanted: Wanted,
 ) -> Outcome | None:
     """Restore on every rank what home has; where it has nothing good, what the next tier has.
 
-    All ranks come to the same, since what each tier has is told by rank 0.
+    All ranks come to the same: they look at those tiers that all of them can reach, and what each
+    has is told by rank 0. Arguments and errors are those of ``restore_nearest``.
     """
+    if len(sources) + len(absent) > 1:
+        here = {"there": [s.tier for s in sources], "absent": sorted(absent)}
+        said = ranks.group.gather(here)
+        everywhere = set.intersection(*(set(one["there"]) for one in said))
+        sources = [source for source in sources if source.tier in everywhere]
+        absent = {tier: absent.get(tier) for one in said for tier in one["absent"]}
     failed: HoldfastError | None = None
     for source in sources:
         try:
@@ -172,4 +178,17 @@ def restore_together_nearest(
             return replace(outcome, tier=source.tier)
     if failed is not None:
         raise failed
+    if absent:
+        raise _out_of_reach(run, absent)
     return None
+
+
+def _out_of_reach(run: str, absent: Absent) -> StoreUnavailable:
+    tier, error = next(iter(absent.items()))
+    return StoreUnavailable(
+        f"Run {run!r} has no checkpoint that is near, and the tier {tier!r}, which may have one, "
+        f"cannot be reached: {error or 'another rank says so.'} Training did not silently begin "
+        "anew. Try again, or leave the tier out to begin anew.",
+        run=run,
+        tier=tier,
+    )
