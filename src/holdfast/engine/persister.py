@@ -42,7 +42,14 @@ from holdfast.engine.tiers.destinations import Destinations
 from holdfast.engine.tiers.kinds import HOME, MEMORY
 from holdfast.engine.tiers.near import Near, OnItsWay, on_its_way
 from holdfast.engine.timing import Timing
-from holdfast.errors import HoldfastError, NoSpace, NotFound, SaveFailed, StoreUnavailable
+from holdfast.errors import (
+    DataError,
+    HoldfastError,
+    NoSpace,
+    NotFound,
+    SaveFailed,
+    StoreUnavailable,
+)
 from holdfast.history.finite import leaves_not_finite
 from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
@@ -110,8 +117,11 @@ class Persister:
             self._destinations.linger()
 
     def _leave_trainer_alone(self) -> None:
-        """Let the trainer go, and whoever reads what it has printed."""
+        """Let the trainer go, and its memory, and whoever reads what it has printed."""
         self._channel.close()
+        for arena in self._arenas.values():
+            with contextlib.suppress(BufferError):
+                arena.close()
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), 2)
 
@@ -246,7 +256,7 @@ class Persister:
         source = self._source(job)
         try:
             saved = near.save(job, source, source.unchanged)
-        except (NoSpace, StoreUnavailable) as error:
+        except (NoSpace, StoreUnavailable, DataError) as error:
             if HOME not in job.tiers:
                 raise
             near.tell(error)

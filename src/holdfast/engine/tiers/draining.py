@@ -168,9 +168,13 @@ class Draining:
         try:
             sent = self._mirror().copy(record)
         except DataError as error:
-            if not self._is_lost(record):
+            if not self._is_there(record):
+                # It was removed by name, or another process went on to a newer one.
+                self.withdraw(record.id)
+            elif _is_good(self._home, record):
                 raise
-            self._give_up(record, error)
+            else:
+                self._give_up(record, error)
         else:
             self._done(record, sent, time.monotonic() - began_s)
         finally:
@@ -203,11 +207,8 @@ class Draining:
             self._must_stop.is_set,
         )
 
-    def _is_lost(self, record: CommitRecord) -> bool:
-        """Say whether it is this checkpoint that is damaged or gone, and not the far store."""
-        return not commits.is_listed(self._home, self._run, record.seq, record.id) or not _is_good(
-            self._home, record
-        )
+    def _is_there(self, record: CommitRecord) -> bool:
+        return commits.is_listed(self._home, self._run, record.seq, record.id)
 
     def _give_up(self, record: CommitRecord, error: DataError) -> None:
         self.withdraw(record.id)
