@@ -14,6 +14,7 @@ from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.choices import check_choices, check_together
+from holdfast.engine.due import Due
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.leaving import Leaving
@@ -26,7 +27,7 @@ from holdfast.engine.pace import Pace
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import Saving, WhatIsSaved
-from holdfast.engine.schedule import Due, Schedule
+from holdfast.engine.schedule import Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.starting_together import after_rank_0
@@ -127,7 +128,7 @@ class Checkpointer:
         if ranks == "auto":
             ranks = ranks_here()
         if ranks is not None:
-            check_together(save, zero_stall)
+            check_together(save, zero_stall, ranks)
         check_patterns(per_rank, None)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
@@ -137,10 +138,10 @@ class Checkpointer:
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = Store(location).place
         self._trust = at.authenticity.trust
-        self._store = at.open_to_save(run)
-        ancestry = Ancestry(self._store, run, given)
-        beside = Beside(run, tiers, self._store, at.authenticity, in_flight, ranks)
-        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite, beside.policies)
+        store = self._store = at.open_to_save(run)
+        ancestry = Ancestry(store, run, given)
+        beside = Beside(run, tiers, store, at.authenticity, in_flight, ranks)
+        self._schedule = Schedule(save, store, run, self._ledger.not_finite, ranks, beside.policies)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)
@@ -148,7 +149,9 @@ class Checkpointer:
         self._lifetime = Lifetime()
         self._signals = SignalWatch(self._schedule.signals)
         beginning = Beginning(self._store, run)
-        self._leaving = Leaving(run, self._lifetime, self._signals, self._last_step, self._ledger)
+        self._leaving = Leaving(
+            run, self._lifetime, self._signals, self._last_step, self._ledger, self._schedule
+        )
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
         try:
@@ -335,11 +338,12 @@ class Checkpointer:
         handle = None
         if due.reason:
             try:
-                handle = self._saving.save(step, metrics, due, must=bool(came), started_s=now_s)
+                must = bool(due.signals)
+                handle = self._saving.save(step, metrics, due, must=must, started_s=now_s)
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
         self._watcher.look(step, metrics)
-        self._leaving.leave_if_asked(came, handle)
+        self._leaving.leave_if_asked(due.signals, handle)
         return handle
 
     def save(

@@ -102,10 +102,14 @@ def test_damage_for_one_rank_is_stepped_over_by_all(tmp_path: Path) -> None:
     assert ends == {said(again, rank, "ended")[0] for rank in range(2)}
 
 
-def test_a_policy_that_ranks_may_see_differently_is_refused(tmp_path: Path) -> None:
-    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, "policy=time")
-    assert job.wait() == [7, 7]
-    assert "steps and epochs only" in job.said(0)
+def test_a_signal_to_one_rank_saves_the_same_step_on_all_and_they_leave(tmp_path: Path) -> None:
+    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 5000, "term=1@4", "slow=0.05")
+    assert job.wait() == [128 + signal.SIGTERM] * 2, job.said(0) + job.said(1)
+    [info] = holdfast.Store(tmp_path / "c").log("r")
+    assert info.reason == "signal SIGTERM"
+    # Each has left at the end of the step that was saved.
+    for rank in range(2):
+        assert said(job, rank, "did")[-1] == str(info.step - 1)
 
 
 def test_a_second_training_of_the_run_is_refused_on_every_rank(tmp_path: Path) -> None:

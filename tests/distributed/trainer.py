@@ -1,7 +1,9 @@
 """One rank of a training with something that goes wrong in it, as its arguments say.
 
 ``STORE STEPS [NAME=VALUE …]``: ``kind``, ``kill=RANK@STEP``, ``odd=RANK`` (another learning rate
-there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``, ``policy=time``.
+there), ``late=RANK@STEP`` (stops there until killed), ``patience=SECONDS``,
+``term=RANK@STEP`` (SIGTERM there, and a clock that says when to save), ``slow=SECONDS`` for each
+step, ``once=1`` (killed in the first life that a launcher gives it, not in the next).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import replace
 import torch.distributed as dist
 from training import digest, made, train
 
-from holdfast import Checkpointer, every, keep
+from holdfast import Checkpointer, every, keep, on
 from holdfast.distributed.ranks import ranks_here
 from holdfast.errors import HoldfastError
 
@@ -29,15 +31,18 @@ def main(store: str, steps: str, *options: str) -> None:
         optimizer.param_groups[0]["lr"] = 0.5
     here = f"{rank}@"
     ranks = replace(ranks_here(), patience_s=float(how.get("patience", "60")))
-    policy = every(seconds=1) if how.get("policy") == "time" else every(steps=2)
+    policy = every(steps=2) if "term" not in how else every(seconds=60) | on.signal()
     state = {"model": model, "optimizer": optimizer}
     with Checkpointer(store, state, run="r", save=policy, keep=keep.last(3), ranks=ranks) as ckpt:
         restored = ckpt.restore()
         print("restored", restored.step if restored else None, flush=True)
         for step in range(ckpt.next_step, int(steps)):
             loss = train(model, optimizer, step)
-            if how.get("kill") == f"{here}{step}":
+            is_spared = "once" in how and os.environ.get("TORCHELASTIC_RESTART_COUNT") != "0"
+            if how.get("kill") == f"{here}{step}" and not is_spared:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how.get("term") == f"{here}{step}":
+                os.kill(os.getpid(), signal.SIGTERM)
             if how.get("late") == f"{here}{step}":
                 time.sleep(600)
             ckpt.step(step, metrics={"loss": loss})

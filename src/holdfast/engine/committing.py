@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn, final
 
@@ -35,15 +35,22 @@ class Committing:
         run: Its name.
         authenticity: Who signs.
         naming: Knows which names come next.
+        taken_by: Tells who has taken the run since this writer did; None: nobody.
     """
 
     def __init__(
-        self, store: ObjectStore, run: str, authenticity: Authenticity, naming: Naming
+        self,
+        store: ObjectStore,
+        run: str,
+        authenticity: Authenticity,
+        naming: Naming,
+        taken_by: Callable[[], Mapping[str, object] | None] = lambda: None,
     ) -> None:
         self._store = store
         self._run = run
         self._sign = authenticity.sign
         self._naming = naming
+        self._taken_by = taken_by
         self._keys = RunKeys(run)
         self._previous: Link | None = None
         self._next_seq = 1
@@ -113,7 +120,8 @@ class Committing:
         """
         try:
             data = self._put_next(
-                lambda: replace(record, seq=self._next_seq, previous=self._previous, envelope=None)
+                None,
+                lambda: replace(record, seq=self._next_seq, previous=self._previous, envelope=None),
             )
         except HoldfastError:
             self._in_doubt.add(record.id)
@@ -138,10 +146,14 @@ class Committing:
         newest: int,
     ) -> bytes:
         names = self._naming.next_names(job, not_finite)
-        return self._put_next(lambda: self._record(job, parts, written, not_finite, names, newest))
+        return self._put_next(
+            job, lambda: self._record(job, parts, written, not_finite, names, newest)
+        )
 
-    def _put_next(self, make: Callable[[], CommitRecord]) -> bytes:
+    def _put_next(self, job: SaveJob | None, make: Callable[[], CommitRecord]) -> bytes:
         """Put a commit under the next number that is free; return its bytes."""
+        if job is not None:
+            self.require_ours(job)
         while True:
             record = make()
             data = commit_format.encode(record, self._sign)
@@ -200,6 +212,15 @@ class Committing:
         """Note of a save that somebody else may still commit it."""
         self._may_come.add(job.id)
 
+    def require_ours(self, job: SaveJob) -> None:
+        """Look whether the run is still this writer's.
+
+        Raises:
+            RunBusy: Another one has taken it.
+        """
+        if self._taken_by() is not None:
+            self._refuse_taken(job.step)
+
     def take_back(
         self,
         job: SaveJob,
@@ -233,14 +254,23 @@ class Committing:
 
         Between processes of one machine the lock keeps that from happening.
         """
-        # After the commit is visible, not before: see records.pins.
-        if pins.is_pinned(self._store, self._run, record.id):
+        # After the commit is visible, not before: see records.pins. Who takes the run writes its
+        # note first, and then looks at the commits: either it sees this one, or we see the note.
+        if pins.is_pinned(self._store, self._run, record.id) and self._taken_by() is None:
             return
         self._store.delete([self._keys.commit(record.seq)])
+        self._refuse_taken(record.step)
+
+    def _refuse_taken(self, step: int) -> NoReturn:
+        taken_by = self._taken_by() or {}
+        pid, host = taken_by.get("owner_pid"), taken_by.get("host")
+        who = f"Process {pid} on {host}" if taken_by else "Another process"
         raise RunBusy(
-            f"Another process took over the run {self._run!r} while step {record.step} was being "
-            "saved by this one. That step was not saved; the other's checkpoints, and those that "
-            "were committed before, are intact. Give one of the two runs another name.",
+            f"{who} took over the run {self._run!r}, which this process was writing. Step {step} "
+            "was not saved by this one; the other's checkpoints, and those that were committed "
+            "before, are intact. End this process, or give one of the two runs another name.",
             run=self._run,
-            step=record.step,
+            step=step,
+            pid=pid,
+            host=host,
         )

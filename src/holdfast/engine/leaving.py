@@ -15,6 +15,7 @@ from holdfast.engine.ledger import Ledger
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.saver import Saver
+from holdfast.engine.schedule import Schedule
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError
 
@@ -30,6 +31,7 @@ class Leaving:
         signals: Those that ask to leave.
         last_step: What there is to save when a step is interrupted.
         ledger: Knows what went wrong.
+        schedule: May have begun to agree with other ranks.
 
     Attributes:
         saver: Ended once it has begun.
@@ -43,12 +45,14 @@ class Leaving:
         signals: SignalWatch,
         last_step: LastStep,
         ledger: Ledger,
+        schedule: Schedule,
     ) -> None:
         self._run = run
         self._lifetime = lifetime
         self._signals = signals
         self._last_step = last_step
         self._ledger = ledger
+        self._schedule = schedule
         self.saver: Saver | None = None
         self.feed: MetricsFeed | None = None
         self._at_exit = _close_at_exit(self)
@@ -79,6 +83,8 @@ class Leaving:
                 ends.callback(self.saver.close, how)
             if self.feed is not None:
                 ends.callback(self.feed.close)
+            # First: other ranks wait for what was said last.
+            ends.callback(self._schedule.close)
         atexit.unregister(self._at_exit)
         self._lifetime.is_over = True
 
@@ -91,6 +97,8 @@ class Leaving:
         number = self._signals.leaving(came)
         if number is None:
             return
+        # Another rank may have got it, and this one not.
+        self._signals.answered = self._signals.answered or came
         if handle is not None:
             handle.wait()
         raise SystemExit(128 + number)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from holdfast.engine.behind import Behind, is_given_up_for, nothing_behind
 from holdfast.engine.job import SaveJob
-from holdfast.engine.waiting import Waiting
+from holdfast.engine.waiting import ALONE_S, Waiting
 from holdfast.errors import ChunkMissing, SaveFailed
 from holdfast.format import part as part_format
 from holdfast.format.commit import PartRef
@@ -49,29 +50,45 @@ class OtherParts:
         self._run = run
         self._patience_s = patience_s
         self._is_orphaned = is_orphaned
+        # Whether the last one was waited for in vain: no longer for others, once the trainer died.
+        self._was_in_vain = False
 
-    def wait(self, job: SaveJob) -> Parts:
+    def wait(
+        self, job: SaveJob, since_s: float | None = None, behind: Behind = nothing_behind
+    ) -> Parts:
         """Wait for the parts of all ranks; return them.
+
+        Args:
+            job: The save.
+            since_s: When this rank had written its own, on the monotonic clock; None: now.
+            behind: Tells which saves of this rank wait behind this one.
 
         Raises:
             SaveFailed: One did not come, or they do not fit together; the message names the rank.
         """
         found: dict[int, tuple[Part, PartRef]] = {}
-        waiting = Waiting(self._patience_s, self._is_orphaned)
+        alone_s = 0.0 if self._was_in_vain else ALONE_S
+        waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s)
+        self._was_in_vain = False
+        past: list[int] = []
         while waiting.goes_on(len(found)):
             for rank in range(job.world_size):
                 if rank not in found and (read := self._read(job, rank)) is not None:
                     found[rank] = read
             if len(found) == job.world_size:
                 return _checked(job, [found[rank] for rank in range(job.world_size)])
+            # Looked for once more since: they may have written this one just before the next.
+            if any(rank not in found for rank in past) or is_given_up_for(behind(), 0):
+                break
+            absent = [rank for rank in range(job.world_size) if rank not in found]
+            past = [rank for rank in absent if self._is_past(rank, behind())]
+        self._was_in_vain = True
         absent = sorted(set(range(job.world_size)) - found.keys())
-        raise SaveFailed(
-            f"Step {job.step} was not saved: after {waiting.so_far_s:.0f} s nothing had come from "
-            f"rank(s) {', '.join(map(str, absent))} of {job.world_size}. Are they alive, and do "
-            "they save the same steps? Checkpoints committed before are safe.",
-            step=job.step,
-            ranks=",".join(map(str, absent)),
-        )
+        raise _absence(job, absent, past, waiting.so_far_s)
+
+    def _is_past(self, rank: int, later: Sequence[SaveJob]) -> bool:
+        """Say whether a rank has written a later save already: it will not write this one."""
+        return any(self._store.exists(self._keys.part(job.id, rank)) for job in later)
 
     def give_up(self, job: SaveJob) -> None:
         """Take away the parts that are there, so that the ranks which wait see that it is over."""
@@ -93,6 +110,21 @@ class OtherParts:
                 step=job.step,
             )
         return part, PartRef(rank, key, digest(data), len(data))
+
+
+def _absence(job: SaveJob, absent: list[int], past: list[int], waited_s: float) -> SaveFailed:
+    gone_on = [rank for rank in past if rank in absent]
+    named = ", ".join(map(str, gone_on or absent))
+    if gone_on:
+        why = f"rank(s) {named} of {job.world_size} went on to a later save without it"
+    else:
+        why = f"after {waited_s:.0f} s nothing had come from rank(s) {named} of {job.world_size}"
+    return SaveFailed(
+        f"Step {job.step} was not saved: {why}. Are they alive, and do they save the same steps? "
+        "Checkpoints committed before are safe.",
+        step=job.step,
+        ranks=",".join(map(str, gone_on or absent)),
+    )
 
 
 def _checked(job: SaveJob, found: Sequence[tuple[Part, PartRef]]) -> Parts:

@@ -7,6 +7,8 @@ which the trainer was, and leaves.
 Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``note``, ``signature``, ``bye``.
 Messages out: ``ready``, ``written``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and
 hands down the descriptors of both.
+
+Where several ranks save together, a thread of its own waits for what the others have to do.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,32 +30,33 @@ from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
+from holdfast.engine.answers import answer, opened
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
+from holdfast.engine.behind import Behind, nothing_behind
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
+from holdfast.engine.finishing import Finishing
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
 from holdfast.engine.remote_signing import Questions
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.tiers.destinations import Destinations
 from holdfast.engine.tiers.kinds import HOME, MEMORY
 from holdfast.engine.tiers.near import Near, OnItsWay, on_its_way
 from holdfast.engine.timing import Timing
+from holdfast.engine.unfinished import Saved, Unfinished
 from holdfast.errors import (
     DataError,
     HoldfastError,
     NoSpace,
-    NotFound,
     SaveFailed,
     StoreUnavailable,
 )
 from holdfast.history.finite import leaves_not_finite
-from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
-from holdfast.store.recipe import reopen
 
 _log = logging.getLogger("holdfast")
 
@@ -79,6 +82,9 @@ class Persister:
         self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
+        # Where several ranks save together.
+        self._finishing: Finishing | None = None
+        self._timings: dict[str, Timing] = {}
         self._last_step: int | None = None
         self._destinations: Destinations | None = None
         self._trainer_pid = os.getppid()
@@ -96,6 +102,8 @@ class Persister:
                 ended = message["ended"]
                 break
             self._handle(message, payload, fd)
+        if self._finishing is not None:
+            self._finishing.close()
         if self._destinations is not None:
             self._destinations.close_near()
         if self._housekeeping is not None:
@@ -190,7 +198,7 @@ class Persister:
         self._trainer_pid = message["trainer_pid"]
         authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
         writer = RunWriter(
-            _opened(message["store"], is_first=message["is_first"]),
+            opened(message["store"], is_first=message["is_first"]),
             message["run"],
             authenticity=authenticity,
             compress=message["compress"],
@@ -213,6 +221,8 @@ class Persister:
             raise
         self._destinations = destinations
         self._writer, self._refusal = writer, None
+        if message["world_size"] > 1:
+            self._finishing = Finishing(self._finish_or_fail)
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
         self._tell({"say": "ready"})
@@ -244,7 +254,7 @@ class Persister:
             raise self._refusal or SaveFailed("The run is not open.")
         near = self._destinations.near
         if near is None:
-            self._save_at_home(job)
+            self._save_at_home(job, self._writer.go_on_with(job) if is_written else None)
         elif is_written:
             near.pass_on(near.found_again(job))
         else:
@@ -260,7 +270,9 @@ class Persister:
             if HOME not in job.tiers:
                 raise
             near.tell(error)
-            self._save_at_home(job)
+            assert self._destinations is not None
+            with self._destinations.turn:
+                self._save_at_home(job)
             return
         self._places[job.arena] = dict(enumerate(saved.places))
         timing = self._timing(job, began_s)
@@ -268,29 +280,38 @@ class Persister:
             self._tell({"say": "written", "id": job.id})
             near.pass_on(on_its_way(job, saved.record, timing))
         else:
-            self._finish(job, saved, near.store, timing, tier=MEMORY)
+            self._tell_saved(job, saved, near.store, timing.told(time.monotonic()), MEMORY)
 
-    def _save_at_home(self, job: jobs.SaveJob) -> None:
-        began_s = time.monotonic()
-        source = self._source(job)
-        saved = self._at_home(job, source, source.unchanged)
-        self._places[job.arena] = dict(enumerate(saved.places))
-        self._finish_at_home(job, saved, self._timing(job, began_s))
+    def _save_at_home(self, job: jobs.SaveJob, left: Unfinished | None = None) -> None:
+        if left is None:
+            began_s = time.monotonic()
+            source = self._source(job)
+            left = self._write(job, source, source.unchanged)
+            if left.written is not None:
+                self._places[job.arena] = dict(enumerate(left.written.places))
+            self._timings[job.id] = self._timing(job, began_s)
+        if self._finishing is None:
+            self._finish(left)
+            return
+        self._tell({"say": "written", "id": job.id})
+        self._finishing.put(left)
 
     def _send_home(self, item: OnItsWay, make_source: Callable[[], ChunkSource]) -> None:
         """Save at home what is in memory; in a thread of its own."""
-        job = item.job
-        with self._failures_told({"do": "save", "job": {"id": job.id, "step": job.step}}):
-            self._finish_at_home(job, self._at_home(job, make_source(), dict), item.timing)
+        job, destinations = item.job, self._destinations
+        assert destinations is not None
+        told = {"do": "save", "job": {"id": job.id, "step": job.step}}
+        with self._failures_told(told), destinations.turn:
+            self._timings[job.id] = item.timing
+            self._finish(self._write(job, make_source(), dict))
 
-    def _at_home(
+    def _write(
         self, job: jobs.SaveJob, source: ChunkSource, unchanged: Callable[[], Mapping[int, Stored]]
-    ) -> Saved:
-        writer, destinations = self._writer, self._destinations
-        assert writer is not None and destinations is not None
+    ) -> Unfinished:
+        assert self._writer is not None
         if self._housekeeping is not None:
             self._housekeeping.make_room(job.state_bytes)
-        return destinations.at_home(job, lambda: writer.save(job, source, unchanged))
+        return self._writer.write(job, source, unchanged)
 
     def _source(self, job: jobs.SaveJob) -> ArenaSource:
         previous = self._places.pop(job.arena, {})
@@ -299,26 +320,36 @@ class Persister:
     def _timing(self, job: jobs.SaveJob, began_s: float) -> Timing:
         # Read now: once the trainer has the answer, the next snapshot may begin.
         filling = self._arenas[job.arena].filling
-        return Timing(filling.held_s, filling.completed_s, began_s, time.monotonic())
+        return Timing(filling.held_s, filling.completed_s, began_s)
 
-    def _finish_at_home(self, job: jobs.SaveJob, saved: Saved, timing: Timing) -> None:
-        assert self._writer is not None
-        self._finish(job, saved, self._writer.store, timing)
+    def _finish_or_fail(self, left: Unfinished, behind: Behind) -> None:
+        job = left.job
+        with self._failures_told({"do": "save", "job": {"id": job.id, "step": job.step}}):
+            self._finish(left, behind)
+
+    def _finish(self, left: Unfinished, behind: Behind = nothing_behind) -> None:
+        writer, destinations, job = self._writer, self._destinations, left.job
+        assert writer is not None and destinations is not None
+        # One that a persister before this one has written begins where that was taken over.
+        timing = self._timings.pop(job.id, Timing.begun(left.written_s))
+        saved = destinations.at_home(job, lambda: writer.finish(left, behind))
+        written_s = None if job.world_size == 1 else left.written_s
+        times = timing.told(time.monotonic(), written_s)
+        self._tell_saved(job, saved, writer.store, times, HOME)
         if self._housekeeping is not None:
             self._housekeeping.tidy(job.incarnation if job.spares_others else None)
 
-    def _finish(
+    def _tell_saved(
         self,
         job: jobs.SaveJob,
         saved: Saved,
         store: ObjectStore,
-        timing: Timing,
-        tier: str = HOME,
+        times: Mapping[str, float],
+        tier: str,
     ) -> None:
         self._last_step = max(job.step, -1 if self._last_step is None else self._last_step)
-        times = timing.told(time.monotonic())
         not_finite_in = leaves_not_finite(store, saved.record)
-        self._tell(_answer(saved, times["durable_s"], not_finite_in))
+        self._tell(answer(saved, times["durable_s"], not_finite_in))
         if self._chronicle is not None:
             self._chronicle.record_saved(saved.record, times, not_finite_in, tier)
 
@@ -344,29 +375,6 @@ class Persister:
             # for this answer for ever: it hears that no more will come, and starts another of us.
             self._has_hung_up = True
             self._channel.close()
-
-
-def _answer(saved: Saved, durable_s: float, not_finite_in: Sequence[str]) -> dict[str, Any]:
-    return {
-        "say": "saved",
-        "id": saved.record.id,
-        "commit": saved.commit.decode(),
-        "durable_s": durable_s,
-        "tag_error": str(saved.tag_error) if saved.tag_error else None,
-        "not_finite_in": not_finite_in,
-    }
-
-
-def _opened(recipe: dict[str, Any], *, is_first: bool) -> ObjectStore:
-    """Open the store; who comes after another makes none where it is gone."""
-    try:
-        return open_store(reopen(recipe), create=is_first)
-    except NotFound as error:
-        raise StoreUnavailable(
-            f"{error.message} It was there before. Was it moved, or its disk unmounted? Bring it "
-            "back and save again.",
-            **error.facts,
-        ) from error
 
 
 def main(argv: list[str]) -> None:

@@ -13,12 +13,13 @@ from holdfast import frameworks
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.boundary import Boundary, tree_of
+from holdfast.engine.due import Due
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import CheckFinite
 from holdfast.engine.saver import Saver
-from holdfast.engine.schedule import Due, Schedule
+from holdfast.engine.schedule import Schedule
 from holdfast.state import environment
 from holdfast.state.numbers import clean_metrics
 from holdfast.state.paths import Patterns

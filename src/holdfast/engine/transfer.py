@@ -11,8 +11,9 @@ from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
 from holdfast.chunks.targets import Target
 from holdfast.engine import job as jobs
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource
+from holdfast.engine.unfinished import Saved
 from holdfast.format import part as part_format
 from holdfast.format.codecs import DELTA
 from holdfast.format.commit import CommitRecord

@@ -14,15 +14,28 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.005, 0.5
 
 @final
 class Waiting:
-    """Looks again and again, more and more seldom, until patience ends."""
+    """Looks again and again, more and more seldom, until patience ends.
+
+    Args:
+        patience_s: For how long.
+        is_orphaned: Says whether the own trainer is gone.
+        alone_s: For how long without news where it is.
+        since_s: From when on, on the monotonic clock; None: from now.
+    """
 
     def __init__(
-        self, patience_s: float, is_orphaned: Callable[[], bool], alone_s: float = ALONE_S
+        self,
+        patience_s: float,
+        is_orphaned: Callable[[], bool],
+        alone_s: float = ALONE_S,
+        since_s: float | None = None,
     ) -> None:
         self._patience_s = patience_s
         self._is_orphaned = is_orphaned
         self._alone_s = alone_s
-        self._began_s = self._news_s = time.monotonic()
+        self._news_s = time.monotonic()
+        self._began_s = self._news_s if since_s is None else since_s
+        self._looks = 0
         self._pause_s = 0.0
         self._known: object = None
 
@@ -40,6 +53,10 @@ class Waiting:
         now_s = time.monotonic()
         if known != self._known:
             self._known, self._news_s = known, now_s
+        self._looks += 1
+        if self._looks == 1:
+            # What it waits for may be there, however long ago that began.
+            return True
         if now_s - self._began_s > self._patience_s:
             return False
         if now_s - self._news_s > self._alone_s and self._is_orphaned():

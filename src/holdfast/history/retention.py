@@ -16,7 +16,7 @@ from holdfast.history.refs import resolve
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
-from holdfast.records import commits, drains, removals, tags
+from holdfast.records import commits, drains, pins, removals, tags
 from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
@@ -111,7 +111,8 @@ def apply_retention(
     to_go = {drain.checkpoint_id for drain in drains.noted(store, run)} | set(spared_ids)
     kept, removed = _divided(plan, only_of, only_ids, to_go)
     spared, removed = _with_a_whole_one(stock, records, [info for info, _ in kept], removed)
-    kept += spared
+    awaited, removed = _without_awaited(store, run, records, removed)
+    kept += [*spared, *awaited]
     kept += [
         (info, ["not trusted"])
         for info in everything
@@ -186,6 +187,21 @@ def _with_a_whole_one(
             why = "in doubt: nothing that the policy keeps is whole"
             return [(spared[0], [why])], [item for item in removed if item is not spared]
     return [], removed
+
+
+def _without_awaited(
+    store: ObjectStore, run: str, records: Mapping[str, CommitRecord], removed: list[_Removed]
+) -> _Divided:
+    """Spare what some rank that has saved it has still to see committed: its pin says so.
+
+    A rank that found it gone would take it for given up.
+    """
+    if all(records[info.id].world_size == 1 for info, _ in removed):
+        return [], removed
+    awaited = {pin.checkpoint_id for pin in pins.all_pins(store, run)}
+    why = "a rank has still to see it"
+    kept = [(info, [why]) for info, _ in removed if info.id in awaited]
+    return kept, [(info, reason) for info, reason in removed if info.id not in awaited]
 
 
 def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:

@@ -13,9 +13,10 @@ from holdfast.engine import remote_signing
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.job import SaveJob
 from holdfast.engine.remote_signing import Ask
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.tiers.draining import Draining, FarGiven
 from holdfast.engine.tiers.near import Near, OnItsWay, begin_anew
+from holdfast.engine.unfinished import Saved
 from holdfast.errors import HoldfastError
 from holdfast.format.names import RunKeys
 from holdfast.records import commits, drains
@@ -36,11 +37,12 @@ class Destinations:
 
     Attributes:
         near: The memory tier; None: there is none.
+        turn: Held by who saves at home, where several threads do.
     """
 
     def __init__(self, home: RunWriter) -> None:
         self._home = home
-        self._turn = threading.Lock()
+        self.turn = threading.RLock()
         self._drains: list[Draining] = []
         self._wait_s = 0.0
         self.near: Near | None = None
@@ -100,7 +102,7 @@ class Destinations:
             save: Saves it; its errors are raised.
         """
         wanted = [drain for drain in self._drains if drain.tier.name in job.tiers]
-        with self._turn:
+        with self.turn:
             for drain in wanted:
                 self._quietly(drain.announce, job)
             try:

@@ -97,7 +97,7 @@ class Mirror:
             there = self._there(record)
             if there is not None and not pins.is_pinned(self._target, self._run, record.id):
                 return Sent(there, 0)
-            return self._copied(record, there)
+            return self._copied(record, there, lock)
         finally:
             lock.release()
 
@@ -105,9 +105,9 @@ class Mirror:
         found = commits.good_commits(self._target, self._run)
         return next((other for other in found if other.id == record.id), None)
 
-    def _copied(self, record: CommitRecord, there: CommitRecord | None) -> Sent:
+    def _copied(self, record: CommitRecord, there: CommitRecord | None, lock: WriterLock) -> Sent:
         """Copy what is not there; where it is committed, what a copy before had yet to do."""
-        committing = self._ready(record)
+        committing = self._ready(record, lock)
         part_keys = tuple(ref.key for ref in record.parts)
         pins.put_pin(self._target, self._run, pins.Pin(record.id, part_keys))
         parts = [self._send_part(record, ref) for ref in record.parts]
@@ -133,12 +133,12 @@ class Mirror:
         if copied.id not in notes.of_run(self._target, self._run):
             take_along(self._source, record, self._target, copied)
 
-    def _ready(self, record: CommitRecord) -> Committing:
+    def _ready(self, record: CommitRecord, lock: WriterLock) -> Committing:
         """Clear away what others have left, and find the commit that the next one follows."""
         numbers = commits.sequence_numbers(self._target, self._run)
         sweep_debris(self._target, self._run, go_on_with={record.id})
         naming = Naming(self._target, self._run)
-        committing = Committing(self._target, self._run, self._authenticity, naming)
+        committing = Committing(self._target, self._run, self._authenticity, naming, lock.taken_by)
         committing.go_on_after(numbers)
         for seq in reversed(numbers):
             found: CommitRecord | DamagedCommit

@@ -17,11 +17,12 @@ from typing import final
 from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
 from holdfast.engine.job import SaveJob
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource
 from holdfast.engine.tiers.kinds import HOME
 from holdfast.engine.timing import Timing
 from holdfast.engine.transfer import filler_of
+from holdfast.engine.unfinished import Saved
 from holdfast.errors import HoldfastError, NoSpace, SaveFailed
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
