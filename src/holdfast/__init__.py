@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, foreign, signing, testing, trust
+    from holdfast import data, errors, foreign, signing, testing, tier, trust
     from holdfast.checkpointer import Checkpointer
     from holdfast.effectiveness.adaptive import adaptive
     from holdfast.engine.handle import SaveHandle
@@ -58,6 +58,7 @@ _MODULES = {
     "only": "holdfast.state.presets",
     "signing": "holdfast.signing",
     "testing": "holdfast.testing",
+    "tier": "holdfast.tier",
     "trust": "holdfast.trust",
 }
 
@@ -93,6 +94,7 @@ __all__ = [
     "save",
     "signing",
     "testing",
+    "tier",
     "trust",
     "watch",
 ]

@@ -32,6 +32,8 @@ from holdfast.engine.schedule import Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
 from holdfast.engine.starting_together import after_rank_0
+from holdfast.engine.tiers.beside_home import Beside
+from holdfast.engine.tiers.kinds import Tier
 from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
@@ -91,6 +93,7 @@ class Checkpointer:
             it is durable, in a thread of its own: one, or several. ``close`` waits for it.
         check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
             differ, by whatever bit. It reads all of them while the loop is held.
+        tiers: Where the run is kept besides: ``tier.memory()``, ``tier.far(…)``.
 
     Raises:
         UsageError: An argument is not possible.
@@ -124,6 +127,7 @@ class Checkpointer:
         per_rank: Patterns = None,
         on_saved: Follower | Sequence[Follower] = (),
         check_replicas: bool = False,
+        tiers: Sequence[Tier] = (),
     ) -> None:
         check_root(state)
         check_run(run)
@@ -143,9 +147,10 @@ class Checkpointer:
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = home.place
         self._trust = at.authenticity.trust
-        self._store = at.open_to_save(run)
-        ancestry = Ancestry(self._store, run, given)
-        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite, ranks)
+        store = self._store = at.open_to_save(run)
+        ancestry = Ancestry(store, run, given)
+        beside = Beside(run, tiers, store, at.authenticity, in_flight, ranks)
+        self._schedule = Schedule(save, store, run, self._ledger.not_finite, ranks, beside.policies)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)
@@ -175,6 +180,7 @@ class Checkpointer:
                     ranks=ranks,
                     per_rank=per_rank,
                     check_replicas=check_replicas,
+                    tiers=beside.message(),
                 )
                 if ranks is not None and not ranks.rank:
                     after_rank_0(ranks, saver.client.wait_ready)
@@ -210,6 +216,7 @@ class Checkpointer:
                 last_step=self._last_step,
                 watcher=self._watcher,
                 feed=self._feed,
+                beside=beside,
             )
             self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
             self._saving.prepare(_START_PATIENCE_S)
@@ -289,7 +296,7 @@ class Checkpointer:
         skip: Patterns,
     ) -> Restored | None:
         at = Store(store).place if store is not None else None
-        source = at.open() if at is not None else self._store
+        source = at.open() if at is not None else None
         trust = (at.authenticity.trust if at is not None else None) or self._trust
         asked = Asked(event, ref, source, trust, strict, only, skip)
         outcome = self._returning.restore(asked)

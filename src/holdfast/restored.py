@@ -31,6 +31,7 @@ class Restored:
             read once more, after all was known to be good, counts once.
         wanted_bytes: Bytes of the arrays that were restored in this process: of those that lie over
             several ranks, its own boxes.
+        tier: Where it was: ``memory``, ``home``, or the name of a far tier.
     """
 
     ref: str
@@ -43,6 +44,7 @@ class Restored:
     differences: tuple[str, ...] = ()
     read_bytes: int = 0
     wanted_bytes: int = 0
+    tier: str = "home"
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -80,4 +82,5 @@ def restored_of(outcome: Outcome, trust: TrustPolicy | None = None) -> Restored:
         (*outcome.notes, *(difference.text for difference in differences)),
         outcome.nbytes.read,
         outcome.nbytes.wanted,
+        outcome.tier,
     )

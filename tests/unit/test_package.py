@@ -36,7 +36,7 @@ NAMES = {
         "only",
         "preview",
     ),
-    *("register_codec", "save", "signing", "testing", "trust", "watch"),
+    *("register_codec", "save", "signing", "testing", "tier", "trust", "watch"),
 }
 
 

@@ -20,6 +20,8 @@ Event = Mapping[str, Any]
 DIED, VANISHED, RUNNING = "died", "vanished", "running"
 _RESTORES = {"restored", "rolled-back"}
 _OF_THE_PERSISTER = {"saved", "save-failed", "pruned", "freed", "trainer-died", "steps"}
+# What goes on beside training, and after it.
+_OF_TIERS = {"drained", "drain-failed"}
 _NS = 1_000_000_000
 # Wall clock and monotonic clock drift apart by less than this unless somebody sets the former.
 _CLOCK_TOLERANCE_S = 2.0
@@ -157,7 +159,8 @@ def lives_of(events: Iterable[Event], run: str) -> list[Life]:
                 run=run,
                 found=event.get("run"),
             )
-        by_incarnation.setdefault(event["incarnation"], []).append(event)
+        if event["event"] not in _OF_TIERS:
+            by_incarnation.setdefault(event["incarnation"], []).append(event)
     newest = next(reversed(by_incarnation), None)
     return [
         _with_by_hand(_life(name, of, is_last=name == newest), by_hand.get(name, ()))

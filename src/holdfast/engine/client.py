@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,10 @@ from holdfast.store.recipe import Recipe, to_message
 _log = logging.getLogger("holdfast")
 
 MAX_ATTEMPTS = 3
+# What is said of the tiers of a run that has but its own store.
+NO_TIERS: Mapping[str, Any] = {"memory": None, "far": [], "wait_s": 0.0}
+# Persisters that copy on after their runs were closed.
+_lingering: list[subprocess.Popen[bytes]] = []
 
 
 class PendingSave:
@@ -68,8 +73,10 @@ class PersisterClient:
         authenticity: Authenticity = NOBODY,
         compress: Compress = "none",
         ranks: Ranks | None = None,
+        tiers: Mapping[str, Any] = NO_TIERS,
     ) -> None:
         self._ranks = ranks
+        self._tiers = tiers
         self.heartbeat = Heartbeat.create()
         self._started = {
             "incarnation": incarnation,
@@ -181,7 +188,12 @@ class PersisterClient:
             self._closing = True
             with contextlib.suppress(Closed):
                 self._channel.send({"do": "bye", "ended": ended})
-        self._process.wait()
+        if self._tiers["far"]:
+            # It hangs up once all is saved at home, and copies on by itself.
+            self._receiver.join()
+            _lingering[:] = [old for old in (*_lingering, self._process) if old.poll() is None]
+        else:
+            self._process.wait()
         self._channel.close()
         self._receiver.join()
         self.heartbeat.close()
@@ -197,6 +209,7 @@ class PersisterClient:
             "run": self._run,
             "keep": self._keep,
             "compress": self._compress,
+            "tiers": self._tiers,
             **_among(self._ranks),
             "trainer_pid": os.getpid(),
             "authenticity": remote_signing.to_message(self._authenticity),

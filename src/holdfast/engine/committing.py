@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn, final
 
 from holdfast.chunks.write import Written
@@ -106,6 +107,29 @@ class Committing:
                 taken = isinstance(error, RunBusy)
                 self.take_back(job, written, parts, number_is_taken=taken)
             raise
+        return self._seen(data)
+
+    def adopt(self, record: CommitRecord) -> tuple[CommitRecord, bytes]:
+        """Commit a checkpoint of another store as what it is; all that it names is here already.
+
+        It gets the next number here, and the signatures of who signs here.
+
+        Raises:
+            RunBusy: Another writer has committed to the run.
+            NoSpace, StoreUnavailable: It did not come about; what it names stays.
+        """
+        try:
+            data = self._put_next(
+                None,
+                lambda: replace(record, seq=self._next_seq, previous=self._previous, envelope=None),
+            )
+        except HoldfastError:
+            self._in_doubt.add(record.id)
+            raise
+        return self._seen(data)
+
+    def _seen(self, data: bytes) -> tuple[CommitRecord, bytes]:
+        """Return a commit that was put just now, once all can see it."""
         record = commit_format.decode(data, what="a new commit")
         # Before the pin goes: a sweep that sees neither would take the packs for debris.
         wait_until_seen(self._store, self._keys.commit(record.seq))
@@ -122,9 +146,16 @@ class Committing:
         newest: int,
     ) -> bytes:
         names = self._naming.next_names(job, not_finite)
-        self.require_ours(job)
+        return self._put_next(
+            job, lambda: self._record(job, parts, written, not_finite, names, newest)
+        )
+
+    def _put_next(self, job: SaveJob | None, make: Callable[[], CommitRecord]) -> bytes:
+        """Put a commit under the next number that is free; return its bytes."""
+        if job is not None:
+            self.require_ours(job)
         while True:
-            record = self._record(job, parts, written, not_finite, names, newest)
+            record = make()
             data = commit_format.encode(record, self._sign)
             if self._store.put_new(self._keys.commit(record.seq), data):
                 self._next_seq = record.seq + 1
@@ -150,7 +181,7 @@ class Committing:
             id=job.id,
             seq=self._next_seq,
             # A clock from before the epoch must not cost the checkpoint.
-            created_ns=max(time.time_ns(), 0),
+            created_ns=job.created_ns or max(time.time_ns(), 0),
             parts=tuple(parts),
             metrics=job.metrics,
             reason=job.reason,

@@ -17,10 +17,13 @@ class SaveHandle:
         step: The step that is saved.
         held_s: Seconds that the call held the training loop.
         durable_s: Seconds from the call's return to durable, once done.
+        tiers: Where it goes: ``home``, and far tiers by name, which are copied to after it is done.
+            Empty where it is saved in memory only.
     """
 
-    def __init__(self, step: int, checkpoint_id: str) -> None:
+    def __init__(self, step: int, checkpoint_id: str, tiers: tuple[str, ...] = ("home",)) -> None:
         self.step = step
+        self.tiers = tiers
         self.id = checkpoint_id
         self.held_s = 0.0
         self.durable_s = 0.0

@@ -68,6 +68,7 @@ class Outcome:
     """What a restore gave: the tree (or target), and what had no counterpart or another kind.
 
     ``nbytes`` is what was read, ``nbytes_of_ranks`` what each rank read that restored together.
+    ``tier`` is where the checkpoint was: ``home`` is the store that was asked.
     """
 
     record: CommitRecord
@@ -79,6 +80,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     nbytes: ReadBytes = NOTHING_READ
     nbytes_of_ranks: tuple[ReadBytes, ...] = ()
+    tier: str = "home"
 
 
 def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:

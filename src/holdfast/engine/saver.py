@@ -12,7 +12,7 @@ from holdfast.chunks.encoder import Compress
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
-from holdfast.engine.client import PendingSave, PersisterClient
+from holdfast.engine.client import NO_TIERS, PendingSave, PersisterClient
 from holdfast.engine.gate import Copying, Gate
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.new_job import CheckFinite, job_of
@@ -20,6 +20,7 @@ from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
+from holdfast.engine.tiers.kinds import HOME
 from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import CHUNK_BYTES, Layout, align, plan_layout
 from holdfast.plan.sharing import Shares
@@ -50,6 +51,7 @@ class Saver:
         ranks: Those that save together; None: this process does alone.
         per_rank: Patterns of what each rank has for itself.
         check_replicas: Digest what several ranks hold, to be compared.
+        tiers: What the persister has to know of the run's other stores.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Saver:
         ranks: Ranks | None = None,
         per_rank: Patterns = None,
         check_replicas: bool = False,
+        tiers: Mapping[str, Any] = NO_TIERS,
     ) -> None:
         self._run = run
         self._copier = Copier()
@@ -83,6 +86,7 @@ class Saver:
             authenticity,
             compress,
             ranks,
+            tiers,
         )
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
@@ -132,6 +136,7 @@ class Saver:
         lineage: Lineage | None = None,
         versions: tuple[str, ...] = (),
         epoch: float | None = None,
+        tiers: tuple[str, ...] = (HOME,),
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -153,6 +158,7 @@ class Saver:
             lineage: Goes with the checkpoint.
             versions: Sequences of names from which it gets the next one each.
             epoch: Epochs finished so far, if anybody counts them.
+            tiers: Where it goes, besides into memory.
         """
         with collector_paused():
             state = make_state()
@@ -177,6 +183,7 @@ class Saver:
                 lineage=lineage or Lineage(),
                 versions=versions,
                 epoch=epoch,
+                tiers=tiers,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
             later = in_pieces(flat.leaves, layout, guarded)
@@ -195,7 +202,7 @@ class Saver:
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
         compare = slot.layout == layout and slot.generation == self.client.generation
-        handle = SaveHandle(job.step, job.id)
+        handle = SaveHandle(job.step, job.id, job.tiers)
         pending = PendingSave(replace(job, arena=slot.name), handle, arena)
         taking = Taking(slot, pending, flat.leaves, layout, later, started_s)
         try:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine.due import Due
+from holdfast.engine.tiers.kinds import HOME, MEMORY
 from holdfast.engine.together import Together
 from holdfast.errors import UsageError
 from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore
+
+NO_TIERS: Mapping[str, SavePolicy | None] = {}
 
 
 class Schedule:
@@ -24,6 +28,13 @@ class Schedule:
         measure: Tells what a save costs; asked only for policies that adapt.
         failures: Those of processes before this one.
         epoch: The last number of epochs that was named; None before that.
+
+    Args:
+        policy: When to save at home.
+        store: The run's own store.
+        run: The run.
+        not_finite: Steps whose checkpoints are not finite.
+        tiers: When to save in other tiers, by name.
     """
 
     def __init__(
@@ -33,8 +44,12 @@ class Schedule:
         run: str,
         not_finite: Callable[[], frozenset[int]] = frozenset,
         ranks: Ranks | None = None,
+        tiers: Mapping[str, SavePolicy | None] = NO_TIERS,
     ) -> None:
         self.policy = policy
+        self._of_tiers = {
+            name: Schedule(wanted, store, run, not_finite) for name, wanted in tiers.items()
+        }
         # Where several ranks save what is not due for all of them by itself.
         self._together: Together | None = None
         if ranks is not None and policy is not None and not policy.is_same_for_all:
@@ -88,10 +103,32 @@ class Schedule:
             self._together.begin()
         self._past = self.epoch = None
         self._start_step = self.saved_step = restored_step
+        for schedule in self._of_tiers.values():
+            schedule.restart(restored_step)
 
-    def note_save(self, step: int) -> None:
-        """Note that step was saved just now."""
-        self.saved_step, self._saved_s = step, time.monotonic()
+    def note_save(self, step: int, tiers: Collection[str] = (HOME,)) -> None:
+        """Note that step was saved just now, and where."""
+        # What was saved anywhere is there when the next step is interrupted.
+        self.saved_step = step
+        if HOME in tiers:
+            self._saved_s = time.monotonic()
+        for name, schedule in self._of_tiers.items():
+            if name in tiers or name == MEMORY:
+                schedule.note_save(step)
+
+    def destinations(self, due: Due, *, is_for_all: bool) -> tuple[str, ...]:
+        """Return where a checkpoint goes, besides into memory.
+
+        Args:
+            due: Why it is saved. What a far tier asks for goes home too: it is copied from there.
+            is_for_all: It goes to every tier.
+        """
+        far = [name for name in self._of_tiers if name != MEMORY]
+        wanted = far if is_for_all else [name for name in far if name in due.tiers]
+        if not (is_for_all or wanted or HOME in due.tiers):
+            return ()
+        more = (name for name in far if self._of_tiers[name].policy is None)
+        return (HOME, *dict.fromkeys((*wanted, *more)))
 
     def due(
         self,
@@ -107,6 +144,27 @@ class Schedule:
             UsageError: The metrics are none, or the epoch is no number.
         """
         _check(metrics, epoch)
+        due = self._own_due(step, metrics, epoch, now_s, signals)
+        asked = {
+            name: found.reason
+            for name, schedule in self._of_tiers.items()
+            if (found := schedule.due(step, metrics, epoch, now_s, ())).reason
+        }
+        if not asked:
+            return due
+        reasons = [f"{name}: {reason}" for name, reason in asked.items()]
+        if not due.reason:
+            return replace(due, reason=", ".join(reasons), tiers=tuple(asked))
+        return replace(due, reason=", ".join([due.reason, *reasons]), tiers=(HOME, *asked))
+
+    def _own_due(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None,
+        epoch: float | None,
+        now_s: float,
+        signals: tuple[int, ...],
+    ) -> Due:
         if epoch is not None and math.isfinite(epoch):
             self.epoch = epoch
         if self.policy is None:
