@@ -7,7 +7,7 @@ PEERS  ?= .venv-peers
 # The CPU build; an unpinned torch would fetch gigabytes of CUDA. The package itself asks for no exact version.
 TORCH  ?= torch==2.13.0
 
-.PHONY: setup demo test check docs bench faults crash fuzz simulate drill ranks history pages pictures ratios proto vectors compat packaging release unchanged format clean
+.PHONY: setup demo test check docs bench blocks scale faults crash fuzz simulate drill ranks history pages pictures ratios proto vectors compat packaging release unchanged format clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ docs: setup  ## the site of the documentation, in site/; a link that leads nowhe
 
 bench: setup  ## speed here beside the physical limits and the peers
 	$(BIN)/holdfast bench
+
+blocks: setup  ## what the checksums of blocks cost a save; on a quiet machine
+	$(BIN)/python tests/bench/blocks.py
 
 faults: setup $(PEERS)/.ready  ## the fault matrix, with peers beside; FAULTS="--json FILE", "--only NAME", …
 	PYTHONPATH=tests:tests/crash $(BIN)/python -m faults $(FAULTS)
@@ -66,6 +69,12 @@ simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 
 ranks: setup  ## saves and restores at all world sizes up to eight; hundreds of hosts lost
 	HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/distributed tests/unit/engine/peers
+
+# To be told what to leave out: SCALE="--kinds hsdp --leaves 10000".
+SCALE ?=
+
+scale: setup  ## plans, parts and commits of up to 16,384 ranks with 100,000 leaves, into docs/scale.md
+	$(BIN)/python tests/bench/scale.py --write docs/scale.md $(SCALE)
 
 drill: setup  ## the drill on scripts of every framework; needs lightning, transformers, keras and jax
 	HOLDFAST_DRILL=full $(BIN)/python -m pytest tests/drill

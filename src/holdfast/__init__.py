@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, foreign, signing, testing, trust
+    from holdfast import data, errors, foreign, signing, testing, tier, trust
     from holdfast.checkpointer import Checkpointer
     from holdfast.distributed.hosts import Peers
     from holdfast.effectiveness.adaptive import adaptive
@@ -60,6 +60,7 @@ _MODULES = {
     "only": "holdfast.state.presets",
     "signing": "holdfast.signing",
     "testing": "holdfast.testing",
+    "tier": "holdfast.tier",
     "trust": "holdfast.trust",
 }
 
@@ -67,6 +68,7 @@ _MODULES = {
 _INTEGRATIONS = (
     *("accelerate", "dcp", "huggingface", "lightning", "torchtitan"),
     *("jax", "keras", "tensorflow"),
+    *("mlflow", "ray", "wandb"),
 )
 
 __all__ = [
@@ -95,6 +97,7 @@ __all__ = [
     "save",
     "signing",
     "testing",
+    "tier",
     "trust",
     "watch",
 ]

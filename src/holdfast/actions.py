@@ -7,20 +7,22 @@ to wait for.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.engine import journal
 from holdfast.engine.copying import copy
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
+from holdfast.engine.tiers.telling import tier_facts
 from holdfast.engine.transfer import copy_checkpoint
 from holdfast.errors import DataError, NotFound, UsageError
 from holdfast.format.commit import CommitRecord
-from holdfast.history import catalog, retention
+from holdfast.history import catalog, health, retention
 from holdfast.history.chain import head_of
 from holdfast.history.curves import curves
 from holdfast.history.diff.compare import Source, diff
-from holdfast.history.health import examine
+from holdfast.history.health import DoctorReport
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.metrics import read_metrics
 from holdfast.history.refs import read_ref, resolve
@@ -50,6 +52,12 @@ __all__ = [
     "unpack_listed",
     "verify",
 ]
+
+
+def examine(store: ObjectStore) -> DoctorReport:
+    """Return facts about a store's health, and about its tiers; make its catalog anew."""
+    report = health.examine(store)
+    return replace(report, facts={**report.facts, **tier_facts(store)})
 
 
 def unpack_listed(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.distributed.hosts import Peers
-from holdfast.distributed.ranks import Ranks, ranks_here
+from holdfast.distributed.ranks import Ranks
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
-from holdfast.engine.choices import check_choices, check_together
+from holdfast.engine.choices import check_choices, ranks_for
+from holdfast.engine.due import Due
+from holdfast.engine.followers import Follower, Followers
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.last_step import LastStep
 from holdfast.engine.leaving import Leaving
@@ -28,10 +29,12 @@ from holdfast.engine.peers import with_peers
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import Saving, WhatIsSaved
-from holdfast.engine.schedule import Due, Schedule
+from holdfast.engine.schedule import Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
-from holdfast.engine.starting_together import after_rank_0
+from holdfast.engine.starting_together import let_others_begin, wait_for_rank_0
+from holdfast.engine.tiers.beside_home import Beside
+from holdfast.engine.tiers.kinds import Tier
 from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
@@ -83,12 +86,17 @@ class Checkpointer:
             fewer bytes where that saves 5 % or more; ``auto`` likewise, while saving is no slower
             for it; ``delta`` as differences from an earlier checkpoint where that saves 10 % more.
         ranks: The processes that train together and save one checkpoint together. ``auto``: those
-            of torch.distributed, where it is initialized; every rank makes a ``Checkpointer`` then.
-            None: this process saves by itself.
+            of torch.distributed or jax.distributed, where it is initialized; every one makes a
+            ``Checkpointer`` then. None: this process saves by itself.
         per_rank: Glob patterns on leaf paths; what each rank has for itself there. Random
             generators and positions in the data are known to be so; all else must be equal.
         peers: Each host has a folder of its own, and copies of what others save, as
             ``Peers(copies=1)`` says. None: all ranks save into the one folder that is given.
+        on_saved: What to call with the ``CheckpointInfo`` and the ``Store`` of each checkpoint once
+            it is durable, in a thread of its own: one, or several. ``close`` waits for it.
+        check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
+            differ, by whatever bit. It reads all of them while the loop is held.
+        tiers: Where the run is kept besides: ``tier.memory()``, ``tier.far(…)``.
 
     Raises:
         UsageError: An argument is not possible.
@@ -121,27 +129,30 @@ class Checkpointer:
         ranks: Ranks | Literal["auto"] | None = "auto",
         per_rank: Patterns = None,
         peers: Peers | None = None,
+        on_saved: Follower | Sequence[Follower] = (),
+        check_replicas: bool = False,
+        tiers: Sequence[Tier] = (),
     ) -> None:
         check_root(state)
         check_run(run)
         check_patterns(only, skip)
-        if ranks == "auto":
-            ranks = ranks_here()
-        if ranks is not None:
-            check_together(save, zero_stall)
+        ranks = ranks_for(ranks, save, zero_stall)
         check_patterns(per_rank, None)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
-        self.run, self.next_step, self._ledger = run, 0, Ledger(on_error)
+        home = Store(location)
+        self.run, self.next_step = run, 0
+        self._ledger = Ledger(on_error, Followers(on_saved, home, ranks))
         looked_at(check_finite)
         what = WhatIsSaved(state, rng, only, skip, check_finite)
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
-        at = Store(location).place
+        at = home.place
         self._trust = at.authenticity.trust
-        store = at.open_to_save(run)
-        self._store, at_end = with_peers(store, run, peers, ranks, at.authenticity)
-        ancestry = Ancestry(self._store, run, given)
-        self._schedule = Schedule(save, self._store, run, self._ledger.not_finite)
+        store, leave = with_peers(at.open_to_save(run), run, peers, ranks, at.authenticity, tiers)
+        self._store = store
+        ancestry = Ancestry(store, run, given)
+        beside = Beside(run, tiers, store, at.authenticity, in_flight, ranks)
+        self._schedule = Schedule(save, store, run, self._ledger.not_finite, ranks, beside.policies)
         self._watcher = Watcher(watch, self._store, run)
         if self._schedule.is_adaptive:
             self._schedule.failures = failures_of(self._store, run)
@@ -149,15 +160,15 @@ class Checkpointer:
         self._lifetime = Lifetime()
         self._signals = SignalWatch(self._schedule.signals)
         beginning = Beginning(self._store, run)
-        self._leaving = Leaving(run, self._lifetime, self._signals, self._last_step, self._ledger)
-        self._leaving.at_end = at_end
+        self._leaving = Leaving(
+            run, self._lifetime, self._signals, self._last_step, self._ledger, self._schedule, leave
+        )
         # Two threads that save at the same time take turns.
         self._turn = threading.RLock()
         try:
             with uninterrupted():
                 self._signals.begin()
-                if ranks is not None and ranks.rank:
-                    after_rank_0(ranks, lambda: None)
+                wait_for_rank_0(ranks)
                 self._leaving.saver = self._saver = saver = Saver(
                     recipe_of(self._store),
                     run,
@@ -169,13 +180,12 @@ class Checkpointer:
                     compress=compress,
                     ranks=ranks,
                     per_rank=per_rank,
+                    check_replicas=check_replicas,
+                    tiers=beside.message(),
                 )
-                if ranks is not None and not ranks.rank:
-                    after_rank_0(ranks, saver.client.wait_ready)
+                let_others_begin(ranks, saver.client.wait_ready)
                 self._feed = MetricsFeed(
-                    saver.client.metrics_ring,
-                    saver.incarnation,
-                    is_kept=ranks is None or not ranks.rank,
+                    saver.client.metrics_ring, saver.incarnation, is_kept=not (ranks and ranks.rank)
                 )
                 self._leaving.feed = self._feed
             heartbeat = saver.client.heartbeat
@@ -204,6 +214,7 @@ class Checkpointer:
                 last_step=self._last_step,
                 watcher=self._watcher,
                 feed=self._feed,
+                beside=beside,
             )
             self._schedule.measure = Measuring(self._ledger, heartbeat.tally).costs
             self._saving.prepare(_START_PATIENCE_S)
@@ -283,7 +294,7 @@ class Checkpointer:
         skip: Patterns,
     ) -> Restored | None:
         at = Store(store).place if store is not None else None
-        source = at.open() if at is not None else self._store
+        source = at.open() if at is not None else None
         trust = (at.authenticity.trust if at is not None else None) or self._trust
         asked = Asked(event, ref, source, trust, strict, only, skip)
         outcome = self._returning.restore(asked)
@@ -295,10 +306,7 @@ class Checkpointer:
     # --- saving ---
 
     def step(
-        self,
-        step: int,
-        metrics: Mapping[str, Any] | None = None,
-        epoch: float | None = None,
+        self, step: int, metrics: Mapping[str, Any] | None = None, epoch: float | None = None
     ) -> SaveHandle | None:
         """Tell that a step is done; saves if the policy says so, and returns at once.
 
@@ -335,11 +343,12 @@ class Checkpointer:
         handle = None
         if due.reason:
             try:
-                handle = self._saving.save(step, metrics, due, must=bool(came), started_s=now_s)
+                must = bool(due.signals)
+                handle = self._saving.save(step, metrics, due, must=must, started_s=now_s)
             except SnapshotTorn as error:
                 self._ledger.tell(error, step)
         self._watcher.look(step, metrics)
-        self._leaving.leave_if_asked(came, handle)
+        self._leaving.leave_if_asked(due.signals, handle)
         return handle
 
     def save(
@@ -386,10 +395,5 @@ class Checkpointer:
     def __enter__(self) -> Checkpointer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._leaving.leave_block(error, self._saving.save_at)

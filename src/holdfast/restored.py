@@ -27,6 +27,11 @@ class Restored:
             were put in their place, objects of another class left as they were.
         stepped_over: Newer checkpoints that are damaged or not trusted, each with the reason.
         differences: What differs between the environment it was saved in and this one.
+        read_bytes: Bytes of the store's packs that this process has read for it. What it had to
+            read once more, after all was known to be good, counts once.
+        wanted_bytes: Bytes of the arrays that were restored in this process: of those that lie over
+            several ranks, its own boxes.
+        tier: Where it was: ``memory``, ``home``, or the name of a far tier.
     """
 
     ref: str
@@ -37,6 +42,9 @@ class Restored:
     differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    read_bytes: int = 0
+    wanted_bytes: int = 0
+    tier: str = "home"
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -72,4 +80,7 @@ def restored_of(outcome: Outcome, trust: TrustPolicy | None = None) -> Restored:
         outcome.differing,
         outcome.stepped_over,
         (*outcome.notes, *(difference.text for difference in differences)),
+        outcome.nbytes.read,
+        outcome.nbytes.wanted,
+        outcome.tier,
     )

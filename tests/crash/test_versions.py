@@ -13,8 +13,9 @@ import pytest
 
 import holdfast
 from holdfast.engine.new_job import job_of
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.unfinished import Saved
 from holdfast.errors import HoldfastError, NoSpace
 from holdfast.plan.layout import plan_layout
 from holdfast.records import commits, tags

@@ -12,6 +12,8 @@ import pytest
 
 import holdfast
 from distributed.launching import Job, launch, run
+from holdfast.engine import journal
+from holdfast.records.opening import open_store
 
 KILLED = -signal.SIGKILL
 
@@ -76,6 +78,17 @@ def test_ranks_that_differ_are_told_by_leaf_and_rank(tmp_path: Path) -> None:
     assert list((tmp_path / "c" / "runs" / "r" / "commits").glob("*")) == []
 
 
+def test_one_bit_of_a_replica_is_noticed_and_not_committed(tmp_path: Path) -> None:
+    options = ("wrap=ddp", "bit=1@4", "replicas=checked")
+    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, *options)
+    assert 7 in job.wait()
+    told = job.said(0) + job.said(1)
+    assert "'model/up.weight', rank 1: a replica that differs from that of rank 0" in told
+    # The step before it was good.
+    assert steps_of(tmp_path / "c") == [2]
+    assert holdfast.Store(tmp_path / "c").verify().ok
+
+
 def test_a_rank_that_does_not_come_is_named_and_nothing_is_torn(tmp_path: Path) -> None:
     options = ("late=1@4", "patience=3")
     job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 8, *options)
@@ -97,15 +110,24 @@ def test_damage_for_one_rank_is_stepped_over_by_all(tmp_path: Path) -> None:
     pack.write_bytes(data)
     job = run("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, "kind=fsdp")
     assert {said(job, rank, "restored")[0] for rank in range(2)} == {"2"}
+    # Rank 0 records it, once, and what each has read.
+    events = journal.events(open_store(tmp_path / "c", create=False), "r")
+    [restored] = [event for event in events if event["event"] == "restored"]
+    assert len(restored["bytes_of_ranks"]) == 2
+    assert all(read >= wanted > 0 for read, wanted in restored["bytes_of_ranks"])
     ends = {said(job, rank, "ended")[0] for rank in range(2)}
     again = run("trainer.py", 2, tmp_path / "logs", tmp_path / "other", 6, "kind=fsdp")
     assert ends == {said(again, rank, "ended")[0] for rank in range(2)}
 
 
-def test_a_policy_that_ranks_may_see_differently_is_refused(tmp_path: Path) -> None:
-    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 6, "policy=time")
-    assert job.wait() == [7, 7]
-    assert "steps and epochs only" in job.said(0)
+def test_a_signal_to_one_rank_saves_the_same_step_on_all_and_they_leave(tmp_path: Path) -> None:
+    job = launch("trainer.py", 2, tmp_path / "logs", tmp_path / "c", 5000, "term=1@4", "slow=0.05")
+    assert job.wait() == [128 + signal.SIGTERM] * 2, job.said(0) + job.said(1)
+    [info] = holdfast.Store(tmp_path / "c").log("r")
+    assert info.reason == "signal SIGTERM"
+    # Each has left at the end of the step that was saved.
+    for rank in range(2):
+        assert said(job, rank, "did")[-1] == str(info.step - 1)
 
 
 def test_a_second_training_of_the_run_is_refused_on_every_rank(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import holdfast
-from distributed.launching import run
+from distributed.launching import Job, run
 from distributed.training import is_tried, kinds
 
 # Every size by every other, and every kind as every other: make ranks.
@@ -28,16 +29,33 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("m", SIZES)
-def test_what_n_ranks_save_m_ranks_restore(saved: Path, tmp_path: Path, m: int) -> None:
-    job = run("worlds.py", m, tmp_path, "restore", saved, *([] if IS_FULL else ["some"]))
+@pytest.fixture(scope="module", params=SIZES)
+def restored(
+    request: pytest.FixtureRequest, saved: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Job:
+    """What each rank said when so many have restored all of it."""
+    folder = tmp_path_factory.mktemp("restored")
+    some = [] if IS_FULL else ["some"]
+    return run("worlds.py", request.param, folder, "restore", saved, *some)
+
+
+def test_what_n_ranks_save_m_ranks_restore(restored: Job) -> None:
+    m = len(restored.logs)
     names = [f"{kind}-{n}" for n in SIZES for kind in kinds(n)]
     pairs = [(name, kind) for name in names for kind in kinds(m)]
     chosen = [pair for pair in pairs if IS_FULL or is_tried(*pair)]
     for rank in range(m):
-        assert job.said(rank).count("restored ") == len(chosen)
+        assert restored.said(rank).count("restored ") == len(chosen)
     assert {kind for _, kind in chosen} == set(kinds(m))
     assert {name for name, _ in chosen} == set(names)
+
+
+def test_each_rank_reads_the_bytes_of_its_boxes_and_hardly_more(restored: Job) -> None:
+    for rank in range(len(restored.logs)):
+        told = re.findall(r"^read (\S+) (\d+) (\d+)$", restored.said(rank), re.MULTILINE)
+        assert [name for name, *_ in told] == [f"wide-{n}" for n in SIZES]
+        for name, read, boxes in told:
+            assert int(read) <= 1.05 * int(boxes), (name, rank, int(read) / int(boxes))
 
 
 @pytest.mark.parametrize("name", ["ddp-3", "fsdp-2", "2d-4"])
@@ -90,3 +108,9 @@ def test_it_is_exported_whole(saved: Path, tmp_path: Path) -> None:
     tree = holdfast.load(saved / "2d-4", "r@final", only="model/**")
     found = load_file(target)
     assert (found["model/up.weight"] == tree["model"]["up.weight"].numpy()).all()
+
+
+def test_a_mesh_of_jax_takes_what_ranks_of_torch_have_saved(saved: Path, tmp_path: Path) -> None:
+    job = run("jax_worlds.py", 2, tmp_path, saved, "torch")
+    told = re.findall(r"^from torch (\S+)$", job.said(1), re.MULTILINE)
+    assert {"fsdp-2", "fsdp-3", "tp-2", "ddp-2"} <= set(told)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
@@ -36,7 +37,7 @@ def kinds(world_size: int) -> list[str]:
     """Return the ways in which a model can lie over so many ranks."""
     found = ["ddp", "fsdp"]
     if world_size in (2, 3):
-        found.append("tp")
+        found += ["tp", "zero"]
     if world_size % 2 == 0 and world_size > 2:
         found += ["hsdp", "2d"]
     return found
@@ -67,6 +68,9 @@ def made(kind: str, seed: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
         mesh = init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("dp", "tp"))
         _parallelize(model, mesh["tp"])
         model = fully_shard(model, mesh=mesh["dp"])
+    elif kind == "zero":
+        adam = torch.optim.AdamW
+        return model, ZeroRedundancyOptimizer(model.parameters(), adam, lr=1e-2)
     return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
 
 
@@ -81,7 +85,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> floa
     loss = (model(batch) - batch).pow(2).mean()
     loss.backward()
     optimizer.step()
-    model.seen += 1
+    getattr(model, "module", model).seen += 1  # DDP has it as its module.
     return loss.item()
 
 
@@ -91,12 +95,24 @@ def full(value: Any) -> torch.Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
+def moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """Return the state of an optimizer; every rank must ask."""
+    if not isinstance(optimizer, ZeroRedundancyOptimizer):
+        return optimizer.state_dict()["state"]
+    found = {}
+    for rank in range(dist.get_world_size()):
+        optimizer.consolidate_state_dict(rank)
+        if rank == dist.get_rank():
+            found = optimizer.state_dict()["state"]
+    return found
+
+
 def digest(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
     """Return a digest of every bit that training goes by."""
     found = hashlib.sha256()
     for tensor in model.state_dict().values():
         found.update(full(tensor).contiguous().numpy().tobytes())
-    for state in optimizer.state_dict()["state"].values():
+    for state in moments(optimizer).values():
         for name in sorted(state):
             found.update(full(state[name]).contiguous().numpy().tobytes())
     return found.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from shares import restore_shares, save_shares
 from training import digest, is_tried, kinds, made, train
 
 from holdfast import Checkpointer, every
@@ -40,6 +41,7 @@ def save(folder: Path) -> None:
         if rank == 0:
             (folder / f"{kind}-{world}.json").write_text(json.dumps(found))
         print("saved", kind, drawn, flush=True)
+    save_shares(folder)
 
 
 def restore(folder: Path, pairs: str = "all") -> None:
@@ -62,6 +64,7 @@ def restore(folder: Path, pairs: str = "all") -> None:
             seed = 100 + rank if rank < int(n_saved) else 7
             assert random.random() == random.Random(seed).random(), (told.stem, kind)
             print("restored", told.stem, "as", kind, flush=True)
+    restore_shares(folder)
 
 
 def _by_checkpointer(store: Path, state: dict[str, Any], rank: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from absent import needs_package
 from holdfast.demo.compare import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,7 +105,7 @@ def without_name(value: Any, run: str) -> Any:
 
 
 def test_every_example_is_known() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == KNOWN.keys()
+    assert {path.name for path in EXAMPLES.glob("*.py")} == KNOWN.keys() | {"ray_train.py"}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -118,3 +120,25 @@ def test_killed_in_the_middle_it_ends_where_it_would_have(name: str, tmp_path: P
     log = holdfast.Store(tmp_path).log("stormy")
     assert log[-1].tags == KNOWN[name].tags
     assert len(log) in KNOWN[name].kept
+
+
+@pytest.mark.skipif(
+    os.environ.get("HOLDFAST_RANKS") != "full",
+    reason="RAY TAKES LONG TO START: HOLDFAST_RANKS=full kills one of its workers",
+)
+def test_ray_starts_a_worker_that_was_killed_and_it_ends_where_it_would_have(
+    tmp_path: Path,
+) -> None:
+    needs_package("ray")
+    script = [sys.executable, str(Path(__file__).parent / "ray_killed.py"), str(tmp_path)]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        script, capture_output=True, text=True, timeout=600, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    comparison = compare(final(tmp_path, "steady"), final(tmp_path, "stormy"))
+    assert comparison.differences == [] and comparison.n_leaves > 10
+    last = holdfast.Store(tmp_path).log("stormy")[-1]
+    # The first life saved steps 49 and 99, and died after 120 steps.
+    assert last.tags == ("final",) and last.resumed_from is not None
+    assert last.resumed_from.step == 99

@@ -37,7 +37,7 @@ NAMES = {
         "only",
         "preview",
     ),
-    *("register_codec", "save", "signing", "testing", "trust", "watch"),
+    *("register_codec", "save", "signing", "testing", "tier", "trust", "watch"),
 }
 
 

@@ -11,7 +11,19 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from making import Arrays, Files, Packs, Tree, commit, encoded, head, link, marker, statement
+from making import (
+    Arrays,
+    Files,
+    Packs,
+    Tree,
+    add_blocks,
+    commit,
+    encoded,
+    head,
+    link,
+    marker,
+    statement,
+)
 
 from holdfast.format.tree import NodeKind as K
 
@@ -173,6 +185,7 @@ def _later(
     arrays.fill(message.arrays)
     packs.fill(message, chunks)
     add_codecs(message, chunks, stored, {moved: floats, like_noise: noise})
+    add_blocks(message, chunks, 4096, without=[chunk for chunk in chunks if chunk != noise])
     key, part = f"{ROOT}parts/{LATER}-00000", encoded(message)
     sizes = {
         "n_leaves": tree.leaves,

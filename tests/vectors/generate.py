@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 import encoding  # noqa: E402
 import golden  # noqa: E402
 import malformed  # noqa: E402
+import ranks  # noqa: E402
 import sealed_malformed  # noqa: E402
 import sealing  # noqa: E402
 import spec_reader  # noqa: E402
@@ -31,6 +32,8 @@ MADE = (
     "sealed-malformed.json",
     "encoded",
     "encoded.json",
+    "ranks",
+    "ranks.json",
 )
 
 
@@ -45,6 +48,8 @@ def write(folder: Path) -> None:
     _write(folder, {"malformed.json": _json(cases)})
     _write(folder / "encoded", encoding.files())
     _write(folder, {"encoded.json": _json(spec_reader.describe(folder / "encoded"))})
+    _write(folder / "ranks", ranks.files())
+    _write(folder, {"ranks.json": _json(spec_reader.describe(folder / "ranks"))})
     _write(folder / "sealed", sealing.files())
     described = spec_reader.describe(folder / "sealed", sealing.IDENTITY)
     keys = {"identity": sealing.IDENTITY, "passphrase": sealing.PASSPHRASE}

@@ -18,6 +18,7 @@ from making import (
     Files,
     Packs,
     Tree,
+    add_blocks,
     commit,
     encoded,
     fixed_name,
@@ -142,6 +143,9 @@ def _checkpoint(
     head(message, run=RUN, step=STEPS[number], id=IDS[number])
     arrays.fill(message.arrays)
     packs.fill(message, arrays.chunks)
+    if number:
+        # The first one is as older versions write it.
+        add_blocks(message, arrays.chunks, 4096, without=arrays.chunks[:1])
     part_key, part = f"{ROOT}parts/{IDS[number]}-00000", encoded(message)
     sizes = {
         "n_leaves": tree.leaves,

@@ -279,6 +279,14 @@ class Packs:
             message.chunks.offset.append(offset)
 
 
+def add_blocks(message: Any, chunks: Sequence[bytes], block: int, without: Sequence[bytes]) -> None:
+    """Write the checksums of the blocks of chunks, but for some, into the table of a part."""
+    for chunk in chunks:
+        message.chunks.block.append(0 if chunk in without else block)
+        for at in () if chunk in without else range(0, len(chunk), block):
+            message.chunks.block_check += xxhash.xxh3_128_digest(chunk[at : at + block])
+
+
 def digests_of(chunk: bytes) -> tuple[bytes, bytes]:
     """Return the BLAKE3 digest and the XXH3 checksum of a chunk."""
     return blake3(chunk).digest(), xxhash.xxh3_128_digest(chunk)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import ranks_malformed
 from encoding import add_codecs, differing, in_planes, of_format_2, repeated
 from making import (
     COMMIT_TYPE,
@@ -67,7 +68,14 @@ def sound() -> Files:
         TAG: tag(RUN, "t", ID),
         PART: data,
         PACK: pack,
+        # Those of the cases of several ranks; nothing here needs them.
+        **_packs_of_ranks(),
     }
+
+
+def _packs_of_ranks() -> Files:
+    made = ranks_malformed.files(lambda message: None)
+    return {key: data for key, data in made.items() if "/packs/" in key}
 
 
 def _part() -> tuple[Any, bytes]:
@@ -147,7 +155,17 @@ def _flipped(data: bytes, at: int, bit: int = 0) -> bytes:
 
 
 def cases() -> list[Case]:
-    return [*_envelopes(), *_records(), *_parts(), *_trees(), *_arrays(), *_chunks(), *_codecs()]
+    tables = [*_arrays(), *_chunks(), *_blocks(), *_codecs()]
+    return [*_envelopes(), *_records(), *_parts(), *_trees(), *tables, *_of_ranks()]
+
+
+def _of_ranks() -> list[Case]:
+    made = [(name, why, ranks_malformed.files(edit)) for name, why, edit in ranks_malformed.edits()]
+    packs = _packs_of_ranks()
+    return [
+        Case(f"B-{name}", "B", DAMAGED, why, {k: d for k, d in files.items() if k not in packs})
+        for name, why, files in made
+    ]
 
 
 def _envelopes() -> list[Case]:
@@ -239,7 +257,7 @@ def _records() -> list[Case]:
         ("not-finite-text", DAMAGED, "a count that is text", _with_predicate(not_finite="1")),
         ("not-finite-below", DAMAGED, "a count below 0", _with_predicate(not_finite=-1)),
         ("tag-moved", "data", "a file that another tag was renamed to", {TAG: tag(RUN, "s", ID)}),
-        ("too-new", TOO_NEW, "a commit of format 3", _with_predicate(format=3)),
+        ("too-new", TOO_NEW, "a commit of format 9", _with_predicate(format=9)),
         (
             "predicate-too-new",
             TOO_NEW,
@@ -352,7 +370,7 @@ def _parts() -> list[Case]:
         ("flipped", DAMAGED, "a bit of the part has changed", {PART: _flipped(data, 20)}),
         ("absent", CHUNK_MISSING, "the part is not there", _with_statement(_renamed_part)),
         ("cut-short", DAMAGED, "no whole message", {PART: cut, COMMIT: commit(_statement(cut))}),
-        ("too-new", TOO_NEW, "a part of format 3", _with_part(lambda m: setattr(m, "format", 3))),
+        ("too-new", TOO_NEW, "a part of format 9", _with_part(lambda m: setattr(m, "format", 9))),
         ("other-run", DAMAGED, "another run's", _with_part(lambda m: setattr(m, "run", "s"))),
         ("other-step", DAMAGED, "another step's", _with_part(lambda m: setattr(m, "step", 2))),
         (
@@ -614,6 +632,53 @@ def _empty_chunk(message: Any) -> None:
     message.chunks.length.append(0)
     message.chunks.pack.append(0)
     message.chunks.offset.append(0)
+
+
+def _blocks() -> list[Case]:
+    """What a table can say wrongly of blocks."""
+
+    def blocks(size: int, more: bytes = b"", without: int = 0) -> Callable[[Any], object]:
+        def edit(message: Any) -> None:
+            message.chunks.block.append(size)
+            found = digests_of(bytes(range(16)) + bytes(range(100, 108)))[1] + more
+            message.chunks.block_check = found[: len(found) - without]
+
+        return edit
+
+    def alone(message: Any) -> None:
+        message.chunks.block_check = bytes(16)
+
+    def twice(message: Any) -> None:
+        message.chunks.block.extend([4096, 4096])
+        message.chunks.block_check = bytes(32)
+
+    def wrong(message: Any) -> None:
+        blocks(4096)(message)
+        message.chunks.block_check = _flipped(message.chunks.block_check, 3)
+
+    edits: list[tuple[str, str, str, Callable[[Any], object]]] = [
+        ("columns-differ", DAMAGED, "sizes for more chunks than there are", twice),
+        ("size-small", DAMAGED, "blocks of less than a page", blocks(2048)),
+        ("size-odd", DAMAGED, "blocks of three pages", blocks(3 * 4096)),
+        ("size-vast", DAMAGED, "blocks of almost 2^32 bytes", blocks(2**32 - 4096)),
+        ("checks-short", DAMAGED, "a checksum cut short", blocks(4096, without=1)),
+        ("checks-more", DAMAGED, "a checksum of no block", blocks(4096, bytes(16))),
+        ("checks-alone", DAMAGED, "checksums of blocks, and no blocks", alone),
+        ("check-wrong", CHUNK_DAMAGED, "only the checksum of a block tells", wrong),
+    ]
+    made = [
+        Case(f"K-block-{name}", "K", kind, why, _with_part(edit)) for name, kind, why, edit in edits
+    ]
+
+    def in_codec(message: Any) -> None:
+        message.format = 2
+        message.chunks.codec.append(1)
+        message.chunks.stored.append(20)
+        message.chunks.block.append(4096)
+        message.chunks.block_check = bytes(16)
+
+    why = "blocks of a chunk that is in a codec"
+    return [*made, Case("K-block-codec", "K", DAMAGED, why, _of_codecs(in_codec))]
 
 
 def _codecs() -> list[Case]:

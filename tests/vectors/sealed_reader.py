@@ -105,6 +105,8 @@ def unlocked(locked: dict[str, Any], passphrase: str, recipient: str) -> str:
 class Sealed(Plain):
     """An encrypted store in a folder."""
 
+    is_sealed = True
+
     def __init__(self, folder: Path, ring: str, secret: str) -> None:
         super().__init__(folder)
         found = keyring(Plain(folder), ring, secret)

@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -445,7 +446,7 @@ class Part:
         found = message(data)
         self.store, self.run_root = store, run_root
         self.format = number(found, 1)
-        if self.format not in (1, 2):
+        if self.format not in (1, 2, 3):
             raise Refused(f"too new: format {self.format}")
         self.run, self.step = text(one(found, 2, b"")), number(found, 3)
         self.checkpoint_id = one(found, 4, b"").hex()
@@ -454,24 +455,44 @@ class Part:
             (text(one(pack, 1, b"")), number(pack, 2)) for pack in map(message, found.get(13, []))
         ]
         self.chunks = self.read_chunks(message(one(found, 12, b"")))
+        self.contents: list[bytes] = []
         self.arrays = [
             self.read_array(*row) for row in self.array_rows(message(one(found, 11, b"")))
         ]
-        self.rows = TreeReader(one(found, 10, b""), self.arrays).read()
+        self.boxes: list[tuple[int, list[int]]] = []
+        if self.format == 3:
+            self.plan, self.shared = one(found, 7, b""), one(found, 15, b"")
+            refuse_unless(14 in found and len(self.plan) == 32, "no boxes, or no digest")
+            refuse_unless(bool(self.shared) == (self.rank == 0), "a tree of all in another part")
+            self.read_boxes(message(one(found, 14, b"")))
+        else:
+            refuse_unless(not {7, 14, 15, 16} & found.keys(), "boxes in a part of another format")
+        self.rows = TreeReader(one(found, 10, b""), self.arrays[len(self.boxes) :]).read()
+
+    def read_boxes(self, table: dict[int, list[Any]]) -> None:
+        owners, at = numbers(table.get(1, [])), numbers(table.get(2, []))
+        refuse_unless(owners == sorted(owners) and len(owners) <= len(self.arrays), "boxes")
+        for owner, row in zip(owners, self.arrays, strict=False):
+            n = len(row["shape"])
+            refuse_unless(len(at) >= n, "a box without an offset")
+            self.boxes.append((owner, at[:n]))
+            at = at[n:]
+        refuse_unless(not at, "an offset without a box")
 
     def read_chunks(self, table: dict[int, list[Any]]) -> list[bytes]:
         digests, checks = one(table, 1, b""), one(table, 2, b"")
         lengths, packs, offsets = (numbers(table.get(n, [])) for n in (3, 4, 5))
         n = len(lengths)
         codecs, sizes, bases = (numbers(table.get(n, [])) for n in (6, 7, 8))
-        if self.format == 1:
-            refuse_unless(not codecs + sizes + bases, "codecs in a part of format 1")
+        refuse_unless(self.format != 1 or not codecs + sizes + bases, "codecs in format 1")
+        if self.format == 1 or (self.format == 3 and not codecs + sizes + bases):
             codecs, sizes = [0] * n, lengths
         refuse_unless(len(packs) == len(offsets) == n, "columns of chunks differ")
         refuse_unless(len(codecs) == len(sizes) == n, "columns of chunks differ")
         too_new_unless(all(codec in (0, 1, 2) for codec in codecs), "a codec")
         refuse_unless(len(digests) == 32 * n and len(checks) == 16 * n, "digests are missing")
         refuse_unless(len(bases) == codecs.count(2), "as many bases as deltas")
+        blocks = self.block_checks(table, lengths)
         base_of = dict(zip((i for i in range(n) if codecs[i] == 2), bases, strict=True))
         for i, base in base_of.items():
             refuse_unless(base < n and codecs[base] != 2, "a base that is not there, or a delta")
@@ -481,6 +502,7 @@ class Part:
         for i in sorted(range(n), key=lambda i: codecs[i] == 2):
             length, pack, offset = lengths[i], packs[i], offsets[i]
             stored = sizes[i]
+            refuse_unless(not (codecs[i] and blocks[i][0]), "blocks of a chunk in a codec")
             if codecs[i]:
                 refuse_unless(0 < stored < length <= 2**28, "nothing is gained by a codec")
             else:
@@ -500,8 +522,30 @@ class Part:
             refuse_unless(
                 xxhash.xxh3_128(data).digest() == checks[16 * i : 16 * i + 16], "a wrong checksum"
             )
+            size, expected = blocks[i]
+            for at in range(0, length if size else 0, size or 1):
+                found = xxhash.xxh3_128(data[at : at + size]).digest()
+                number = at // size
+                refuse_unless(found == expected[16 * number : 16 * number + 16], "a damaged block")
             out[i] = data
         return out
+
+    def block_checks(
+        self, table: dict[int, list[Any]], lengths: list[int]
+    ) -> list[tuple[int, bytes]]:
+        """Return the size of each chunk's blocks, 0 for none, and their checksums."""
+        sizes, checks = numbers(table.get(9, [])) or [0] * len(lengths), one(table, 10, b"")
+        refuse_unless(len(sizes) == len(lengths), "columns of chunks differ")
+        found, at = [], 0
+        for size, length in zip(sizes, lengths, strict=True):
+            is_power = size >= 4096 and bin(size).count("1") == 1
+            refuse_unless(size == 0 or is_power, "blocks of another size")
+            n = -(-length // size) * 16 if size else 0
+            found.append((size, checks[at : at + n]))
+            at += n
+        refuse_unless(at == len(checks), "as many checksums as blocks")
+        # Those of an encrypted store are passed over.
+        return [(0, b"")] * len(found) if self.store.is_sealed else found
 
     def array_rows(self, table: dict[int, list[Any]]) -> Iterator[tuple[str, list[int], int, int]]:
         types = [text(name) for name in table.get(1, [])]
@@ -540,12 +584,127 @@ class Part:
                 refuse_unless(chunk < len(self.chunks), "an array beyond the chunks")
                 data, chunk = data + self.chunks[chunk], chunk + 1
             data = data[:nbytes]
+        self.contents.append(data)
         return {
             "framework": framework,
             "dtype": dtype,
             "shape": shape,
             "blake3": blake3(data).hexdigest(),
         }
+
+
+# --- section 7.3.1: several ranks ---
+
+
+def whole(parts: list[Part]) -> tuple[list[Row], list[int]]:
+    """Return the nodes of a checkpoint, and how many elements of its arrays are not finite."""
+    first = parts[0]
+    if first.format != 3:
+        refuse_unless(len(parts) == 1, "whole trees side by side are not read here")
+        return first.rows, first.not_finite
+    for part in parts:
+        refuse_unless(part.format == 3 and part.plan == first.plan, "parts of other states")
+        own = [row.path for row in part.rows if row.path and "/" not in row.path]
+        refuse_unless(own == [str(i) for i in range(len(own))], "names of a rank's own values")
+    refuse_unless(blake3(first.shared).digest() == first.plan, "the digest of what all agree on")
+    return Joining(parts).run()
+
+
+class Joining:
+    """What all agree on, with the boxes of all ranks and the own values of rank 0."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+        self.nodes = iter(TreeReader(parts[0].shared, []).read())
+        self.rows: list[Row] = []
+        self.not_finite: list[int] = []
+        self.arrays: list[str] = []
+        self.n_own = 0
+
+    def run(self) -> tuple[list[Row], list[int]]:
+        for row in self.nodes:
+            kind = row.facts.get("type") if row.kind == "custom" else None
+            if kind == "holdfast:part-of":
+                self.array(row.path)
+            elif kind == "holdfast:same-as":
+                number = int(next(self.nodes).facts["value"])
+                refuse_unless(0 <= number < len(self.arrays), "the same as what did not come")
+                self.rows.append(Row(row.path, "alias", {"of": self.arrays[number]}))
+            elif kind == "holdfast:per-rank":
+                next(self.nodes)
+                self.own(row.path)
+            else:
+                self.rows.append(row)
+        for part in self.parts:
+            owned = sum("/" not in row.path for row in part.rows[1:])
+            refuse_unless(owned == self.n_own, "another number of own values")
+            refuse_unless(all(n < len(self.arrays) for n, _ in part.boxes), "an array too many")
+        return self.rows, self.not_finite
+
+    def array(self, path: str) -> None:
+        content = next(self.nodes)
+        refuse_unless(content.kind == "tuple" and content.facts["children"] in (1, 2), "no header")
+        name, nul, packed = bytes.fromhex(next(self.nodes).facts["value"]).partition(b"\0")
+        if content.facts["children"] == 2:
+            next(self.nodes)
+        ndim, *shape = struct.unpack(f"<{len(packed) // 8}q", packed)
+        refuse_unless(nul and ndim == len(shape) and min(shape, default=0) >= 0, "a header")
+        framework, _, dtype = text(name).partition(":")
+        size, counts = itemsize(dtype), []
+        data, covered = bytearray(prod(shape) * size), bytearray(prod(shape))
+        for part in self.parts:
+            for i, (owner, at) in enumerate(part.boxes):
+                if owner == len(self.arrays):
+                    row, counts = part.arrays[i], [*counts, part.not_finite[i]]
+                    refuse_unless((row["framework"], row["dtype"]) == (framework, dtype), "a type")
+                    put(data, covered, shape, size, at, row["shape"], part.contents[i])
+        refuse_unless(all(n == 1 for n in covered), "elements in no box")
+        self.arrays.append(path)
+        looked = counts and -1 not in counts
+        self.not_finite.append(sum(counts) if looked else -1)
+        facts = {"framework": framework, "dtype": dtype, "shape": shape}
+        self.rows.append(Row(path, "array", facts | {"blake3": blake3(bytes(data)).hexdigest()}))
+
+    def own(self, path: str) -> None:
+        """Add the next own value of rank 0, which has its number for a path."""
+        part, name = self.parts[0], str(self.n_own)
+        self.n_own += 1
+        before = self.own_arrays(int(name))
+        for row in part.rows[1:]:
+            if row.path == name or row.path.startswith(f"{name}/"):
+                facts = dict(row.facts)
+                if row.kind == "alias":
+                    facts["of"] = path + facts["of"][len(name) :]
+                if row.kind == "array":
+                    self.not_finite.append(part.not_finite[len(part.boxes) + before])
+                    before += 1
+                self.rows.append(Row(path + row.path[len(name) :], row.kind, facts))
+
+    def own_arrays(self, number: int) -> int:
+        """Return how many arrays come in rank 0's own values before one of them."""
+        rows = [row for row in self.parts[0].rows[1:] if row.kind == "array"]
+        return sum(int(row.path.partition("/")[0]) < number for row in rows)
+
+
+def put(
+    data: bytearray,
+    covered: bytearray,
+    shape: list[int],
+    size: int,
+    at: list[int],
+    box: list[int],
+    content: bytes,
+) -> None:
+    """Put a box where it belongs, element by element."""
+    refuse_unless(len(at) == len(box) == len(shape), "a box of another number of dims")
+    refuse_unless(all(a + n <= m for a, n, m in zip(at, box, shape, strict=True)), "it sticks out")
+    for element, index in enumerate(product(*map(range, box))):
+        place = 0
+        for a, i, m in zip(at, index, shape, strict=True):
+            place = place * m + a + i
+        refuse_unless(not covered[place], "an element in two boxes")
+        covered[place] = 1
+        data[place * size : (place + 1) * size] = content[element * size : (element + 1) * size]
 
 
 def one(found: dict[int, list[Any]], number: int, default: Any) -> Any:
@@ -567,6 +726,8 @@ def inside(key: str, prefix: str) -> bool:
 
 class Plain:
     """A store as it lies in a folder."""
+
+    is_sealed = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -602,7 +763,7 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
     try:
         predicate = statement["predicate"]
         format = predicate["format"]
-        too_new_unless(format in (1, 2) and format is not True, "format")
+        too_new_unless(format in (1, 2, 3) and format is not True, "format")
         kind = f"https://holdfast.dev/checkpoint/v{format}"
         too_new_unless(statement["predicateType"] == kind, "predicate")
         refuse_unless(
@@ -630,8 +791,7 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
         world = predicate["world_size"]
         refuse_unless(len(subjects) == len(parts) == world > 0, "as many parts as ranks")
         refuse_unless([p["rank"] for p in parts] == list(range(world)), "ranks")
-        nodes: list[list[Any]] = []
-        bad: list[int] = []
+        found_parts: list[Part] = []
         for subject, extra in zip(subjects, parts, strict=True):
             refuse_unless(inside(subject["name"], f"{root}parts/"), "a part of another run")
             data = store.get(subject["name"])
@@ -641,8 +801,9 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
             found = (part.run, part.step, part.checkpoint_id, part.rank, part.world_size)
             wanted = (run, predicate["step"], predicate["id"], extra["rank"], world)
             refuse_unless(found == wanted, "the part of another checkpoint")
-            nodes += [[row.path, row.kind, row.facts] for row in part.rows]
-            bad += part.not_finite
+            found_parts.append(part)
+        rows, bad = whole(found_parts)
+        nodes = [[row.path, row.kind, row.facts] for row in rows]
     except (KeyError, TypeError, AttributeError) as error:
         raise Refused(f"malformed: {error!r}") from error
     names = ("step", "seq", "id", "parent", "reason", "created_ns", "state_bytes")

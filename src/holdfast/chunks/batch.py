@@ -16,6 +16,9 @@ class ChunkRead:
 
     ``in_place`` says that one of the targets is memory that stands; ``leaf`` names a leaf in it
     for error messages. ``base`` reads the chunk that a delta is a difference from.
+
+    With ``block_bytes`` it is a run of blocks of a chunk, which is read as if it were one: the row
+    says where the run lies, and its ``check`` has the checksums of all its blocks.
     """
 
     row: ChunkRow
@@ -24,6 +27,7 @@ class ChunkRead:
     in_place: bool
     leaf: str
     base: ChunkRead | None = None
+    block_bytes: int = 0
 
     @property
     def goes_to_one_place(self) -> bool:

@@ -10,8 +10,9 @@ import xxhash
 
 from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import Batch, ChunkRead, batches, extent, read_of, stored_bytes
+from holdfast.chunks.blocks import BlockHasher
 from holdfast.chunks.codecs.errors import Undecodable
-from holdfast.chunks.form import ChunkForm, form_of
+from holdfast.chunks.form import ChunkForm, Hasher, NoDigest, form_of
 from holdfast.chunks.stretch import Stretch
 from holdfast.errors import HoldfastError
 from holdfast.format.part import ChunkRow, HasChunks
@@ -85,14 +86,20 @@ def _problems(
 def _problem(stretch: Stretch, read: ChunkRead, form: ChunkForm) -> str | None:
     name = f"chunk {read.row.digest.hex()[:12]}…"
     identity, quick = form.hasher(), xxhash.xxh3_128()
+    # In an encrypted store nobody goes by them.
+    blocks = read.row.blocks if not form.is_sealed else None
+    by_block: Hasher = BlockHasher(blocks.nbytes) if blocks is not None else NoDigest()
     try:
         for piece in stretch.chunk(read):
             identity.update(piece)
             quick.update(piece)
+            by_block.update(piece)
     except (Unsealable, Undecodable) as error:
         return f"{name} in {read.pack_key} does not open: {error}"
     if identity.digest() != read.row.digest:
         return f"{name} in {read.pack_key} is damaged"
     if quick.digest() != read.row.check:
         return f"the checksum of {name} is wrong in the manifest"
+    if blocks is not None and by_block.digest() != blocks.checks:
+        return f"the checksums of the blocks of {name} are wrong in the manifest"
     return None

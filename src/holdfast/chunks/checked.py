@@ -11,8 +11,10 @@ import xxhash
 
 from holdfast.chunks.bases import Bases
 from holdfast.chunks.batch import Batch, ChunkRead, stored_bytes
+from holdfast.chunks.blocks import BlockHasher, first_difference
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import Hasher, NoDigest, form_of
+from holdfast.chunks.metered import Metered, ReadCount
 from holdfast.chunks.stretch import Stretch
 from holdfast.errors import ChunkDamaged
 from holdfast.plan.layout import CHUNK_BYTES
@@ -32,10 +34,15 @@ class Checked:
         store: Where they lie.
         ref: The checkpoint, for error messages.
         full: Check BLAKE3 digests instead of XXH3 checksums.
+
+    Attributes:
+        form: How they lie there.
+        count: Of what is read.
     """
 
     def __init__(self, store: ObjectStore, ref: str, *, full: bool) -> None:
         self.form = form_of(store)
+        self.count = ReadCount()
         self._store = store
         self._bases = Bases(store)
         self.ref = ref
@@ -69,6 +76,8 @@ class Checked:
 
     def hasher(self, read: ChunkRead) -> Hasher:
         """Return what takes the bytes of a chunk, to be given to ``compare``."""
+        if read.block_bytes:
+            return BlockHasher(read.block_bytes)
         if self._full:
             return self.form.hasher()
         # The seal has proved already what a checksum could tell, but not what a codec makes of it.
@@ -90,10 +99,18 @@ class Checked:
         Raises:
             ChunkDamaged: They are not.
         """
-        expected = read.row.digest if self._full else read.row.check
+        by_digest = self._full and not read.block_bytes
+        expected = read.row.digest if by_digest else read.row.check
         found = hasher.digest()
         if found and found != expected:
-            self.refuse(read, f"digest expected {expected.hex()[:12]}…, found {found.hex()[:12]}…")
+            where = ""
+            if read.block_bytes:
+                number, expected, found = first_difference(expected, found)
+                at = read.row.offset + number * read.block_bytes
+                where = f"in the block at byte {at} of the pack: "
+            self.refuse(
+                read, f"{where}digest expected {expected.hex()[:12]}…, found {found.hex()[:12]}…"
+            )
 
     def refuse(self, read: ChunkRead, what: str) -> NoReturn:
         """Raise the error for a chunk that is not good.
@@ -117,7 +134,7 @@ class Checked:
         if known is not None:
             return known
         # Outside of the lock: buckets are far away, and packs are many.
-        opened = self._store.open(key)
+        opened = Metered(self._store.open(key), self.count)
         with self._lock:
             kept = self._readers.setdefault(key, opened)
         if kept is not opened:

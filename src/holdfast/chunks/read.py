@@ -13,13 +13,18 @@ be good, and is put back if it turns out not to be (docs/adr/0004):
 3. Only then the chunks of 1 are copied from the page cache to their places.
 
 Where the memory is new, none of this is needed: it is read into directly, and checked there.
+
+Of a chunk of which little is wanted, blocks are read and checked in place of all of it, each run of
+them as if it were a chunk (``chunks.blocks``).
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from holdfast.chunks.batch import (
@@ -30,6 +35,7 @@ from holdfast.chunks.batch import (
     plain_bytes,
     stored_bytes,
 )
+from holdfast.chunks.blocks import by_blocks
 from holdfast.chunks.checked import Checked
 from holdfast.chunks.crew import Crew
 from holdfast.chunks.undo import Undo
@@ -41,6 +47,25 @@ from holdfast.store.contract import ObjectStore
 # Threads that wait for the disk cost nothing; those that copy memory get in each other's way.
 _DISK_THREADS = 8
 _MEMORY_THREADS = min(8, os.cpu_count() or 1)
+# Of memory that is lent, this part may be taken besides.
+_MORE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBytes:
+    """How much a restore read, and how much of that it was for.
+
+    Attributes:
+        read: Bytes of packs that were read. What is read once more, since there was no memory to
+            keep it while the rest was checked, counts once.
+        wanted: Bytes that went to their places.
+    """
+
+    read: int = 0
+    wanted: int = 0
+
+
+NOTHING_READ = ReadBytes()
 
 
 def read_chunks(
@@ -53,17 +78,18 @@ def read_chunks(
     progress: Callable[[int], None] | None = None,
     all_good: Callable[[], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Read chunks to where they go, all checked.
+) -> ReadBytes:
+    """Read chunks to where they go, all checked; return how much that was.
 
     Args:
         store: Where from.
         reads: The chunks and their targets.
         ref: The checkpoint, for error messages.
-        full: Check BLAKE3 digests instead of XXH3 checksums.
+        full: Check BLAKE3 digests instead of XXH3 checksums; chunks are read whole then.
         spare: Memory to keep old content in while chunks come from the disk. Without it they are
             read twice.
-        progress: Called with the bytes of each chunk that is done; from several threads.
+        progress: Called with the bytes of each chunk or run of blocks that is done; from several
+            threads.
         all_good: Called once all chunks are known to be good, before what is changed cannot be
             put back any more.
         should_stop: Asked now and then, until ``all_good``, whether to leave off.
@@ -75,7 +101,9 @@ def read_chunks(
         KeyboardInterrupt: It should stop. Memory that stood is as it was.
     """
     checked = Checked(store, ref, full=full)
-    undo = Undo(spare if spare is not None else memoryview(b""))
+    lent = spare if spare is not None else memoryview(b"")
+    # An arena has room for the state; what is rounded out to blocks is a little more.
+    undo = Undo(lent, more_bytes=lent.nbytes // _MORE)
     ways = Ways(checked, undo, progress or (lambda n: None))
     # The readers are closed last: after an error, threads may still be at work.
     with (
@@ -84,7 +112,9 @@ def read_chunks(
         ThreadPoolExecutor(_DISK_THREADS, "holdfast-read") as disk,
     ):
         session = _Session(checked, undo, ways, memory, disk, should_stop or (lambda: False))
-        session.run(reads, all_good or (lambda: None))
+        session.run(by_blocks(store, reads, full=full), all_good or (lambda: None))
+    wanted = sum(target.into.nbytes for read in reads for target in read.targets)
+    return ReadBytes(checked.count.nbytes, wanted)
 
 
 class _Session:
@@ -107,6 +137,7 @@ class _Session:
         try:
             cached, batches_left = self._check(reads)
             all_good()
+            self._checked.count.stop()
             self._crew = Crew(lambda: False)
         except BaseException:
             # Nobody may write any more when the old content is put back.
@@ -185,15 +216,21 @@ class _Session:
         trailer_bytes = self._checked.form.trailer_bytes
         new = [read for read in reads if not read.in_place]
         self._crew.start(pool, self._ways.place, batches(new, trailer_bytes))
-        again = []
-        for batch in batches([r for r in reads if r.in_place], trailer_bytes):
+        twice: list[ChunkRead] = []
+        found = deque(batches([r for r in reads if r.in_place], trailer_bytes))
+        while found:
+            batch = found.popleft()
             # What comes out of a codec is lent room, not what is stored.
             nbytes = plain_bytes(batch) or stored_bytes(batch, trailer_bytes)
             if nbytes <= self._undo.room:
                 lent = self._undo.lend(nbytes)
                 self._crew.start(pool, partial(self._ways.read_with_undo, lent), [batch])
+            elif len(batch) > 1 and self._undo.room:
+                # Some of it fits, perhaps.
+                found.extendleft([read] for read in reversed(batch))
             else:
-                again.append(batch)
+                twice += batch
+        again = batches(twice, trailer_bytes)
         self._crew.start(pool, self._ways.look_at, again)
         return again
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.chunks.batch import ChunkRead
+from holdfast.format.blocks import Blocks
 from holdfast.format.codecs import RAW
 from holdfast.format.part import ChunkRow, HasChunks, PackRow
 
@@ -14,8 +15,8 @@ from holdfast.format.part import ChunkRow, HasChunks, PackRow
 class Stored:
     """Where a chunk lies: its digests and length, and its place in a pack of a certain length.
 
-    ``codec`` and ``encoded_length`` are as in ``ChunkRow``; ``base`` is where the chunk lies that a
-    delta is a difference from.
+    ``codec``, ``encoded_length`` and ``blocks`` are as in ``ChunkRow``; ``base`` is where the chunk
+    lies that a delta is a difference from.
     """
 
     digest: bytes
@@ -27,6 +28,7 @@ class Stored:
     codec: int = RAW
     encoded_length: int = 0
     base: Stored | None = None
+    blocks: Blocks | None = None
 
     @property
     def stored_length(self) -> int:
@@ -49,6 +51,7 @@ class Stored:
             self.codec,
             self.encoded_length,
             base,
+            self.blocks,
         )
 
     def read(self) -> ChunkRead:
@@ -70,6 +73,7 @@ def stored_at(part: HasChunks, row: ChunkRow) -> Stored:
         row.codec,
         row.encoded_length,
         stored_at(part, part.chunks[row.base]) if row.base is not None else None,
+        row.blocks,
     )
 
 

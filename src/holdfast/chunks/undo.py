@@ -13,6 +13,7 @@ import threading
 import numpy as np
 
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.store.memory_pages import private_memory
 from holdfast.store.scratch import Scratch
 
 _PIECE_BYTES = 256 << 10
@@ -23,10 +24,12 @@ class Undo:
 
     Args:
         memory: Page-aligned memory that nobody needs.
+        more_bytes: How much more may be taken of the system, at the price of new pages.
     """
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, memory: memoryview, more_bytes: int = 0) -> None:
         self._memory = memory
+        self._more_bytes = more_bytes
         self._fill = 0
         self._lock = threading.Lock()
         self._pieces = Scratch(_PIECE_BYTES)
@@ -34,13 +37,17 @@ class Undo:
 
     @property
     def room(self) -> int:
-        """Bytes that can still be lent."""
-        return self._memory.nbytes - self._fill
+        """Bytes that can still be lent at a time."""
+        return max(self._memory.nbytes - self._fill, self._more_bytes)
 
     def lend(self, nbytes: int) -> memoryview:
         """Return page-aligned memory of that size, rounded up; ``room`` must have it."""
+        nbytes = align(nbytes, CHUNK_ALIGNMENT)
         with self._lock:
-            begin, self._fill = self._fill, self._fill + align(nbytes, CHUNK_ALIGNMENT)
+            if self._fill + nbytes > self._memory.nbytes:
+                self._more_bytes -= nbytes
+                return memoryview(private_memory(nbytes))
+            begin, self._fill = self._fill, self._fill + nbytes
             return self._memory[begin : self._fill]
 
     def exchange(self, into: memoryview, lent: memoryview) -> None:

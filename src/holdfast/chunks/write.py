@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import xxhash
-
+from holdfast.chunks.digesting import Digests, Look, digests_of
 from holdfast.chunks.encoder import Encoder
-from holdfast.chunks.finite import STEP_BYTES
 from holdfast.chunks.form import form_of
 from holdfast.chunks.packing import Packing, Place
 from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored, tables
 from holdfast.errors import IncompleteWrite
-from holdfast.format.digests import check
 from holdfast.format.part import ChunkRow, PackRow
+from holdfast.plan.blocks import block_bytes
 from holdfast.plan.layout import Layout
 from holdfast.plan.packs import WRITERS
 from holdfast.store.contract import ObjectStore
-
-Look = Callable[[int, int, memoryview], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,7 @@ def write_chunks(
     look: Look | None = None,
     encoder: Encoder | None = None,
     threads: int | None = None,
+    total_bytes: int | None = None,
 ) -> Written:
     """Write every chunk that is not stored yet; all of them are durable on return.
 
@@ -70,12 +67,14 @@ def write_chunks(
         encoder: Puts chunks into codecs, made ready for this save; None: they are stored as they
             are.
         threads: Threads that digest; one per core if not given.
+        total_bytes: Bytes of the checkpoint, where these are not all of its chunks.
 
     Raises:
         IncompleteWrite: Less was written than planned.
         NoSpace, StoreUnavailable: The store did not take it; nothing of it is left there.
     """
-    job = _Job(store, layout.lengths, source, known, is_intact, look)
+    all_bytes = layout.total_bytes if total_bytes is None else total_bytes
+    job = _Job(store, layout.lengths, source, known, is_intact, look, all_bytes)
     with (
         ThreadPoolExecutor(threads or os.cpu_count() or 1, "holdfast-digest") as digesters,
         ThreadPoolExecutor(WRITERS, "holdfast-write") as writers,
@@ -107,7 +106,9 @@ class _Job:
         known: Mapping[bytes, Stored],
         is_intact: Callable[[Stored], bool] | None,
         look: Look | None,
+        all_bytes: int,
     ) -> None:
+        self._all_bytes = all_bytes
         self._form = form_of(store)
         self._lengths = lengths
         self._source = source
@@ -117,12 +118,12 @@ class _Job:
         self._places: dict[int, Stored] = {}
         self._twins: dict[int, int] = {}
         self._first: dict[bytes, int] = {}
-        self._digests: dict[int, tuple[bytes, bytes]] = {}
+        self._digests: dict[int, Digests] = {}
         self._stop = False
 
     def name_of(self, chunk: int) -> bytes:
         """Return the id of a chunk that was digested."""
-        return self._digests[chunk][0]
+        return self._digests[chunk].name
 
     def run(
         self,
@@ -158,9 +159,9 @@ class _Job:
                 packing.add(chunk)
         return early
 
-    def _pack_new(self, packing: Packing, named: Iterable[tuple[int, tuple[bytes, bytes]]]) -> None:
-        for chunk, (name, quick) in named:
-            if self._is_stored(chunk, name, quick):
+    def _pack_new(self, packing: Packing, named: Iterable[tuple[int, Digests]]) -> None:
+        for chunk, digests in named:
+            if self._is_stored(chunk, digests):
                 packing.raise_early()
                 self._source.release(chunk)
             else:
@@ -168,8 +169,9 @@ class _Job:
 
     def _all_places(self, packed: Mapping[int, Place]) -> list[Stored]:
         for chunk, place in packed.items():
-            name, quick = self._digests[chunk]
-            self._places[chunk] = Stored(name, quick, self._lengths[chunk], *place)
+            name, quick, blocks = self._digests[chunk]
+            stored = Stored(name, quick, self._lengths[chunk], *place)
+            self._places[chunk] = stored if stored.codec else replace(stored, blocks=blocks)
         for twin, first in self._twins.items():
             self._places[twin] = self._places[first]
         if len(self._places) != len(self._lengths):
@@ -181,35 +183,29 @@ class _Job:
             )
         return [self._places[i] for i in range(len(self._lengths))]
 
-    def _digest(self, chunk: int) -> tuple[bytes, bytes]:
+    def _digest(self, chunk: int) -> Digests:
         if self._stop:
-            return b"", b""
-        name, quick = self._digest_written(chunk)
-        known = self._known.get(name)
+            return Digests(b"", b"", None)
+        digests = self._digest_written(chunk)
+        known = self._known.get(digests.name)
         if known is not None and (self._is_intact is None or self._is_intact(known)):
-            self._places[chunk] = known
-        return name, quick
+            # What an older version stored has no checks of blocks; these are of the same bytes.
+            has_all = known.blocks is not None or known.codec
+            self._places[chunk] = known if has_all else replace(known, blocks=digests.blocks)
+        return digests
 
-    def _digest_written(self, chunk: int) -> tuple[bytes, bytes]:
-        data = self._source.acquire(chunk)[: self._lengths[chunk]]
-        hasher = self._form.hasher()
-        if self._look is None:
-            hasher.update(data)
-            return hasher.digest(), check(data)
-        # Step by step, so that all find the bytes in the processor's cache.
-        quick = xxhash.xxh3_128()
-        for at in range(0, data.nbytes, STEP_BYTES):
-            piece = data[at : at + STEP_BYTES]
-            hasher.update(piece)
-            quick.update(piece)
-            self._look(chunk, at, piece)
-        return hasher.digest(), quick.digest()
+    def _digest_written(self, chunk: int) -> Digests:
+        length = self._lengths[chunk]
+        # Who opens a seal needs all of a chunk, whatever little is wanted of it.
+        nbytes = 0 if self._form.is_sealed else block_bytes(length, self._all_bytes)
+        data = self._source.acquire(chunk)[:length]
+        return digests_of(data, self._form, nbytes, chunk, self._look)
 
-    def _is_stored(self, chunk: int, name: bytes, quick: bytes) -> bool:
-        self._digests[chunk] = name, quick
+    def _is_stored(self, chunk: int, digests: Digests) -> bool:
+        self._digests[chunk] = digests
         if chunk in self._places:
             return True
-        first = self._first.setdefault(name, chunk)
+        first = self._first.setdefault(digests.name, chunk)
         if first != chunk:
             self._twins[chunk] = first
         return first != chunk

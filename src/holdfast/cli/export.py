@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import completion, options, output
+from holdfast.cli.renames import Renames
 from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text, plural
 
@@ -49,8 +50,11 @@ def export(
     ] = None,
     rename: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN=NEW", help="A rule for names, a regular expression."),
+        typer.Option(
+            metavar="PATTERN=NEW", help="A rule for names, a regular expression; or a ready one."
+        ),
     ] = None,
+    renames: Renames = False,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What the format can do besides."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import checkpoints, completion, options, output
+from holdfast.cli.renames import Renames
 from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text
 
@@ -39,8 +40,11 @@ def import_(
     ] = None,
     rename: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN=NEW", help="A rule for names, a regular expression."),
+        typer.Option(
+            metavar="PATTERN=NEW", help="A rule for names, a regular expression; or a ready one."
+        ),
     ] = None,
+    renames: Renames = False,
     unknown: Annotated[
         str,
         typer.Option(

@@ -130,6 +130,9 @@ def _facts(found: Report) -> list[tuple[str, Cell]]:
     ):
         if times.n:
             pairs.append((name, distribution_text(times)))
+    if found.restore_wanted_bytes:
+        read, wanted = found.restore_read_bytes, found.restore_wanted_bytes
+        pairs.append(("restores read", f"{bytes_text(read)} for {bytes_text(wanted)} of arrays"))
     if found.n_saves:
         stored = bytes_text(found.stored_bytes)
         pairs.append(("state", f"{bytes_text(found.state_bytes)}; {stored} written in all"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.convert.contract import FilePlan, Format, HoldsSome, KeepsTree
-from holdfast.convert.naming import parse_rename
+from holdfast.convert.naming import parse_renames
 from holdfast.convert.output import appearing
 from holdfast.convert.registry import format_named
 from holdfast.convert.selection import Selection, select
@@ -86,7 +86,7 @@ def export(
         DataError: The checkpoint is damaged; nothing is left at path.
         Untrusted: The store's trust policy does not believe it.
     """
-    rules = [parse_rename(text) for text in rename]
+    rules = parse_renames(rename)
     wanted = format_named(format)
     _require_known(wanted, options or {})
     at = Store(location).place

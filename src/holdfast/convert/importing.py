@@ -14,7 +14,7 @@ from holdfast.convert import (
 from holdfast.convert.bounds import require_in_proportion
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
 from holdfast.convert.counting import counted
-from holdfast.convert.naming import Rename, parse_rename, renamed
+from holdfast.convert.naming import Rename, parse_renames, renamed
 from holdfast.convert.registry import format_named, format_of
 from holdfast.convert.tally import Progress
 from holdfast.errors import CannotConvert, NotFound, UsageError
@@ -78,7 +78,7 @@ def import_checkpoint(
     # What the files of a checkpoint of TensorFlow begin with is no file itself.
     if not where.exists() and not Path(f"{where}.index").is_file():
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
-    rules = [parse_rename(text) for text in rename]
+    rules = parse_renames(rename)
     reader = format_named(format) if format is not None else format_of(where)
     found = _read(reader, where, unknown)
     tree = _renamed(found.tree, rules) if rules else found.tree

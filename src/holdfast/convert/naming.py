@@ -6,12 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.convert.ready_names import READY, ready_rules
 from holdfast.errors import CannotConvert, UsageError
-
-_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
-# Ready rules by their names. ``@unwrap`` takes away what wrappers of PyTorch put into names: DDP's
-# and DataParallel's ``module.`` only where a name begins, since models of one's own use it, too.
-READY = {"@unwrap": rf"(?<![^/])(?:(?:module|{_WRAPPERS})\.)+|(?<![^./])(?:{_WRAPPERS})\.="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +18,28 @@ class Rename:
     replacement: str
 
 
-def parse_rename(text: str) -> Rename:
-    r"""Return the rule of a text ``PATTERN=REPLACEMENT``, or the ready one of a name.
+def parse_renames(texts: Iterable[str]) -> list[Rename]:
+    r"""Return the rules that texts mean: ``PATTERN=REPLACEMENT``, or names of ready ones.
 
-    Groups of the pattern are ``\1`` in the replacement.
+    Groups of a pattern are ``\1`` in its replacement.
 
     Raises:
-        UsageError: It is none.
+        UsageError: One is none.
 
-    >>> renamed("encoder.0.weight", [parse_rename(r"^encoder\.(\d+)=layers.\1")])
+    >>> renamed("encoder.0.weight", parse_renames([r"^encoder\.(\d+)=layers.\1"]))
     'layers.0.weight'
-    >>> renamed("_orig_mod.module.fc._orig_mod.weight", [parse_rename("@unwrap")])
-    'fc.weight'
+    >>> renamed("_orig_mod.module.bn1.weight", parse_renames(["@unwrap", "@torch-to-keras"]))
+    'bn1.gamma'
     """
-    pattern, equals, replacement = READY.get(text, text).partition("=")
+    return [_parsed(rule) for text in texts for rule in ready_rules(text) or (text,)]
+
+
+def _parsed(text: str) -> Rename:
+    pattern, equals, replacement = text.partition("=")
     if not equals or not pattern:
         raise UsageError(
             f"{text!r} is no rule for names; it looks like 'PATTERN=REPLACEMENT', or is a ready "
-            f"one: {', '.join(READY)}."
+            f"one: {', '.join(READY)}. 'holdfast export --renames' shows them."
         )
     try:
         compiled = re.compile(pattern)

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from holdfast.distributed.jax_group import JaxGroup, is_jax_distributed
 from holdfast.distributed.torch_group import TorchGroup, is_torch_distributed
 
 
@@ -59,14 +60,18 @@ class Ranks:
 
 
 def ranks_here() -> Ranks | None:
-    """Return this process among those of torch.distributed, or None where it trains alone.
+    """Return this process among those that train together, or None where it trains alone.
 
-    Every rank must call it.
+    They are those of torch.distributed or of jax.distributed. Every rank must call it.
 
     Raises:
         EnvironmentTrouble: Not every rank has come.
     """
-    if not is_torch_distributed():
+    group: Group
+    if is_torch_distributed():
+        group = TorchGroup()
+    elif is_jax_distributed():
+        group = JaxGroup()
+    else:
         return None
-    group = TorchGroup()
     return Ranks(group, group.broadcast(uuid.uuid4().hex))

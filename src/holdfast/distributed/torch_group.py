@@ -31,6 +31,7 @@ class TorchGroup:
         import torch.distributed as dist
 
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self._notices: Any = None
         try:
             self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
             dist.monitored_barrier(self._group, timeout=PATIENCE)
@@ -68,3 +69,20 @@ class TorchGroup:
         found = [torch.zeros(room, dtype=torch.uint8) for _ in range(self.world_size)]
         dist.all_gather(found, mine, group=self._group)
         return [json.loads(bytes(content.tolist())) for content in found]
+
+    def post(self, key: str, value: str) -> None:
+        """Write a value under a key of the store by which the processes found together."""
+        self._notice_store().set(key, value)
+
+    def peek(self, key: str) -> str | None:
+        """Return what is under a key; None where nothing is yet."""
+        store = self._notice_store()
+        return store.get(key).decode() if store.check([key]) else None
+
+    def _notice_store(self) -> Any:
+        # A connection of its own: who waits in the store holds up all others on the same one.
+        if self._notices is None:
+            from torch.distributed import distributed_c10d as c10d
+
+            self._notices = c10d._get_default_store().clone()
+        return self._notices

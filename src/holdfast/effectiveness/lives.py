@@ -20,6 +20,8 @@ Event = Mapping[str, Any]
 DIED, VANISHED, RUNNING = "died", "vanished", "running"
 _RESTORES = {"restored", "rolled-back"}
 _OF_THE_PERSISTER = {"saved", "save-failed", "pruned", "freed", "trainer-died", "steps"}
+# What goes on beside training, and after it.
+_OF_TIERS = {"drained", "drain-failed"}
 _NS = 1_000_000_000
 # Wall clock and monotonic clock drift apart by less than this unless somebody sets the former.
 _CLOCK_TOLERANCE_S = 2.0
@@ -42,7 +44,11 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A restore: the step that training went on from, and where the process was before."""
+    """A restore: the step that training went on from, and where the process was before.
+
+    What was read of the store, and for how much of the state, is that of all ranks together; 0
+    where an older version did not say.
+    """
 
     step: int
     at_ns: int
@@ -50,6 +56,8 @@ class Restore:
     state_bytes: int
     reached: int
     before: Counted
+    read_bytes: int = 0
+    wanted_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,8 @@ def lives_of(events: Iterable[Event], run: str) -> list[Life]:
                 run=run,
                 found=event.get("run"),
             )
-        by_incarnation.setdefault(event["incarnation"], []).append(event)
+        if event["event"] not in _OF_TIERS:
+            by_incarnation.setdefault(event["incarnation"], []).append(event)
     newest = next(reversed(by_incarnation), None)
     return [
         _with_by_hand(_life(name, of, is_last=name == newest), by_hand.get(name, ()))
@@ -273,6 +282,9 @@ def _save(event: Event) -> Save:
 
 def _restore(event: Event) -> Restore:
     before = event.get("before") or {}
+    nbytes = event.get("bytes_of_ranks") or [
+        (event.get("read_bytes", 0), event.get("wanted_bytes", 0))
+    ]
     return Restore(
         step=int(event["step"]),
         at_ns=event["time_ns"],
@@ -280,6 +292,8 @@ def _restore(event: Event) -> Restore:
         state_bytes=int(event.get("state_bytes", 0)),
         reached=int(before.get("step", -1)),
         before=_counted(before["counted"]) if "counted" in before else NOTHING_COUNTED,
+        read_bytes=sum(int(read) for read, _ in nbytes),
+        wanted_bytes=sum(int(wanted) for _, wanted in nbytes),
     )
 
 

@@ -67,6 +67,8 @@ class Report:
         n_skipped: Saves that were skipped because another was under way.
         n_pruned: Checkpoints that retention has removed.
         held_s, queued_s, persist_s, durable_s, restore_s: Distributions.
+        restore_read_bytes: What restores have read of the store, all ranks together.
+        restore_wanted_bytes: The bytes of arrays that this was for.
         state_bytes: Of the newest checkpoint.
         stored_bytes: What was written in all.
         step_lengths: The lengths of steps, in classes.
@@ -97,6 +99,8 @@ class Report:
     persist_s: Distribution
     durable_s: Distribution
     restore_s: Distribution
+    restore_read_bytes: int
+    restore_wanted_bytes: int
     state_bytes: int
     stored_bytes: int
     step_lengths: tuple[StepLength, ...]
@@ -151,6 +155,7 @@ def report_of(
     standing, losses = settle(lives)
     clock = wall_clock(lives, standing, losses)
     saves = [save for life in lives for save in life.saves]
+    restores = [restore for life in lives for restore in life.restores]
     steps = sum(piece.n_steps for piece in standing)
     paid_s = clock.held_s + clock.slowed_s
     return Report(
@@ -172,7 +177,9 @@ def report_of(
         queued_s=distribution([save.queued_s for save in saves]),
         persist_s=distribution([save.persist_s for save in saves]),
         durable_s=distribution([save.durable_s for save in saves]),
-        restore_s=distribution([r.took_s for life in lives for r in life.restores]),
+        restore_s=distribution([restore.took_s for restore in restores]),
+        restore_read_bytes=sum(restore.read_bytes for restore in restores),
+        restore_wanted_bytes=sum(restore.wanted_bytes for restore in restores),
         state_bytes=saves[-1].state_bytes if saves else 0,
         stored_bytes=sum(save.stored_bytes for save in saves),
         step_lengths=_step_lengths(lives),

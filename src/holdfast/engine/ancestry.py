@@ -22,21 +22,26 @@ class Ancestry:
     def went_on_from(
         self,
         outcome: Outcome,
-        source: ObjectStore,
+        source: ObjectStore | None,
         event: str,
         came_from: str | None,
+        *,
+        rank: int = 0,
         **facts: object,
     ) -> None:
         """Note that a checkpoint was restored: of this run, or of another one that it forks.
 
         Args:
             outcome: What was restored.
-            source: The store that it is in.
+            source: The store that it is in; None: this run's own, or another of its tiers, which
+                have the same checkpoints.
             event: What the journal calls it.
             came_from: Id of the checkpoint that was the newest before.
+            rank: Which of several processes that restored together this is; the first one notes it
+                for all.
             facts: What the journal says besides.
         """
-        record, store_id = outcome.record, marker.store_id(source)
+        record, store_id = outcome.record, marker.store_id(source or self._store)
         origin = Origin(store_id, record.run, record.step, record.id)
         is_own = record.run == self._run and store_id == marker.store_id(self._store)
         self.lineage = replace(
@@ -44,6 +49,8 @@ class Ancestry:
             resumed_from=origin if is_own else None,
             forked_from=record.lineage.forked_from if is_own else origin,
         )
+        if rank:
+            return
         journal.record(
             self._store,
             self._run,

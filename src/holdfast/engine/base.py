@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from holdfast.chunks.stored import Stored, stored_at
 from holdfast.errors import DataError
-from holdfast.format.commit import CommitRecord
+from holdfast.format.commit import CommitRecord, PartRef
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore, is_here
+
+_FEW_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,15 @@ def load_base(store: ObjectStore, record: CommitRecord, rank: int = 0) -> Base |
     Args:
         store: Where it is.
         record: Its commit.
-        rank: Which part is the one that the next save's is like; all of them may be referred to.
+        rank: Which part is the one that the next save's is like. All of them may be referred to,
+            or that one only where there are many: that each of thousands of ranks reads the parts
+            of all would take longer than to write anew.
     """
     try:
         known: dict[bytes, Stored] = {}
         places: list[Stored] = []
-        for ref in record.parts:
+        named = _named_parts(record, rank)
+        for ref in named:
             part = commits.read_part(store, record, ref)
             found = [stored_at(part, row) for row in part.chunks]
             known |= with_bases(found)
@@ -56,7 +61,7 @@ def load_base(store: ObjectStore, record: CommitRecord, rank: int = 0) -> Base |
     return Base(
         record.seq,
         record.id,
-        tuple(ref.key for ref in record.parts),
+        tuple(ref.key for ref in named),
         known,
         is_ours=False,
         written_bytes=record.stored_bytes,
@@ -73,6 +78,12 @@ def _at_hand(store: ObjectStore, known: Mapping[bytes, Stored]) -> dict[bytes, S
         return at.pack_key not in away and (at.base is None or at.base.pack_key not in away)
 
     return {name: at for name, at in known.items() if is_at_hand(at)}
+
+
+def _named_parts(record: CommitRecord, rank: int) -> Sequence[PartRef]:
+    if len(record.parts) <= _FEW_PARTS:
+        return record.parts
+    return [ref for ref in record.parts if ref.rank == rank]
 
 
 def with_bases(places: Sequence[Stored]) -> dict[bytes, Stored]:

@@ -65,7 +65,8 @@ class Carrying:
         self.base = Base(
             record.seq,
             record.id,
-            tuple(part.key for part in record.parts),
+            # What this rank has written, its own part names all of.
+            (record.parts[self._rank].key,),
             with_bases(written.places),
             is_ours=True,
             written_bytes=record.stored_bytes,
@@ -140,7 +141,10 @@ class Carrying:
         carried = _carried(base)
         if not carried:
             return set()
-        there = {checkpoint_of(info.key) for info in self._store.list(self._keys.parts)}
+        # Each is asked for: thousands of ranks that list all parts would ask more than the store
+        # can answer.
+        ids = {checkpoint_of(key) for key in carried}
+        there = {name for name in ids if self._store.exists(self._keys.part(name, 0))}
         old = [
             CarriedPack(of_pack[0].pack_length, {at.digest: at.stored_length for at in of_pack})
             for key, of_pack in carried.items()

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from holdfast.distributed.board import Posts
+from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.errors import UsageError
 from holdfast.policy import KeepPolicy, SavePolicy
 from holdfast.policy.watch import WatchPolicy
 
 
-def check_together(save: SavePolicy | None, zero_stall: bool) -> None:
-    """Refuse what several ranks cannot do without asking one another.
+def ranks_for(
+    ranks: Ranks | Literal["auto"] | None, save: SavePolicy | None, zero_stall: bool
+) -> Ranks | None:
+    """Return the ranks that save together; None where this process does alone.
+
+    Args:
+        ranks: What was asked for.
+        save: When they save.
+        zero_stall: Whether a snapshot may be taken while training goes on.
 
     Raises:
-        UsageError: A policy goes by something that ranks may see at different steps.
+        UsageError: Several ranks cannot do that together.
     """
-    if save is not None and not save.is_same_for_all:
+    found = ranks_here() if ranks == "auto" else ranks
+    if found is not None:
+        _check_together(save, zero_stall, found)
+    return found
+
+
+def _check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks) -> None:
+    if save is not None and save.wants_exception:
         raise UsageError(
-            "Several ranks save together, and none asks another: save= may go by steps and epochs "
-            "only, every(steps=500) say. Clocks, signals, exceptions and metrics are not the same "
-            "on every rank; save() by hand is, where all ranks call it at the same step."
+            "Several ranks save together, and on.exception() cannot: when one of them raises, the "
+            "others are in the middle of the next step and wait for it there. Save more often "
+            "instead, every(minutes=10) say."
+        )
+    if save is not None and not save.is_same_for_all and not isinstance(ranks.group, Posts):
+        raise UsageError(
+            f"These ranks have no place for notices ({type(ranks.group).__name__} has no post and "
+            "peek): save= may go by steps and epochs only, every(steps=500) say. save() by hand "
+            "works, where all ranks call it at the same step."
         )
     if zero_stall:
         raise UsageError("zero_stall=True is for a process that saves alone; ranks save together.")

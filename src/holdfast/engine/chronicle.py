@@ -25,6 +25,7 @@ SKIPPED_EVERY_S = 60.0
 # Events between two looks at how long the journal is.
 SHORTEN_EVERY = 1000
 SKIPPED = "save-skipped"
+_HOME = "home"
 
 
 class Chronicle:
@@ -60,7 +61,11 @@ class Chronicle:
                 journal.shorten(self._store, self._run)
 
     def record_saved(
-        self, saved: CommitRecord, times: Mapping[str, float], not_finite_in: Sequence[str]
+        self,
+        saved: CommitRecord,
+        times: Mapping[str, float],
+        not_finite_in: Sequence[str],
+        tier: str = _HOME,
     ) -> None:
         """Write down that a checkpoint was committed.
 
@@ -68,18 +73,21 @@ class Chronicle:
             saved: Its record.
             times: What each stage of the save took, in seconds, by name.
             not_finite_in: Paths of leaves that have values that are not finite.
+            tier: Where it is; what is in memory only takes nothing of the store.
         """
+        is_home = tier == _HOME
         self.record(
             "saved",
             step=saved.step,
             id=saved.id,
             **times,
             state_bytes=saved.state_bytes,
-            stored_bytes=saved.stored_bytes,
+            stored_bytes=saved.stored_bytes if is_home else 0,
             reason=saved.reason,
             signed_by=[signature.key_id for signature in saved.signatures],
             # The machine may be gone before they are written down by themselves.
             **self._reached(),
+            **({} if is_home else {"tier": tier}),
         )
         if saved.not_finite:
             self.record(

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,12 +37,18 @@ from holdfast.store.running import boot_id
 _log = logging.getLogger("holdfast")
 
 MAX_ATTEMPTS = 3
+# What is said of the tiers of a run that has but its own store.
+NO_TIERS: Mapping[str, Any] = {"memory": None, "far": [], "wait_s": 0.0}
+# Persisters that copy on after their runs were closed.
+_lingering: list[subprocess.Popen[bytes]] = []
 
 
 class PendingSave:
     """A job, its handle, the arena that its snapshot lies in, and how often it was tried.
 
-    ``cause`` is why its snapshot came to nothing, which the persister cannot know.
+    ``cause`` is why its snapshot came to nothing, which the persister cannot know. Once it
+    ``is_written``, what is left to do is to commit it with the parts of others; the arena may have
+    the next snapshot by then.
     """
 
     def __init__(self, job: jobs.SaveJob, handle: SaveHandle, arena: Arena) -> None:
@@ -50,6 +57,7 @@ class PendingSave:
         self.arena = arena
         self.attempts = 0
         self.cause: HoldfastError | None = None
+        self.is_written = False
 
 
 class PersisterClient:
@@ -65,8 +73,10 @@ class PersisterClient:
         authenticity: Authenticity = NOBODY,
         compress: Compress = "none",
         ranks: Ranks | None = None,
+        tiers: Mapping[str, Any] = NO_TIERS,
     ) -> None:
         self._ranks = ranks
+        self._tiers = tiers
         self.heartbeat = Heartbeat.create()
         self._started = {
             "incarnation": incarnation,
@@ -147,6 +157,13 @@ class PersisterClient:
                 self._pending.pop(pending.job.id, None)
                 pending.handle.fail(error)
 
+    def wait_ended(self) -> None:
+        """Wait until every save that was given to the persister has ended, well or not."""
+        with self._lock:
+            handles = [pending.handle for pending in self._pending.values()]
+        for handle in handles:
+            handle.wait_ended()
+
     def drop_arena(self, name: str) -> None:
         """Let the persister unmap an arena that is no longer used."""
         with self._lock:
@@ -171,7 +188,12 @@ class PersisterClient:
             self._closing = True
             with contextlib.suppress(Closed):
                 self._channel.send({"do": "bye", "ended": ended})
-        self._process.wait()
+        if self._tiers["far"]:
+            # It hangs up once all is saved at home, and copies on by itself.
+            self._receiver.join()
+            _lingering[:] = [old for old in (*_lingering, self._process) if old.poll() is None]
+        else:
+            self._process.wait()
         self._channel.close()
         self._receiver.join()
         self.heartbeat.close()
@@ -187,6 +209,7 @@ class PersisterClient:
             "run": self._run,
             "keep": self._keep,
             "compress": self._compress,
+            "tiers": self._tiers,
             **_among(self._ranks),
             "trainer_pid": os.getpid(),
             "authenticity": remote_signing.to_message(self._authenticity),
@@ -206,11 +229,12 @@ class PersisterClient:
         job, arena = pending.job, pending.arena
         fields, payload = jobs.to_message(job)
         try:
-            if job.arena not in self._known_arenas:
+            if job.arena not in self._known_arenas and not pending.is_written:
                 message = {"do": "arena", "name": job.arena, "nbytes": arena.nbytes, "has_fd": True}
                 self._channel.send(message, fd=arena.fd)
                 self._known_arenas.add(job.arena)
-            self._channel.send({"do": "save", "job": fields}, payload)
+            said = {"do": "save", "job": fields, "is_written": pending.is_written}
+            self._channel.send(said, payload)
         except Closed:
             pass  # The receiver notices too, and tries again with another persister.
 
@@ -233,6 +257,9 @@ class PersisterClient:
         if message["say"] == "failed" and message["id"] is None:
             self._give_up(_error_in(message))
             return
+        if message["say"] == "written":
+            self._let_go(str(message["id"]))
+            return
         with self._lock:
             pending = self._pending.pop(str(message["id"]), None)
         if pending is None:
@@ -249,6 +276,14 @@ class PersisterClient:
         durable_s = float(str(message["durable_s"]))
         info = info_of(record, tags, self._authenticity.trust)
         pending.handle.succeed(info, durable_s)
+
+    def _let_go(self, checkpoint_id: str) -> None:
+        with self._lock:
+            pending = self._pending.get(checkpoint_id)
+            if pending is not None:
+                # Under the lock: a persister begun meanwhile must not be sent to the arena for it.
+                pending.is_written = True
+                pending.handle.let_go()
 
     def _on_hangup(self, channel: Channel) -> None:
         with self._lock:

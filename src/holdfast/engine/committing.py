@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn, final
 
 from holdfast.chunks.write import Written
@@ -34,15 +35,22 @@ class Committing:
         run: Its name.
         authenticity: Who signs.
         naming: Knows which names come next.
+        taken_by: Tells who has taken the run since this writer did; None: nobody.
     """
 
     def __init__(
-        self, store: ObjectStore, run: str, authenticity: Authenticity, naming: Naming
+        self,
+        store: ObjectStore,
+        run: str,
+        authenticity: Authenticity,
+        naming: Naming,
+        taken_by: Callable[[], Mapping[str, object] | None] = lambda: None,
     ) -> None:
         self._store = store
         self._run = run
         self._sign = authenticity.sign
         self._naming = naming
+        self._taken_by = taken_by
         self._keys = RunKeys(run)
         self._previous: Link | None = None
         self._next_seq = 1
@@ -99,6 +107,29 @@ class Committing:
                 taken = isinstance(error, RunBusy)
                 self.take_back(job, written, parts, number_is_taken=taken)
             raise
+        return self._seen(data)
+
+    def adopt(self, record: CommitRecord) -> tuple[CommitRecord, bytes]:
+        """Commit a checkpoint of another store as what it is; all that it names is here already.
+
+        It gets the next number here, and the signatures of who signs here.
+
+        Raises:
+            RunBusy: Another writer has committed to the run.
+            NoSpace, StoreUnavailable: It did not come about; what it names stays.
+        """
+        try:
+            data = self._put_next(
+                None,
+                lambda: replace(record, seq=self._next_seq, previous=self._previous, envelope=None),
+            )
+        except HoldfastError:
+            self._in_doubt.add(record.id)
+            raise
+        return self._seen(data)
+
+    def _seen(self, data: bytes) -> tuple[CommitRecord, bytes]:
+        """Return a commit that was put just now, once all can see it."""
         record = commit_format.decode(data, what="a new commit")
         # Before the pin goes: a sweep that sees neither would take the packs for debris.
         wait_until_seen(self._store, self._keys.commit(record.seq))
@@ -115,8 +146,16 @@ class Committing:
         newest: int,
     ) -> bytes:
         names = self._naming.next_names(job, not_finite)
+        return self._put_next(
+            job, lambda: self._record(job, parts, written, not_finite, names, newest)
+        )
+
+    def _put_next(self, job: SaveJob | None, make: Callable[[], CommitRecord]) -> bytes:
+        """Put a commit under the next number that is free; return its bytes."""
+        if job is not None:
+            self.require_ours(job)
         while True:
-            record = self._record(job, parts, written, not_finite, names, newest)
+            record = make()
             data = commit_format.encode(record, self._sign)
             if self._store.put_new(self._keys.commit(record.seq), data):
                 self._next_seq = record.seq + 1
@@ -142,7 +181,7 @@ class Committing:
             id=job.id,
             seq=self._next_seq,
             # A clock from before the epoch must not cost the checkpoint.
-            created_ns=max(time.time_ns(), 0),
+            created_ns=job.created_ns or max(time.time_ns(), 0),
             parts=tuple(parts),
             metrics=job.metrics,
             reason=job.reason,
@@ -172,6 +211,15 @@ class Committing:
     def leave_in_doubt(self, job: SaveJob) -> None:
         """Note of a save that somebody else may still commit it."""
         self._may_come.add(job.id)
+
+    def require_ours(self, job: SaveJob) -> None:
+        """Look whether the run is still this writer's.
+
+        Raises:
+            RunBusy: Another one has taken it.
+        """
+        if self._taken_by() is not None:
+            self._refuse_taken(job.step)
 
     def take_back(
         self,
@@ -206,14 +254,23 @@ class Committing:
 
         Between processes of one machine the lock keeps that from happening.
         """
-        # After the commit is visible, not before: see records.pins.
-        if pins.is_pinned(self._store, self._run, record.id):
+        # After the commit is visible, not before: see records.pins. Who takes the run writes its
+        # note first, and then looks at the commits: either it sees this one, or we see the note.
+        if pins.is_pinned(self._store, self._run, record.id) and self._taken_by() is None:
             return
         self._store.delete([self._keys.commit(record.seq)])
+        self._refuse_taken(record.step)
+
+    def _refuse_taken(self, step: int) -> NoReturn:
+        taken_by = self._taken_by() or {}
+        pid, host = taken_by.get("owner_pid"), taken_by.get("host")
+        who = f"Process {pid} on {host}" if taken_by else "Another process"
         raise RunBusy(
-            f"Another process took over the run {self._run!r} while step {record.step} was being "
-            "saved by this one. That step was not saved; the other's checkpoints, and those that "
-            "were committed before, are intact. Give one of the two runs another name.",
+            f"{who} took over the run {self._run!r}, which this process was writing. Step {step} "
+            "was not saved by this one; the other's checkpoints, and those that were committed "
+            "before, are intact. End this process, or give one of the two runs another name.",
             run=self._run,
-            step=record.step,
+            step=step,
+            pid=pid,
+            host=host,
         )

@@ -33,16 +33,22 @@ def draft_of(job: SaveJob) -> Mapping[str, Any] | None:
     return jobs.to_message(replace(job, layout=laid_out([]), plan=b"", arena=""))[0]
 
 
-def left(store: ObjectStore, run: str) -> Iterator[SaveJob]:
+def left(store: ObjectStore, run: str, incarnation: str = "") -> Iterator[SaveJob]:
     """Yield the saves that rank 0 was about to commit when it was lost, oldest first.
 
     Only those that training would have gone on from: one that comes after the newest commit, and
     belongs to the same training or has begun there.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        incarnation: Of which training none is yielded: its ranks live, and it finishes its own.
     """
     found = []
     for pin in pins.all_pins(store, run):
         job = _job_of(pin.draft) if pin.draft is not None and not pin.rank else None
-        if job is not None and job.id == pin.checkpoint_id and job.world_size > 1:
+        is_whole = job is not None and job.id == pin.checkpoint_id and job.world_size > 1
+        if job is not None and is_whole and job.incarnation != incarnation:
             found.append(job)
     for job in sorted(found, key=lambda job: job.step):
         newest = next(reversed(commits.good_commits(store, run)), None)

@@ -17,14 +17,18 @@ class SaveHandle:
         step: The step that is saved.
         held_s: Seconds that the call held the training loop.
         durable_s: Seconds from the call's return to durable, once done.
+        tiers: Where it goes: ``home``, and far tiers by name, which are copied to after it is done.
+            Empty where it is saved in memory only.
     """
 
-    def __init__(self, step: int, checkpoint_id: str) -> None:
+    def __init__(self, step: int, checkpoint_id: str, tiers: tuple[str, ...] = ("home",)) -> None:
         self.step = step
+        self.tiers = tiers
         self.id = checkpoint_id
         self.held_s = 0.0
         self.durable_s = 0.0
         self._finished = threading.Event()
+        self._written = threading.Event()
         self._info: CheckpointInfo | None = None
         self._error: HoldfastError | None = None
         self._told = False
@@ -33,6 +37,11 @@ class SaveHandle:
     def done(self) -> bool:
         """Whether the save has ended, well or not; never waits."""
         return self._finished.is_set()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nobody needs its snapshot any more, as what this process has of it is durable."""
+        return self._written.is_set()
 
     @property
     def info(self) -> CheckpointInfo:
@@ -47,6 +56,10 @@ class SaveHandle:
     def wait_ended(self) -> None:
         """Wait until the save has ended, well or not; raises nothing."""
         self._finished.wait()
+
+    def wait_written(self) -> None:
+        """Wait until nobody needs the snapshot any more; raises nothing."""
+        self._written.wait()
 
     def wait(self, timeout_s: float | None = None) -> CheckpointInfo:
         """Wait until the checkpoint is durable and return what it is.
@@ -67,12 +80,20 @@ class SaveHandle:
         """Let the save have ended well; for the engine."""
         self._info = info
         self.durable_s = durable_s
-        self._finished.set()
+        self._end()
 
     def fail(self, error: HoldfastError) -> None:
         """Let the save have failed; for the engine."""
         self._error = error
+        self._end()
+
+    def let_go(self) -> None:
+        """Let the snapshot be needed no more, while others have still to save theirs."""
+        self._written.set()
+
+    def _end(self) -> None:
         self._finished.set()
+        self._written.set()
 
     def take_untold_error(self) -> HoldfastError | None:
         """Return the error if nobody has been told of it, and count it as told."""

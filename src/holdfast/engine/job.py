@@ -28,7 +28,8 @@ class SaveJob:
     ``epoch`` is how many epochs were finished, if anybody counts them.
     ``rank`` of ``world_size`` processes writes this; they save the checkpoint together.
     ``check_finite`` says that the arrays are looked at whose count of elements that are not finite
-    is 0 in the plan.
+    is 0 in the plan. ``tiers`` names where it goes; ``created_ns`` is when it was saved, the same
+    in every tier, and 0 for now.
     """
 
     id: str
@@ -51,6 +52,8 @@ class SaveJob:
     check_finite: bool = False
     rank: int = 0
     world_size: int = 1
+    tiers: tuple[str, ...] = ("home",)
+    created_ns: int = 0
 
 
 def to_message(job: SaveJob) -> tuple[dict[str, Any], bytes]:
@@ -79,7 +82,13 @@ def from_message(fields: Mapping[str, Any], payload: bytes) -> SaveJob:
     layout = Layout(places=(), **known.pop("layout"))
     metrics = {name: float.fromhex(text) for name, text in known.pop("metrics").items()}
     lineage = lineage_format.decode(known.pop("lineage"))
-    versions = tuple(known.pop("versions"))
+    versions, tiers = tuple(known.pop("versions")), tuple(known.pop("tiers"))
     return SaveJob(
-        **known, layout=layout, metrics=metrics, lineage=lineage, versions=versions, plan=payload
+        **known,
+        layout=layout,
+        metrics=metrics,
+        lineage=lineage,
+        versions=versions,
+        tiers=tiers,
+        plan=payload,
     )

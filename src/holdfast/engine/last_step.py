@@ -28,7 +28,7 @@ class LastStep:
 
     def note(self, step: int) -> None:
         """Remember the end of a step."""
-        if not (self._schedule.wants_exception or self._schedule.signals):
+        if not self._schedule.saves_last_step:
             return
         try:
             self._boundary = Boundary.take(self._state, step, rng=self._rng)

@@ -15,6 +15,7 @@ from holdfast.engine.ledger import Ledger
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.saver import Saver
+from holdfast.engine.schedule import Schedule
 from holdfast.engine.signals import SignalWatch
 from holdfast.errors import HoldfastError
 
@@ -30,11 +31,12 @@ class Leaving:
         signals: Those that ask to leave.
         last_step: What there is to save when a step is interrupted.
         ledger: Knows what went wrong.
+        schedule: May have begun to agree with other ranks.
+        at_end: Called once saver and feed have ended.
 
     Attributes:
         saver: Ended once it has begun.
         feed: Likewise.
-        at_end: Called after them.
     """
 
     def __init__(
@@ -44,15 +46,18 @@ class Leaving:
         signals: SignalWatch,
         last_step: LastStep,
         ledger: Ledger,
+        schedule: Schedule,
+        at_end: Callable[[], None],
     ) -> None:
         self._run = run
         self._lifetime = lifetime
         self._signals = signals
         self._last_step = last_step
         self._ledger = ledger
+        self._schedule = schedule
         self.saver: Saver | None = None
         self.feed: MetricsFeed | None = None
-        self.at_end: Callable[[], None] = lambda: None
+        self._at_end = at_end
         self._at_exit = _close_at_exit(self)
 
     def close(self) -> None:
@@ -75,13 +80,17 @@ class Leaving:
     def give_back(self) -> None:
         """End the persister and the watching of signals, so far as they have begun."""
         with ExitStack() as ends:
+            # Last, when all is durable and Ctrl-C interrupts again: it may take long.
+            ends.callback(self._ledger.followers.close)
             ends.callback(self._signals.end)
-            ends.callback(self.at_end)
+            ends.callback(self._at_end)
             if self.saver is not None:
                 how = self._lifetime.how_it_ended(self._signals.all_that_came)
                 ends.callback(self.saver.close, how)
             if self.feed is not None:
                 ends.callback(self.feed.close)
+            # First: other ranks wait for what was said last.
+            ends.callback(self._schedule.close)
         atexit.unregister(self._at_exit)
         self._lifetime.is_over = True
 
@@ -94,6 +103,8 @@ class Leaving:
         number = self._signals.leaving(came)
         if number is None:
             return
+        # Another rank may have got it, and this one not.
+        self._signals.answered = self._signals.answered or came
         if handle is not None:
             handle.wait()
         raise SystemExit(128 + number)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal
 
+from holdfast.engine.followers import Followers
 from holdfast.engine.handle import SaveHandle
 from holdfast.errors import HoldfastError
 
@@ -16,28 +17,39 @@ OnError = Literal["raise", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class SaveTimes:
-    """What a finished save cost: seconds held, seconds until durable, bytes of state and stored."""
+    """What a finished save cost: seconds held, seconds until durable, bytes of state and stored.
+
+    ``tiers`` is where it went; empty where it was saved in memory only.
+    """
 
     step: int
     held_s: float
     durable_s: float
     state_bytes: int
     stored_bytes: int
+    tiers: tuple[str, ...] = ("home",)
 
 
 class Ledger:
-    """Keeps the handles that are still news, and the times of the saves that have ended."""
+    """Keeps the handles that are still news, and the times of the saves that have ended.
 
-    def __init__(self, on_error: OnError) -> None:
+    Attributes:
+        followers: Those that are told of each save that has become durable.
+    """
+
+    def __init__(self, on_error: OnError, followers: Followers | None = None) -> None:
         self._on_error = on_error
+        self.followers = followers or Followers((), None)
         self._open: list[SaveHandle] = []
         self._times: list[SaveTimes] = []
         self._newest: str | None = None
         self._not_finite: set[int] = set()
+        self._has_told_of_memory = False
 
     def add(self, handle: SaveHandle) -> None:
         """Note a save that was started."""
         self._open.append(handle)
+        self.followers.add(handle)
 
     def newest(self) -> str | None:
         """Return the id of the newest checkpoint that was saved, or is being saved."""
@@ -70,6 +82,8 @@ class Ledger:
     def tell_errors(self) -> None:
         """Raise, or log, the first error of a save that nobody was told of yet.
 
+        What failed in memory only is logged always: it shall not stop training.
+
         Raises:
             HoldfastError: A save failed, and ``on_error`` is ``raise``.
         """
@@ -77,8 +91,18 @@ class Ledger:
         for handle in [h for h in self._open if h.done]:
             self._open.remove(handle)
             error = handle.take_untold_error()
-            if error is not None:
+            if error is not None and handle.tiers:
                 self.tell(error, handle.step)
+            elif error is not None:
+                self._tell_of_memory(error, handle.step)
+
+    def _tell_of_memory(self, error: HoldfastError, step: int) -> None:
+        """Say once that steps are not saved in memory: what is saved at home stops for nothing."""
+        if not self._has_told_of_memory:
+            self._has_told_of_memory = True
+            _log.error(
+                "Step %d was not saved in memory, nor may those after it be: %s", step, error
+            )
 
     def tell(self, error: HoldfastError, step: int) -> None:
         """Raise, or log, why a save has failed."""
@@ -91,6 +115,8 @@ class Ledger:
         for handle in ended:
             info = handle.info
             self._newest = handle.id
+            if not handle.tiers:
+                self._has_told_of_memory = False
             if info.not_finite:
                 self._not_finite.add(handle.step)
             else:
@@ -102,6 +128,7 @@ class Ledger:
                     handle.durable_s,
                     info.state_bytes,
                     info.stored_bytes,
+                    handle.tiers,
                 )
             )
         self._open = [h for h in self._open if h not in ended]

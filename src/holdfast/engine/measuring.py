@@ -32,10 +32,13 @@ class Measuring:
 
 
 def costs_of(times: Sequence[SaveTimes], counted: Counted) -> Costs | None:
-    """Return what a save costs by the last ones; medians, so that an odd one does not count."""
-    if not times:
+    """Return what a save costs by the last ones; medians, so that an odd one does not count.
+
+    What went into memory only tells nothing of how long one at home takes.
+    """
+    recent = [t for t in times if t.tiers][-RECENT:]
+    if not recent:
         return None
-    recent = times[-RECENT:]
     return Costs(
         held_s=median(t.held_s for t in recent),
         slowed_s=slowed_s(counted) / len(times),

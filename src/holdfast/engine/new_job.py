@@ -9,7 +9,9 @@ from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.errors import UsageError
 from holdfast.format import part as part_format
+from holdfast.format.digests import digest
 from holdfast.format.floats import can_be_not_finite
+from holdfast.format.lean import Lean, encode_tree
 from holdfast.plan.layout import Layout
 from holdfast.state.flatten import Flat
 from holdfast.state.paths import selector
@@ -102,6 +104,13 @@ def encode_plan(
             else row
             for leaf, row in zip(flat.leaves, rows, strict=True)
         ]
-    return part_format.encode(
-        part_format.Part(run, step, checkpoint_id, *among, flat.tree, rows, chunks=(), packs=())
-    )
+    lean = _lean_of(flat) if flat.shared is not None else None
+    head = run, step, checkpoint_id, *among
+    return part_format.encode(part_format.Part(*head, flat.tree, rows, (), (), lean))
+
+
+def _lean_of(flat: Flat) -> Lean:
+    assert flat.shared is not None
+    shared = encode_tree(flat.shared.tree)
+    state = flat.shared
+    return Lean(digest(shared), state.array, state.at, shared, state.replicas)

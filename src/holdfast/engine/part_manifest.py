@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
+from holdfast.chunks.digesting import Look
 from holdfast.chunks.finite import FiniteLook, Known
 from holdfast.chunks.source import ChunkSource
-from holdfast.chunks.write import Look, Written
+from holdfast.chunks.write import Written
 from holdfast.engine.job import SaveJob
 from holdfast.format import part as part_format
 from holdfast.format.commit import PartRef

@@ -5,8 +5,10 @@ trainer dies, however it dies, the persister finishes the saves in its hands, no
 which the trainer was, and leaves.
 
 Messages in: ``open``, ``arena``, ``drop-arena``, ``save``, ``note``, ``signature``, ``bye``.
-Messages out: ``ready``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and hands down the
-descriptors of both.
+Messages out: ``ready``, ``written``, ``saved``, ``failed``, ``sign``. ``client`` starts it, and
+hands down the descriptors of both.
+
+Where several ranks save together, a thread of its own waits for what the others have to do.
 """
 
 from __future__ import annotations
@@ -20,28 +22,41 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from holdfast.chunks.source import ChunkSource
 from holdfast.chunks.stored import Stored
 from holdfast.engine import job as jobs
 from holdfast.engine import remote_signing
+from holdfast.engine.answers import answer, opened
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
+from holdfast.engine.behind import Behind, nothing_behind
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
+from holdfast.engine.finishing import Finishing
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.metrics_drain import MetricsDrain
 from holdfast.engine.metrics_ring import MetricsRing
-from holdfast.engine.peers.refilling import Refilling
 from holdfast.engine.remote_signing import Questions
-from holdfast.engine.run_writer import RunWriter, Saved
-from holdfast.errors import HoldfastError, NotFound, SaveFailed, StoreUnavailable
+from holdfast.engine.run_writer import RunWriter
+from holdfast.engine.tiers.destinations import Destinations
+from holdfast.engine.tiers.kinds import HOME, MEMORY
+from holdfast.engine.tiers.near import Near, OnItsWay, on_its_way
+from holdfast.engine.timing import Timing
+from holdfast.engine.unfinished import Saved, Unfinished
+from holdfast.errors import (
+    DataError,
+    HoldfastError,
+    NoSpace,
+    SaveFailed,
+    StoreUnavailable,
+)
 from holdfast.history.finite import leaves_not_finite
-from holdfast.records.opening import open_store
 from holdfast.store.contract import ObjectStore
-from holdfast.store.recipe import reopen
 
 _log = logging.getLogger("holdfast")
 
@@ -67,8 +82,11 @@ class Persister:
         self._chronicle: Chronicle | None = None
         self._refusal: HoldfastError | None = None
         self._housekeeping: Housekeeping | None = None
-        self._refilling: Refilling | None = None
+        # Where several ranks save together.
+        self._finishing: Finishing | None = None
+        self._timings: dict[str, Timing] = {}
         self._last_step: int | None = None
+        self._destinations: Destinations | None = None
         self._trainer_pid = os.getppid()
         self._has_hung_up = False
         self._questions = Questions(channel, self._is_orphaned)
@@ -84,11 +102,13 @@ class Persister:
                 ended = message["ended"]
                 break
             self._handle(message, payload, fd)
+        if self._finishing is not None:
+            self._finishing.close()
+        if self._destinations is not None:
+            self._destinations.close_near()
         if self._housekeeping is not None:
             self._housekeeping.close()
-        if self._refilling is not None:
-            self._refilling.close()
-        if self._writer is None:
+        if self._writer is None or self._destinations is None:
             return
         if self._chronicle is not None:
             if ended is not None:
@@ -98,6 +118,20 @@ class Persister:
             if self._drain is not None:
                 self._drain.close()
         self._writer.close()
+        # Whoever starts the training again has the run from here on, while this copies on.
+        self._destinations.end(is_done=ended == "done")
+        if self._destinations.has_far:
+            self._leave_trainer_alone()
+            self._destinations.linger()
+
+    def _leave_trainer_alone(self) -> None:
+        """Let the trainer go, and its memory, and whoever reads what it has printed."""
+        self._channel.close()
+        for arena in self._arenas.values():
+            with contextlib.suppress(BufferError):
+                arena.close()
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
 
     def _next(self, inbox: Inbox) -> Item | None:
         # Processes that the trainer has forked hold its end of the channel open after its death;
@@ -133,7 +167,7 @@ class Persister:
 
     def _handle(self, message: dict[str, Any], payload: bytes, fd: int | None) -> None:
         what = message["do"]
-        try:
+        with self._failures_told(message):
             if what == "open":
                 self._open(message)
             elif what == "arena":
@@ -143,11 +177,16 @@ class Persister:
                 self._arenas.pop(message["name"]).close()
                 self._places.pop(message["name"], None)
             elif what == "save":
-                self._save(jobs.from_message(message["job"], payload))
+                self._save(jobs.from_message(message["job"], payload), message["is_written"])
             elif what == "note" and self._chronicle is not None:
                 self._chronicle.note(message["event"], message["facts"])
+
+    @contextlib.contextmanager
+    def _failures_told(self, message: dict[str, Any]) -> Iterator[None]:
+        try:
+            yield
         except HoldfastError as error:
-            if what == "open":
+            if message["do"] == "open":
                 self._refusal = error
             self._fail(message, error.kind, error.message, error.facts)
         except Exception as error:
@@ -159,7 +198,7 @@ class Persister:
         self._trainer_pid = message["trainer_pid"]
         authenticity = remote_signing.from_message(message["authenticity"], self._questions.ask)
         writer = RunWriter(
-            _opened(message["store"], is_first=message["is_first"]),
+            opened(message["store"], is_first=message["is_first"]),
             message["run"],
             authenticity=authenticity,
             compress=message["compress"],
@@ -169,11 +208,24 @@ class Persister:
             incarnation=message["started"]["incarnation"] if message["world_size"] > 1 else "",
         )
         writer.open(message["trainer_pid"])
+        destinations = Destinations(writer)
+        try:
+            destinations.open_near(
+                message["tiers"]["memory"],
+                self._send_home,
+                pid=message["trainer_pid"],
+                is_first=message["is_first"],
+            )
+        except BaseException:
+            writer.close()
+            raise
+        self._destinations = destinations
         self._writer, self._refusal = writer, None
+        if message["world_size"] > 1:
+            self._finishing = Finishing(self._finish_or_fail)
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
-        of = message["rank"], message["world_size"]
-        self._refilling = Refilling(writer.store, writer.run, *of)
+        destinations.begin_refilling(message["world_size"])
         self._tell({"say": "ready"})
 
     def _begin_bookkeeping(self, writer: RunWriter, message: dict[str, Any]) -> None:
@@ -194,35 +246,113 @@ class Persister:
         )
         self._drain = MetricsDrain(self._ring, writer.store, writer.run)
         self._drain.start()
+        assert self._destinations is not None
+        self._destinations.open_far(message["tiers"], self._chronicle, self._questions.ask)
 
-    def _save(self, job: jobs.SaveJob) -> None:
-        if self._writer is None:
+    def _save(self, job: jobs.SaveJob, is_written: bool) -> None:
+        if self._writer is None or self._destinations is None:
             # A save that came before the trainer heard that the run cannot be written.
             raise self._refusal or SaveFailed("The run is not open.")
+        near = self._destinations.near
+        if near is None:
+            self._save_at_home(job, self._writer.go_on_with(job) if is_written else None)
+        elif is_written:
+            near.pass_on(near.found_again(job))
+        else:
+            self._save_near(near, replace(job, created_ns=max(time.time_ns(), 0)))
+
+    def _save_near(self, near: Near, job: jobs.SaveJob) -> None:
+        """Save in memory; what shall be at home goes on from there."""
+        began_s = time.monotonic()
+        source = self._source(job)
+        try:
+            saved = near.save(job, source, source.unchanged)
+        except (NoSpace, StoreUnavailable, DataError) as error:
+            if HOME not in job.tiers:
+                raise
+            near.tell(error)
+            assert self._destinations is not None
+            with self._destinations.turn:
+                self._save_at_home(job)
+            return
+        self._places[job.arena] = dict(enumerate(saved.places))
+        timing = self._timing(job, began_s)
+        if HOME in job.tiers:
+            self._tell({"say": "written", "id": job.id})
+            near.pass_on(on_its_way(job, saved.record, timing))
+        else:
+            self._tell_saved(job, saved, near.store, timing.told(time.monotonic()), MEMORY)
+
+    def _save_at_home(self, job: jobs.SaveJob, left: Unfinished | None = None) -> None:
+        if left is None:
+            began_s = time.monotonic()
+            source = self._source(job)
+            left = self._write(job, source, source.unchanged)
+            if left.written is not None:
+                self._places[job.arena] = dict(enumerate(left.written.places))
+            self._timings[job.id] = self._timing(job, began_s)
+        if self._finishing is None:
+            self._finish(left)
+            return
+        self._tell({"say": "written", "id": job.id})
+        self._finishing.put(left)
+
+    def _send_home(self, item: OnItsWay, make_source: Callable[[], ChunkSource]) -> None:
+        """Save at home what is in memory; in a thread of its own."""
+        job, destinations = item.job, self._destinations
+        assert destinations is not None
+        told = {"do": "save", "job": {"id": job.id, "step": job.step}}
+        with self._failures_told(told), destinations.turn:
+            self._timings[job.id] = item.timing
+            self._finish(self._write(job, make_source(), dict))
+
+    def _write(
+        self, job: jobs.SaveJob, source: ChunkSource, unchanged: Callable[[], Mapping[int, Stored]]
+    ) -> Unfinished:
+        assert self._writer is not None
         if self._housekeeping is not None:
             self._housekeeping.make_room(job.state_bytes)
-        began_s = time.monotonic()
-        arena = self._arenas[job.arena]
+        return self._writer.write(job, source, unchanged)
+
+    def _source(self, job: jobs.SaveJob) -> ArenaSource:
         previous = self._places.pop(job.arena, {})
-        source = ArenaSource(arena, job.layout, previous, self._is_orphaned)
-        saved = self._writer.save(job, source, source.unchanged)
-        self._places[job.arena] = dict(enumerate(saved.places))
-        self._last_step = job.step
+        return ArenaSource(self._arenas[job.arena], job.layout, previous, self._is_orphaned)
+
+    def _timing(self, job: jobs.SaveJob, began_s: float) -> Timing:
         # Read now: once the trainer has the answer, the next snapshot may begin.
-        held_s, snapshot_s = arena.filling.held_s, arena.filling.completed_s
-        now_s = time.monotonic()
-        times = {
-            "held_s": held_s,
-            "queued_s": max(began_s - snapshot_s, 0.0),
-            "persist_s": now_s - began_s,
-            "durable_s": now_s - snapshot_s,
-        }
-        not_finite_in = leaves_not_finite(self._writer.store, saved.record)
-        self._tell(_answer(saved, times["durable_s"], not_finite_in))
-        if self._chronicle is not None:
-            self._chronicle.record_saved(saved.record, times, not_finite_in)
+        filling = self._arenas[job.arena].filling
+        return Timing(filling.held_s, filling.completed_s, began_s)
+
+    def _finish_or_fail(self, left: Unfinished, behind: Behind) -> None:
+        job = left.job
+        with self._failures_told({"do": "save", "job": {"id": job.id, "step": job.step}}):
+            self._finish(left, behind)
+
+    def _finish(self, left: Unfinished, behind: Behind = nothing_behind) -> None:
+        writer, destinations, job = self._writer, self._destinations, left.job
+        assert writer is not None and destinations is not None
+        # One that a persister before this one has written begins where that was taken over.
+        timing = self._timings.pop(job.id, Timing.begun(left.written_s))
+        saved = destinations.at_home(job, lambda: writer.finish(left, behind))
+        written_s = None if job.world_size == 1 else left.written_s
+        times = timing.told(time.monotonic(), written_s)
+        self._tell_saved(job, saved, writer.store, times, HOME)
         if self._housekeeping is not None:
             self._housekeeping.tidy(job.incarnation if job.spares_others else None)
+
+    def _tell_saved(
+        self,
+        job: jobs.SaveJob,
+        saved: Saved,
+        store: ObjectStore,
+        times: Mapping[str, float],
+        tier: str,
+    ) -> None:
+        self._last_step = max(job.step, -1 if self._last_step is None else self._last_step)
+        not_finite_in = leaves_not_finite(store, saved.record)
+        self._tell(answer(saved, times["durable_s"], not_finite_in))
+        if self._chronicle is not None:
+            self._chronicle.record_saved(saved.record, times, not_finite_in, tier)
 
     def _fail(
         self, message: dict[str, Any], kind: str, text: str, known: Mapping[str, object]
@@ -246,29 +376,6 @@ class Persister:
             # for this answer for ever: it hears that no more will come, and starts another of us.
             self._has_hung_up = True
             self._channel.close()
-
-
-def _answer(saved: Saved, durable_s: float, not_finite_in: Sequence[str]) -> dict[str, Any]:
-    return {
-        "say": "saved",
-        "id": saved.record.id,
-        "commit": saved.commit.decode(),
-        "durable_s": durable_s,
-        "tag_error": str(saved.tag_error) if saved.tag_error else None,
-        "not_finite_in": not_finite_in,
-    }
-
-
-def _opened(recipe: dict[str, Any], *, is_first: bool) -> ObjectStore:
-    """Open the store; who comes after another makes none where it is gone."""
-    try:
-        return open_store(reopen(recipe), create=is_first)
-    except NotFound as error:
-        raise StoreUnavailable(
-            f"{error.message} It was there before. Was it moved, or its disk unmounted? Bring it "
-            "back and save again.",
-            **error.facts,
-        ) from error
 
 
 def main(argv: list[str]) -> None:

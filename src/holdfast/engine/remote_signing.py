@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -65,6 +66,8 @@ class Questions:
         self._channel = channel
         self._is_orphaned = is_orphaned
         self._answers: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        # Saves in several tiers may be signed at the same time.
+        self._turn = threading.Lock()
 
     def ask(self, public_key: bytes, message: bytes) -> bytes:
         """Return the signature of a message by a signer in the trainer.
@@ -74,11 +77,12 @@ class Questions:
             SignerGone: The trainer is dead.
         """
         question = {"key": public_key.hex(), "message": base64.b64encode(message).decode()}
-        try:
-            self._channel.send({"say": "sign", **question})
-        except Closed as error:
-            raise SignerGone("the process that signs has ended") from error
-        found = self._wait()
+        with self._turn:
+            try:
+                self._channel.send({"say": "sign", **question})
+            except Closed as error:
+                raise SignerGone("the process that signs has ended") from error
+            found = self._wait()
         if "error" in found:
             raise SigningFailed(
                 f"The signer of the key {public_key.hex()[:16]}… failed: {found['error']}. Nothing "

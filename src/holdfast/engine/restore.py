@@ -9,7 +9,8 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.batch import reads_of
-from holdfast.chunks.read import read_chunks
+from holdfast.chunks.blocks import by_blocks
+from holdfast.chunks.read import NOTHING_READ, ReadBytes, read_chunks
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.spare import spare_for
 from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
@@ -25,6 +26,7 @@ from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import Thunk, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
+from holdfast.wording.numbers import bytes_text
 
 _log = logging.getLogger("holdfast")
 
@@ -63,7 +65,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a restore gave: the tree (or target), and what had no counterpart or another kind."""
+    """What a restore gave: the tree (or target), and what had no counterpart or another kind.
+
+    ``nbytes`` is what was read, ``nbytes_of_ranks`` what each rank read that restored together.
+    ``tier`` is where the checkpoint was: ``home`` is the store that was asked.
+    """
 
     record: CommitRecord
     value: Any
@@ -72,6 +78,9 @@ class Outcome:
     differing: tuple[str, ...] = ()
     stepped_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    nbytes: ReadBytes = NOTHING_READ
+    nbytes_of_ranks: tuple[ReadBytes, ...] = ()
+    tier: str = "home"
 
 
 def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
@@ -107,11 +116,17 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     compare_overlaps = stage_overlaps(binder.reads)
     # All or nothing: a Ctrl-C is looked at until all is known to be good, and not after that.
     with uninterrupted() as shield:
-        _read(store, part, binder, ref, wanted, shield.is_wanted_out)
+        nbytes = _read(store, part, binder, ref, wanted, shield.is_wanted_out)
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
     if record.not_finite:
         _warn_of(ref, record.not_finite)
+    _log.info(
+        "%s was restored: %s of arrays, for which %s of the store were read.",
+        ref,
+        bytes_text(nbytes.wanted),
+        bytes_text(nbytes.read),
+    )
     return Outcome(
         record,
         value,
@@ -119,6 +134,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         tuple(binder.unexpected),
         tuple(binder.differing),
         notes=(*notes, *(f"converted {what}" for what in binder.converted)),
+        nbytes=nbytes,
     )
 
 
@@ -192,7 +208,7 @@ def _read(
     ref: str,
     wanted: Wanted,
     should_stop: Callable[[], bool],
-) -> None:
+) -> ReadBytes:
     lengths = [chunk.length for chunk in part.chunks]
     spans = plan_reads(part.arrays, lengths, [Want(read.row, read.box) for read in binder.reads])
     pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {
@@ -207,12 +223,13 @@ def _read(
         ]
         for chunk, found in spans.items()
     }
-    reads = reads_of(part, pieces)
-    read_chunks(
+    full = wanted.full or wanted.trust is not None
+    reads = by_blocks(store, reads_of(part, pieces), full=full)
+    return read_chunks(
         store,
         reads,
         ref=ref,
-        full=wanted.full or wanted.trust is not None,
+        full=full,
         spare=wanted.spare if wanted.spare is not None else spare_for(store, reads),
         should_stop=should_stop,
     )

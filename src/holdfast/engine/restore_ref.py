@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint
+from holdfast.engine.tiers.kinds import HOME
 from holdfast.errors import (
     DataError,
     HoldfastError,
@@ -26,13 +27,32 @@ from holdfast.history.meaning import LATEST
 from holdfast.history.refs import ATTEMPTS, read_ref, removed_too_fast, split_ref
 from holdfast.records import commits
 from holdfast.records.commits import DamagedCommit
+from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 
 
-class _RemovedMeanwhile(Exception):
+class RemovedMeanwhile(Exception):
     """Retention took a checkpoint while it was being read; there are newer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A checkpoint that may be restored.
+
+    Attributes:
+        store: Where it is.
+        found: Its commit.
+        tier: What that place is called.
+        trust: Whom to believe there, where it ``has_own_trust``; else as is wanted.
+    """
+
+    store: ObjectStore
+    found: CommitRecord | DamagedCommit
+    tier: str = HOME
+    trust: TrustPolicy | None = None
+    has_own_trust: bool = False
 
 
 def restore_ref(store: ObjectStore, ref: str, wanted: Wanted) -> Outcome:
@@ -81,7 +101,7 @@ def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | No
     """
     damaged: dict[str, str] = {}
     for _ in range(ATTEMPTS):
-        with suppress(_RemovedMeanwhile):
+        with suppress(RemovedMeanwhile):
             return _restore_newest(store, run, wanted, damaged)
     raise removed_too_fast(run)
 
@@ -89,34 +109,69 @@ def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | No
 def _restore_newest(
     store: ObjectStore, run: str, wanted: Wanted, damaged: dict[str, str]
 ) -> Outcome | None:
-    """Try the checkpoints that are listed now; note in ``damaged`` what is stepped over, by key."""
     listed = list(commits.all_commits(store, run))
     require_head(run, listed, wanted.trust)
-    for found in reversed(listed):
-        key = RunKeys(run).commit(found.seq)
+    return restore_first(
+        run, [Candidate(store, found) for found in reversed(listed)], wanted, damaged
+    )
+
+
+def restore_first(
+    run: str, candidates: Iterable[Candidate], wanted: Wanted, damaged: dict[str, str]
+) -> Outcome | None:
+    """Restore the first of some checkpoints that is good.
+
+    Args:
+        run: The run.
+        candidates: The checkpoints, best first.
+        wanted: What to restore, into what.
+        damaged: What was stepped over so far, by place; more is noted here.
+
+    Returns:
+        None where there is no candidate at all.
+
+    Raises:
+        RemovedMeanwhile: Retention took one while it was being read; there are newer ones.
+        NoGoodCheckpoint: None is good.
+    """
+    for candidate in candidates:
+        store, found = candidate.store, candidate.found
+        key = f"{store.location}\0{RunKeys(run).commit(found.seq)}"
         if key in damaged:
             continue
+        judged = replace(wanted, trust=candidate.trust) if candidate.has_own_trust else wanted
         try:
             if isinstance(found, DamagedCommit):
-                raise objection(run, found, wanted.trust) or found.error
-            outcome = restore_checkpoint(store, found, wanted)
+                raise objection(run, found, judged.trust) or found.error
+            outcome = restore_checkpoint(store, found, judged)
         except (StoreTooNew, RestoreIncomplete):
             raise
         except (DataError, StoreUnavailable) as error:
-            if isinstance(error, StoreUnavailable) and error.facts.get("errno") != errno.EIO:
+            is_near = candidate.tier == HOME
+            if is_near and isinstance(error, StoreUnavailable) and not _is_bad_disk(error):
                 raise
-            if isinstance(found, CommitRecord) and not commits.is_listed(
-                store, run, found.seq, found.id
-            ):
-                raise _RemovedMeanwhile from error
-            damaged[key] = _say_damaged(run, found, error)
+            if isinstance(found, CommitRecord) and not _may_be_listed(store, run, found):
+                raise RemovedMeanwhile from error
+            damaged[key] = _say_damaged(run, candidate, error)
             continue
         if damaged:
-            _log.warning("Restored %s@%s, the newest good one.", run, outcome.record.step)
-        return replace(outcome, stepped_over=tuple(damaged.values()))
+            where = "" if candidate.tier == HOME else f" (from the tier {candidate.tier!r})"
+            _log.warning("Restored %s@%s%s, the newest good one.", run, outcome.record.step, where)
+        return replace(outcome, stepped_over=tuple(damaged.values()), tier=candidate.tier)
     if damaged:
         raise none_good(run, list(damaged.values()))
     return None
+
+
+def _is_bad_disk(error: StoreUnavailable) -> bool:
+    return error.facts.get("errno") == errno.EIO
+
+
+def _may_be_listed(store: ObjectStore, run: str, record: CommitRecord) -> bool:
+    try:
+        return commits.is_listed(store, run, record.seq, record.id)
+    except StoreUnavailable:
+        return True
 
 
 def none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
@@ -131,9 +186,13 @@ def none_good(run: str, stepped_over: Sequence[str]) -> NoGoodCheckpoint:
     )
 
 
-def _say_damaged(run: str, found: CommitRecord | DamagedCommit, error: HoldfastError) -> str:
+def _say_damaged(run: str, candidate: Candidate, error: HoldfastError) -> str:
+    found = candidate.found
     name = f"{run}@{found.step}" if isinstance(found, CommitRecord) else found.key
-    what = "" if isinstance(error, Untrusted) else " is damaged and"
+    if candidate.tier != HOME:
+        name += f" in the tier {candidate.tier!r}"
+    what = " is damaged and" if isinstance(error, DataError) else " cannot be read and"
+    what = "" if isinstance(error, Untrusted) else what
     text = f"{name}{what} was stepped over: {error}"
     _log.warning("%s", text)
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from holdfast.chunks.read import NOTHING_READ, ReadBytes
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine.peers.mending import explained, mend
 from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint
@@ -53,10 +54,12 @@ def restore_together(
                 raise none_good(run, stepped_over)
             return None
         outcome, error = _tried(store, said["run"], said["seq"], wanted)
-        answers = ranks.group.gather(_answer(error))
-        if not any(answers):
-            return replace(outcome, stepped_over=tuple(stepped_over)) if outcome else None
-        rank, told = next((rank, told) for rank, told in enumerate(answers) if told)
+        answers = ranks.group.gather(_answer(outcome, error))
+        failed = [(rank, told) for rank, told in enumerate(answers) if told["text"]]
+        if not failed and outcome is not None:
+            nbytes = tuple(ReadBytes(told["read"], told["wanted"]) for told in answers)
+            return replace(outcome, stepped_over=tuple(stepped_over), nbytes_of_ranks=nbytes)
+        rank, told = failed[0]
         if said["is_named"] or not told["is_damage"]:
             raise error or RestoreIncomplete(
                 f"Rank {rank} could not restore: {told['text']} This rank may have the "
@@ -126,8 +129,12 @@ def _mended(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome
     return restore_checkpoint(store, record, wanted)
 
 
-def _answer(error: HoldfastError | None) -> dict[str, object] | None:
-    if error is None:
-        return None
+def _answer(outcome: Outcome | None, error: HoldfastError | None) -> dict[str, object]:
     is_damage = isinstance(error, DataError) and not isinstance(error, RestoreIncomplete)
-    return {"text": error.message, "is_damage": is_damage}
+    nbytes = outcome.nbytes if outcome is not None else NOTHING_READ
+    return {
+        "text": error.message if error is not None else "",
+        "is_damage": is_damage,
+        "read": nbytes.read,
+        "wanted": nbytes.wanted,
+    }

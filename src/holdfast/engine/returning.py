@@ -21,6 +21,9 @@ from holdfast.engine.restore_together import restore_together
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import WhatIsSaved
 from holdfast.engine.schedule import Schedule
+from holdfast.engine.tiers.beside_home import Beside
+from holdfast.engine.tiers.kinds import HOME
+from holdfast.engine.tiers.restoring import restore_nearest, restore_together_nearest
 from holdfast.engine.watching import Watcher
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.paths import Patterns
@@ -34,7 +37,7 @@ class Asked:
     Attributes:
         event: What the journal calls it.
         ref: The checkpoint; None is the newest good one.
-        source: The store that it is in.
+        source: The store that it is in; None: the run's own, or another of its tiers.
         trust: Whom to believe there.
         strict: A leaf that only one side has is an error.
         only: Patterns of the leaves to restore; None: those that are saved.
@@ -43,7 +46,7 @@ class Asked:
 
     event: str
     ref: str | int | None
-    source: ObjectStore
+    source: ObjectStore | None
     trust: TrustPolicy | None
     strict: bool
     only: Patterns
@@ -62,6 +65,7 @@ class Returning:
         pace: Measures steps.
         ancestry: Knows where the state comes from.
         ledger, schedule, last_step, watcher, feed: Follow the run.
+        beside: Its tiers.
     """
 
     def __init__(
@@ -79,7 +83,9 @@ class Returning:
         last_step: LastStep,
         watcher: Watcher,
         feed: MetricsFeed,
+        beside: Beside,
     ) -> None:
+        self._beside = beside
         self._run = run
         self._what = what
         self._saver = saver
@@ -112,16 +118,31 @@ class Returning:
             "took_s": time.monotonic() - began_s,
             "before": before,
             "incarnation": self._saver.incarnation,
+            "read_bytes": outcome.nbytes.read,
+            "wanted_bytes": outcome.nbytes.wanted,
         }
-        self._ancestry.went_on_from(outcome, asked.source, asked.event, came_from, **facts)
+        if outcome.nbytes_of_ranks:
+            # Of each rank what it read, and what for.
+            facts["bytes_of_ranks"] = [(n.read, n.wanted) for n in outcome.nbytes_of_ranks]
+        if outcome.tier != HOME:
+            facts["tier"] = outcome.tier
+        rank = self._saver.ranks.rank if self._saver.ranks is not None else 0
+        self._ancestry.went_on_from(
+            outcome, asked.source, asked.event, came_from, rank=rank, **facts
+        )
         return outcome
 
     def _restored(self, asked: Asked) -> Outcome | None:
         ranks, wanted = self._saver.ranks, self._wanted(asked)
-        if ranks is None:
+        if ranks is not None:
+            wanted = replace(wanted, rank=ranks.rank)
+            if asked.source is not None:
+                return restore_together(ranks, asked.source, self._run, asked.ref, wanted)
+            sources, absent = self._beside.sources()
+            return restore_together_nearest(ranks, sources, absent, self._run, asked.ref, wanted)
+        if asked.source is not None:
             return restore_named(asked.source, self._run, asked.ref, wanted)
-        wanted = replace(wanted, rank=ranks.rank)
-        return restore_together(ranks, asked.source, self._run, asked.ref, wanted)
+        return restore_nearest(*self._beside.sources(), self._run, asked.ref, wanted)
 
     def _wanted(self, asked: Asked) -> Wanted:
         what = self._what

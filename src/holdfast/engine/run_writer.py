@@ -8,8 +8,9 @@ names; the next writer of the run removes it.
 from __future__ import annotations
 
 import logging
+import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from holdfast.chunks.deltas import Deltas
 from holdfast.chunks.encoder import Compress, Encoder
@@ -19,6 +20,7 @@ from holdfast.chunks.stored import Stored
 from holdfast.chunks.write import Written, write_chunks
 from holdfast.engine import drafts
 from holdfast.engine.base import Base, still_stored
+from holdfast.engine.behind import Behind, nothing_behind
 from holdfast.engine.carrying import Carrying
 from holdfast.engine.committing import Committing
 from holdfast.engine.first_commit import FirstCommit
@@ -26,6 +28,7 @@ from holdfast.engine.job import SaveJob
 from holdfast.engine.naming import Naming
 from holdfast.engine.other_parts import OtherParts, Parts
 from holdfast.engine.part_manifest import PartManifest
+from holdfast.engine.unfinished import Saved, Unfinished, found_again
 from holdfast.engine.writer_lock import WriterLock
 from holdfast.errors import DataError, HoldfastError, SaveFailed
 from holdfast.format import part as part_format
@@ -48,18 +51,12 @@ PATIENCE_S = 120.0
 PACKS_OF_RANK = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A committed checkpoint, the bytes of its commit, where each of its chunks lies, in order."""
-
-    record: CommitRecord
-    commit: bytes = field(repr=False)
-    places: list[Stored] = field(repr=False)
-    tag_error: HoldfastError | None = None
-
-
 class RunWriter:
-    """Owns a run while it is written. Not thread-safe: one save at a time."""
+    """Owns a run while it is written.
+
+    One save at a time is written, and one at a time is finished: another thread may finish a save
+    while the next one is written. Saves are finished in the order in which they were written.
+    """
 
     def __init__(
         self,
@@ -81,7 +78,7 @@ class RunWriter:
         deltas = Deltas(store) if self._has_deltas else None
         self._encoder = Encoder(compress, deltas=deltas) if compress != "none" else None
         self._keys = RunKeys(run)
-        self._lock = WriterLock(store, run)
+        self._lock = WriterLock(store, run, incarnation)
         self._threads = threads
         self.rank = rank
         self._incarnation = incarnation
@@ -89,8 +86,11 @@ class RunWriter:
         self._others = OtherParts(store, run, patience_s, is_orphaned)
         self._first = FirstCommit(store, run, patience_s, is_orphaned)
         self._naming = Naming(store, run)
-        self._committing = Committing(store, run, authenticity, self._naming)
+        self._committing = Committing(store, run, authenticity, self._naming, self._lock.taken_by)
         self._known_finite: Known = {}
+        # What was committed since the last save began: the next one builds on it.
+        self._committed: queue.SimpleQueue[tuple[CommitRecord, Written | None]]
+        self._committed = queue.SimpleQueue()
 
     def open(self, owner_pid: int) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
@@ -103,7 +103,7 @@ class RunWriter:
         if self.rank:
             self._find_newest(commits.sequence_numbers(self.store, self.run))
             return
-        self._lock.acquire(owner_pid, patience_s=PATIENCE_S)
+        self._lock.acquire(owner_pid, patience_s=PATIENCE_S, is_fence=True)
         try:
             self._look_around()
         except BaseException:
@@ -122,12 +122,13 @@ class RunWriter:
     def _has_completed(self) -> bool:
         """Commit what all ranks have written where only rank 0 was lost; say if there was any.
 
-        Not where commits are signed: nobody but the lost one can answer for what is there.
+        Not what its own training has written, which goes on; nor where commits are signed: nobody
+        but the lost one can answer for what is there.
         """
         if self.authenticity.signers or self.authenticity.trust is not None:
             return False
         is_any = False
-        for job in drafts.left(self.store, self.run):
+        for job in drafts.left(self.store, self.run, self._incarnation):
             try:
                 parts = self._others.at_hand(job)
                 if parts is None or not drafts.has_all_packs(self.store, self.run, parts.refs):
@@ -166,8 +167,18 @@ class RunWriter:
     @property
     def newest_id(self) -> str | None:
         """Id of the newest checkpoint that a save may build on, or None."""
-        base = self._carrying.base
+        base = self._newest_base()
         return base.checkpoint_id if base is not None else None
+
+    def _newest_base(self) -> Base | None:
+        """Return what the next save may build on, now that others were committed."""
+        while not self._committed.empty():
+            record, written = self._committed.get()
+            if written is None:
+                self._carrying.begin_at(record)
+            else:
+                self._carrying.go_on_from(record, written)
+        return self._carrying.base
 
     def close(self) -> None:
         """Give the run back."""
@@ -193,24 +204,67 @@ class RunWriter:
             KeyNeeded: The keys of the store were changed, and nobody could read it.
             NoSpace, StoreUnavailable: Nothing was committed.
         """
-        if self._carrying.base is not None and self._carrying.base.checkpoint_id == job.id:
-            return self._saved_already(job, self._carrying.base)
+        return self.finish(self.write(job, source, unchanged))
+
+    def write(
+        self,
+        job: SaveJob,
+        source: ChunkSource,
+        unchanged: Callable[[], Mapping[int, Stored]] = dict,
+    ) -> Unfinished:
+        """Make this process's share of a checkpoint durable, for ``finish`` to commit it.
+
+        It may refer to what is committed by now, and to nothing else: its pin holds that. The
+        arguments are those of ``save``, and so are the errors.
+        """
+        base = self._newest_base()
+        if base is not None and base.checkpoint_id == job.id:
+            return Unfinished(job, saved=self._saved_already(job, base))
         if isinstance(self.store, SealedStore):
             unlocking.follow(self.store)
         try:
             base = self._carrying.pinned(job.id, drafts.draft_of(job))
             manifest = PartManifest(job, source, self._keys, self._known_finite)
             if self.rank and self._first.has_written(job):
-                return self._awaited(job, None, base)
+                return Unfinished(job)
             written = self._write(job, source, manifest, unchanged, base)
-            if self.rank:
-                return self._awaited(job, written, base)
-            record, data = self._commit(job, written, manifest)
+        except BaseException:
+            self.unpin(job)
+            raise
+        return Unfinished(job, written, manifest.refs, manifest.not_finite)
+
+    def go_on_with(self, job: SaveJob) -> Unfinished:
+        """Take over a save that a persister before this one has written; its pin is there still.
+
+        Raises:
+            SaveFailed: What it has written is gone.
+        """
+        base = self._newest_base()
+        if base is not None and base.checkpoint_id == job.id:
+            return Unfinished(job, saved=self._saved_already(job, base))
+        return Unfinished(job) if self.rank else found_again(self.store, self.run, job)
+
+    def finish(self, left: Unfinished, behind: Behind = nothing_behind) -> Saved:
+        """Commit what was written, or wait for rank 0 to do so; errors are those of ``save``.
+
+        Args:
+            left: What ``write`` gave.
+            behind: Tells which saves are written too, and wait for this one to be finished.
+        """
+        job = left.job
+        if left.saved is not None:
+            if job.world_size > 1:
+                self.unpin(job)
+            return left.saved
+        try:
+            record, data = self._awaited(left, behind) if self.rank else self._commit(left, behind)
         finally:
             if not self._committing.may_come_yet(job):
                 self.unpin(job)
-        self._carrying.go_on_from(record, written)
-        return Saved(record, data, list(written.places), self._naming.give(job, record))
+        self._committed.put((record, left.written))
+        places = left.written.places if left.written is not None else []
+        tag_error = None if self.rank else self._naming.give(job, record)
+        return Saved(record, data, places, tag_error)
 
     def write_part(self, job: SaveJob, source: ChunkSource) -> None:
         """Write what a rank has of a checkpoint; its pin stays until ``unpin``.
@@ -221,16 +275,19 @@ class RunWriter:
         manifest = PartManifest(job, source, self._keys, self._known_finite)
         self._write(job, source, manifest, dict, base)
 
-    def _commit(
-        self, job: SaveJob, written: Written, manifest: PartManifest
-    ) -> tuple[CommitRecord, bytes]:
+    def _commit(self, left: Unfinished, behind: Behind) -> tuple[CommitRecord, bytes]:
+        job, written = left.job, left.written
+        assert written is not None
         if job.world_size == 1:
-            return self._committing.commit(job, manifest.refs, written, manifest.not_finite)
+            return self._committing.commit(job, left.parts, written, left.not_finite)
         try:
-            parts = self._others.wait(job)
+            self._committing.require_ours(job)
+            parts = self._others.wait(job, left.written_s, behind)
         except HoldfastError:
-            self._committing.take_back(job, written, manifest.refs)
+            self._committing.take_back(job, written, left.parts)
             self._others.give_up(job)
+            # Who took the run meanwhile has cleared the parts of this training away.
+            self._committing.require_ours(job)
             raise
         return self._commit_parts(job, parts, written)
 
@@ -241,21 +298,17 @@ class RunWriter:
         sums = replace(written, new_bytes=parts.new_bytes)
         return self._committing.commit(whole, parts.refs, sums, parts.not_finite, parts.format)
 
-    def _awaited(self, job: SaveJob, written: Written | None, base: Base | None) -> Saved:
+    def _awaited(self, left: Unfinished, behind: Behind) -> tuple[CommitRecord, bytes]:
         """Return the checkpoint that rank 0 commits with this rank's part."""
+        job = left.job
         try:
-            record, data = self._first.wait(job, base.seq if base is not None else 0)
+            return self._first.wait(job, left.written_s, behind, self._committing.require_ours)
         except SaveFailed as error:
             if error.facts.get("given_up"):
                 self.store.delete([self._keys.part(job.id, job.rank)])
             else:
                 self._committing.leave_in_doubt(job)
             raise
-        if written is None:
-            self._carrying.begin_at(record)
-            return Saved(record, data, [])
-        self._carrying.go_on_from(record, written)
-        return Saved(record, data, list(written.places))
 
     def _write(
         self,
@@ -278,6 +331,8 @@ class RunWriter:
             look=manifest.look,
             encoder=encoder,
             threads=self._threads,
+            # Ranks share it out evenly, more or less.
+            total_bytes=job.layout.total_bytes * job.world_size,
         )
         if encoder is not None:
             encoder.end()

@@ -12,7 +12,7 @@ from holdfast.chunks.encoder import Compress
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine import job as jobs
 from holdfast.engine.arena import Arena
-from holdfast.engine.client import PendingSave, PersisterClient
+from holdfast.engine.client import NO_TIERS, PendingSave, PersisterClient
 from holdfast.engine.gate import Copying, Gate
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.new_job import CheckFinite, job_of
@@ -20,6 +20,7 @@ from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
+from holdfast.engine.tiers.kinds import HOME
 from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import CHUNK_BYTES, Layout, align, plan_layout
 from holdfast.plan.sharing import Shares
@@ -49,6 +50,8 @@ class Saver:
         compress: How the persister stores chunks.
         ranks: Those that save together; None: this process does alone.
         per_rank: Patterns of what each rank has for itself.
+        check_replicas: Digest what several ranks hold, to be compared.
+        tiers: What the persister has to know of the run's other stores.
     """
 
     def __init__(
@@ -64,12 +67,15 @@ class Saver:
         compress: Compress = "none",
         ranks: Ranks | None = None,
         per_rank: Patterns = None,
+        check_replicas: bool = False,
+        tiers: Mapping[str, Any] = NO_TIERS,
     ) -> None:
         self._run = run
         self._copier = Copier()
         self._slots = [Slot(i) for i in range(in_flight)]
         self.ranks = ranks
         self._is_own = _own_paths(per_rank)
+        self._check_replicas = check_replicas
         self.incarnation = jobs.new_id() if ranks is None else ranks.incarnation
         self.client = PersisterClient(
             store,
@@ -80,6 +86,7 @@ class Saver:
             authenticity,
             compress,
             ranks,
+            tiers,
         )
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
@@ -90,7 +97,7 @@ class Saver:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a save is under way."""
+        """Whether a snapshot is being taken or written."""
         return not all(slot.is_free for slot in self._slots)
 
     def slot_for(self, step: int, *, may_skip: bool) -> Slot | None:
@@ -129,6 +136,7 @@ class Saver:
         lineage: Lineage | None = None,
         versions: tuple[str, ...] = (),
         epoch: float | None = None,
+        tiers: tuple[str, ...] = (HOME,),
     ) -> SaveHandle:
         """Freeze the state and start making it durable.
 
@@ -150,6 +158,7 @@ class Saver:
             lineage: Goes with the checkpoint.
             versions: Sequences of names from which it gets the next one each.
             epoch: Epochs finished so far, if anybody counts them.
+            tiers: Where it goes, besides into memory.
         """
         with collector_paused():
             state = make_state()
@@ -174,6 +183,7 @@ class Saver:
                 lineage=lineage or Lineage(),
                 versions=versions,
                 epoch=epoch,
+                tiers=tiers,
             )
             guarded = self._gate.watch(state) if self._gate is not None else ()
             later = in_pieces(flat.leaves, layout, guarded)
@@ -192,7 +202,7 @@ class Saver:
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
         compare = slot.layout == layout and slot.generation == self.client.generation
-        handle = SaveHandle(job.step, job.id)
+        handle = SaveHandle(job.step, job.id, job.tiers)
         pending = PendingSave(replace(job, arena=slot.name), handle, arena)
         taking = Taking(slot, pending, flat.leaves, layout, later, started_s)
         try:
@@ -231,7 +241,8 @@ class Saver:
             return None
         try:
             with collector_paused():
-                flat = flatten(state, only=only, skip=skip, sharing=self._sharing())
+                sharing = self._sharing(is_saved=False)
+                flat = flatten(state, only=only, skip=skip, sharing=sharing)
                 layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
         except Exception as error:
             return error
@@ -243,13 +254,14 @@ class Saver:
             arena.wait_touched(patience_s)
         return None
 
-    def _sharing(self) -> Sharing | None:
+    def _sharing(self, *, is_saved: bool = True) -> Sharing | None:
         if self.ranks is None:
             return None
         # Counted anew for each save, so that the same rank writes the same each time.
         writer_of = Shares().writer_of
         rank, world_size = self.ranks.rank, self.ranks.world_size
-        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES)
+        is_checked = is_saved and self._check_replicas
+        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES, is_checked)
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""
@@ -264,6 +276,7 @@ class Saver:
         """Wait until no save is under way."""
         for slot in self._slots:
             slot.wait()
+        self.client.wait_ended()
 
     def close(self, ended: str) -> None:
         """Wait for the saves under way, end the persister, free the arenas.

@@ -13,12 +13,13 @@ from holdfast import frameworks
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.boundary import Boundary, tree_of
+from holdfast.engine.due import Due
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import CheckFinite
 from holdfast.engine.saver import Saver
-from holdfast.engine.schedule import Due, Schedule
+from holdfast.engine.schedule import Schedule
 from holdfast.state import environment
 from holdfast.state.numbers import clean_metrics
 from holdfast.state.paths import Patterns
@@ -94,7 +95,7 @@ class Saving:
             metrics: Numbers that go with it.
             due: Why it is saved.
             tag: A name to give it.
-            must: It is not left out, whatever is under way.
+            must: It is not left out, whatever is under way, and goes to every tier.
             started_s: When the loop began to be held, on the monotonic clock; None: now.
             boundary: An earlier moment at which the state is still; None: it is saved as it is.
 
@@ -110,6 +111,7 @@ class Saving:
             frameworks.activate()
             self._beginning.warn()
             self._feed.flush()
+            tiers = self._schedule.destinations(due, is_for_all=must)
             handle = self._saver.save(
                 lambda: tree_of(self._what.state, boundary, rng=self._what.rng),
                 step,
@@ -128,9 +130,10 @@ class Saving:
                 lineage=self._ancestry.lineage,
                 versions=due.versions,
                 epoch=self._schedule.epoch,
+                tiers=tiers,
             )
             self._ledger.add(handle)
-            self._schedule.note_save(step)
+            self._schedule.note_save(step, tiers)
             return handle
 
     def save_at(self, boundary: Boundary, reason: str) -> SaveHandle | None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
+from holdfast.distributed.ranks import Ranks
+from holdfast.engine.due import Due
+from holdfast.engine.tiers.kinds import HOME, MEMORY
+from holdfast.engine.together import Together
 from holdfast.errors import UsageError
 from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore
 
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Why to save now, if at all, and from which sequences the checkpoint gets its next names."""
-
-    reason: str = ""
-    versions: tuple[str, ...] = ()
+NO_TIERS: Mapping[str, SavePolicy | None] = {}
 
 
 class Schedule:
@@ -30,6 +28,13 @@ class Schedule:
         measure: Tells what a save costs; asked only for policies that adapt.
         failures: Those of processes before this one.
         epoch: The last number of epochs that was named; None before that.
+
+    Args:
+        policy: When to save at home.
+        store: The run's own store.
+        run: The run.
+        not_finite: Steps whose checkpoints are not finite.
+        tiers: When to save in other tiers, by name.
     """
 
     def __init__(
@@ -38,8 +43,17 @@ class Schedule:
         store: ObjectStore,
         run: str,
         not_finite: Callable[[], frozenset[int]] = frozenset,
+        ranks: Ranks | None = None,
+        tiers: Mapping[str, SavePolicy | None] = NO_TIERS,
     ) -> None:
         self.policy = policy
+        self._of_tiers = {
+            name: Schedule(wanted, store, run, not_finite) for name, wanted in tiers.items()
+        }
+        # Where several ranks save what is not due for all of them by itself.
+        self._together: Together | None = None
+        if ranks is not None and policy is not None and not policy.is_same_for_all:
+            self._together = Together(ranks, policy)
         self._not_finite = not_finite
         self._store, self._run = store, run
         self._past: Past | None = None
@@ -70,14 +84,51 @@ class Schedule:
         """Whether an exception that ends training is a reason to save."""
         return self.policy is not None and self.policy.wants_exception
 
+    @property
+    def saves_last_step(self) -> bool:
+        """Whether an interrupted step is a reason to save the one before it.
+
+        Several ranks are never interrupted at the same step, so that they could not save it.
+        """
+        return self._together is None and (self.wants_exception or bool(self.signals))
+
+    def close(self) -> None:
+        """End what was begun to agree with other ranks."""
+        if self._together is not None:
+            self._together.close()
+
     def restart(self, restored_step: int) -> None:
         """Begin anew after a restore."""
+        if self._together is not None:
+            self._together.begin()
         self._past = self.epoch = None
         self._start_step = self.saved_step = restored_step
+        for schedule in self._of_tiers.values():
+            schedule.restart(restored_step)
 
-    def note_save(self, step: int) -> None:
-        """Note that step was saved just now."""
-        self.saved_step, self._saved_s = step, time.monotonic()
+    def note_save(self, step: int, tiers: Collection[str] = (HOME,)) -> None:
+        """Note that step was saved just now, and where."""
+        # What was saved anywhere is there when the next step is interrupted.
+        self.saved_step = step
+        if HOME in tiers:
+            self._saved_s = time.monotonic()
+        for name, schedule in self._of_tiers.items():
+            if name in tiers or name == MEMORY:
+                schedule.note_save(step)
+
+    def destinations(self, due: Due, *, is_for_all: bool) -> tuple[str, ...]:
+        """Return where a checkpoint goes, besides into memory.
+
+        Args:
+            due: Why it is saved. What a far tier asks for goes home too: it is copied from there.
+            is_for_all: It goes to every tier.
+        """
+        far = [name for name in self._of_tiers if name != MEMORY]
+        wanted = far if is_for_all else [name for name in far if name in due.tiers]
+        if not (is_for_all or wanted or HOME in due.tiers):
+            return ()
+        more = (name for name in far if self._of_tiers[name].policy is None)
+        return (HOME, *dict.fromkeys((*wanted, *more)))
 
     def due(
         self,
@@ -93,17 +144,42 @@ class Schedule:
             UsageError: The metrics are none, or the epoch is no number.
         """
         _check(metrics, epoch)
+        due = self._own_due(step, metrics, epoch, now_s, signals)
+        asked = {
+            name: found.reason
+            for name, schedule in self._of_tiers.items()
+            if (found := schedule.due(step, metrics, epoch, now_s, ())).reason
+        }
+        if not asked:
+            return due
+        reasons = [f"{name}: {reason}" for name, reason in asked.items()]
+        if not due.reason:
+            return replace(due, reason=", ".join(reasons), tiers=tuple(asked))
+        return replace(due, reason=", ".join([due.reason, *reasons]), tiers=(HOME, *asked))
+
+    def _own_due(
+        self,
+        step: int,
+        metrics: Mapping[str, Any] | None,
+        epoch: float | None,
+        now_s: float,
+        signals: tuple[int, ...],
+    ) -> Due:
         if epoch is not None and math.isfinite(epoch):
             self.epoch = epoch
         if self.policy is None:
-            return Due()
+            return Due(signals=signals)
         watched = {name for name, _ in self.policy.best_metrics}
         # Only what the policy looks at: reading a metric may mean waiting for a device.
         numbers = clean_metrics({k: v for k, v in (metrics or {}).items() if k in watched})
         self._forget_not_finite()
         past = self._past_before(now_s)
         now = Moment(step, epoch, numbers, now_s, signals)
-        due = Due(", ".join(self.policy.due(now, past)), self.policy.versions(now, past))
+        if self._together is not None:
+            due = self._together.due(now, past)
+        else:
+            reason = ", ".join(self.policy.due(now, past))
+            due = Due(reason, self.policy.versions(now, past), signals)
         if self.is_adaptive:
             self._interval_s = self.policy.interval_s(now, past)
         self._note_best(step, numbers)

@@ -25,13 +25,13 @@ class Slot:
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody writes to the arena, and no save is reading it."""
+        """Whether nobody writes to the arena, and no save needs what is in it."""
         is_written = self.copying is not None and not self.copying.is_over
-        return not is_written and (self.handle is None or self.handle.done)
+        return not is_written and (self.handle is None or self.handle.is_written)
 
     def wait(self) -> None:
         """Wait until the slot is free; raises nothing."""
         if self.copying is not None:
             self.copying.wait()
         if self.handle is not None:
-            self.handle.wait_ended()
+            self.handle.wait_written()

@@ -11,8 +11,9 @@ from holdfast.chunks.encoder import Compress
 from holdfast.chunks.read import read_chunks
 from holdfast.chunks.targets import Target
 from holdfast.engine import job as jobs
-from holdfast.engine.run_writer import RunWriter, Saved
+from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource
+from holdfast.engine.unfinished import Saved
 from holdfast.format import part as part_format
 from holdfast.format.codecs import DELTA
 from holdfast.format.commit import CommitRecord
@@ -48,7 +49,7 @@ def copy_checkpoint(
     parts = [commits.read_part(source, record, of_rank) for of_rank in record.parts]
     work = _jobs_of(record, parts, f"{reason} {ref}")
     sources = [
-        StreamSource(job.layout, _filler(source, part, ref))
+        StreamSource(job.layout, filler_of(source, part, ref))
         for job, part in zip(work, parts, strict=True)
     ]
     writers = [
@@ -74,7 +75,9 @@ def copy_checkpoint(
         writers[0].close()
 
 
-def _filler(source: ObjectStore, part: Part, ref: str) -> Callable[[int, memoryview], None]:
+def filler_of(source: ObjectStore, part: Part, ref: str) -> Callable[[int, memoryview], None]:
+    """Return what fills a buffer with a chunk of a part, by its row."""
+
     def fill(index: int, view: memoryview) -> None:
         row = part.chunks[index]
         read = read_of(part, row, [Target(0, view[: row.length])], "a chunk")

@@ -1,6 +1,8 @@
 """One writer for a run at a time, on one machine: an advisory lock that dies with its holder.
 
-Across machines the numbered commits are the fence: the second to take a number is told.
+Where the lock does not reach, as between machines that share a folder, or after a lease has run
+out, its note is the fence: whoever takes the run writes it anew, and a writer that finds another's
+word in it commits nothing any more. So the newer one goes on, and the older one is told.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import RunBusy
+from holdfast.errors import HoldfastError, RunBusy
 from holdfast.format.names import RunKeys
 from holdfast.records.processes import is_alive
 from holdfast.store.contract import ObjectStore, StoreLock
@@ -23,14 +26,22 @@ _TENDING_PATIENCE_S = 10.0
 
 
 class WriterLock:
-    """The lock of a run. While it is held, its file tells by whom."""
+    """The lock of a run. While it is held, its file tells by whom.
 
-    def __init__(self, store: ObjectStore, run: str) -> None:
+    Args:
+        store: Where the run is.
+        run: Its name.
+        word: What the ranks of a training have in common and no other has; whichever of them holds
+            the lock. Empty where there is but one process.
+    """
+
+    def __init__(self, store: ObjectStore, run: str, word: str = "") -> None:
         self._store = store
         self._run = run
         self._held: StoreLock | None = None
+        self._word = word
 
-    def acquire(self, owner_pid: int, *, patience_s: float) -> None:
+    def acquire(self, owner_pid: int, *, patience_s: float, is_fence: bool = False) -> None:
         """Take the lock.
 
         A holder whose training process lives is a second run of the same name: refused at once.
@@ -41,6 +52,7 @@ class WriterLock:
         Args:
             owner_pid: The training process on whose behalf the lock is held.
             patience_s: How long to wait, in seconds, for a holder that is finishing.
+            is_fence: Whoever has held it before shall commit nothing any more.
 
         Raises:
             RunBusy: Somebody else is writing the run.
@@ -49,11 +61,14 @@ class WriterLock:
             self._held = self._store.open_lock(RunKeys(self._run).lock)
         try:
             self._wait(self._held, owner_pid, patience_s)
-            facts = {
+            facts: dict[str, object] = {
                 "owner_pid": owner_pid,
                 "writer_pid": os.getpid(),
                 "host": socket.gethostname(),
             }
+            if is_fence:
+                self._word = self._word or uuid.uuid4().hex
+                facts["word"] = self._word
             self._held.write_note(json.dumps(facts).encode())
         except BaseException:
             # A Ctrl-C too: a process that goes on would hold it for ever.
@@ -71,6 +86,24 @@ class WriterLock:
             if refused or now > (own_deadline if is_own else deadline):
                 raise _busy(self._run, holder, is_own=is_own)
             time.sleep(_POLL_S)
+
+    def taken_by(self) -> dict[str, object] | None:
+        """Return who has taken the run since, as its note says; None if nobody has.
+
+        It is looked at anew, by its name: on another machine it may be another file by now. In
+        doubt nobody has: the numbers of commits are a fence too.
+        """
+        if not self._word:
+            return None
+        try:
+            seen = self._store.open_lock(RunKeys(self._run).lock)
+            try:
+                holder = _holder(seen)
+            finally:
+                seen.close()
+        except HoldfastError:
+            return None
+        return holder if holder.get("word", self._word) != self._word else None
 
     def release(self) -> None:
         """Give the lock back."""

@@ -22,13 +22,14 @@ from holdfast.format.envelope import Envelope, Sign, Signature
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import is_id, is_part_key
 
-FORMAT = 2
+FORMAT = 3
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 # By format: older readers shall refuse what they would misread, and nothing else.
 PREDICATE_TYPES = {
     1: "https://holdfast.dev/checkpoint/v1",
     2: "https://holdfast.dev/checkpoint/v2",
+    3: "https://holdfast.dev/checkpoint/v3",
 }
 MAX_NUMBER = 2**63 - 1
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -63,8 +64,8 @@ class CommitRecord:
     signatures; None for one that was not read.
     ``names`` are the names for good that it was saved under. ``epoch`` is how many epochs were
     finished, None where nobody counts them. ``not_finite`` counts elements that
-    are NaN or infinite in the arrays that were looked at; None where none was. ``format`` is 2
-    where a chunk of a part has a codec, else 1.
+    are NaN or infinite in the arrays that were looked at; None where none was. ``format`` is 3
+    where several ranks have saved it, 2 where a chunk of a part has a codec, else 1.
     """
 
     run: str

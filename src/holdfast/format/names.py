@@ -12,6 +12,7 @@ Layout of a store (docs/spec/v1.md, section 2)::
     runs/RUN/metrics/SEQ[.jsonl]           metrics of all steps
     runs/RUN/pins/ID[-RANK]                saves under way
     runs/RUN/removals/ID-TOKEN             removals under way
+    runs/RUN/drains/ID-TIER                copies to other tiers that are still to be made
     runs/RUN/events.jsonl, events/N        the journal
     runs/RUN/writer.lock, records.lock     local bookkeeping
     keys/RING/NUMBER                       keyrings of an encrypted store
@@ -141,6 +142,11 @@ class RunKeys:
         return self.root + "removals/"
 
     @property
+    def drains(self) -> str:
+        """Prefix of what is still to be copied to other tiers."""
+        return self.root + "drains/"
+
+    @property
     def events(self) -> str:
         """Key of the journal of events."""
         return self.root + _EVENTS
@@ -191,6 +197,10 @@ class RunKeys:
     def pin(self, checkpoint_id: str, rank: int = 0) -> str:
         """Return the key of the pin that a rank puts for a save under way."""
         return self.pins + (f"{checkpoint_id}-{rank:05d}" if rank else checkpoint_id)
+
+    def drain(self, checkpoint_id: str, tier: str) -> str:
+        """Return the key that says that a tier shall get a checkpoint."""
+        return f"{self.drains}{checkpoint_id}-{tier}"
 
     def removal(self, checkpoint_id: str, token: str) -> str:
         """Return the key by which one remover announces the removal of a checkpoint."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import accumulate, repeat
 from math import prod
 from typing import Any, NamedTuple, Protocol
@@ -12,15 +12,18 @@ from google.protobuf.message import DecodeError
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
 from holdfast.format import dtypes
+from holdfast.format.blocks import Blocks, decode_blocks, encode_blocks
 from holdfast.format.codecs import CODECS, DELTA, MAX_PLAIN_BYTES, RAW
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
+from holdfast.format.lean import Lean, columns_of, decode_lean, encode_lean, fill_tree
 from holdfast.format.names import is_pack_key
 from holdfast.format.schema import PartMessage
 from holdfast.format.tree import TreeColumns
 
-# What a part has that stores every chunk as it is; and one that does not.
+# What a part has that stores every chunk as it is; one that does not; one of several ranks.
 FORMAT = 1
 FORMAT_WITH_CODECS = 2
+FORMAT_OF_RANKS = 3
 ALIGNMENT = 4096
 MAX_NDIM = 64
 MAX_DIM = 2**63 - 1
@@ -56,6 +59,7 @@ class ChunkRow:
 
     ``encoded_length`` are the bytes in which a codec stores it; 0 where it is stored as it is.
     ``base`` is the row of the chunk that a delta is a difference from; None for all others.
+    ``blocks`` are the checksums of its blocks, by which a part of it can be read.
     """
 
     digest: bytes
@@ -66,6 +70,7 @@ class ChunkRow:
     codec: int = RAW
     encoded_length: int = 0
     base: int | None = None
+    blocks: Blocks | None = None
 
     @property
     def stored_length(self) -> int:
@@ -97,7 +102,10 @@ class HasChunks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Everything that one rank saved of a checkpoint. ``checkpoint_id`` is 32 hex digits."""
+    """Everything that one rank saved of a checkpoint. ``checkpoint_id`` is 32 hex digits.
+
+    Of several ranks' parts ``lean`` says which boxes it has, and ``tree`` what is its own.
+    """
 
     run: str
     step: int
@@ -108,20 +116,22 @@ class Part:
     arrays: Sequence[ArrayRow]
     chunks: Sequence[ChunkRow]
     packs: Sequence[PackRow]
+    lean: Lean | None = None
 
 
 def encode(part: Part) -> bytes:
     """Return the bytes of a part manifest; equal parts give equal bytes."""
     message = PartMessage(
-        format=format_of(part.chunks),
+        format=format_of(part.chunks) if part.lean is None else FORMAT_OF_RANKS,
         run=part.run,
         step=part.step,
         checkpoint_id=bytes.fromhex(part.checkpoint_id),
         rank=part.rank,
         world_size=part.world_size,
     )
-    for column in fields(TreeColumns):
-        getattr(message.tree, column.name).extend(getattr(part.tree, column.name))
+    fill_tree(message.tree, part.tree)
+    if part.lean is not None:
+        encode_lean(message, part.lean)
     _encode_arrays(message.arrays, part.arrays)
     _encode_chunks(message.chunks, part.chunks)
     for pack in part.packs:
@@ -139,7 +149,7 @@ class HasCodec(Protocol):
 
 
 def format_of(chunks: Iterable[HasCodec]) -> int:
-    """Return the format of a part with these chunks, and of its commit."""
+    """Return the format of one process's part with these chunks, and of its commit."""
     return FORMAT_WITH_CODECS if any(row.codec for row in chunks) else FORMAT
 
 
@@ -170,6 +180,7 @@ def _encode_chunks(table: Any, rows: Sequence[ChunkRow]) -> None:
         table.codec.extend([r.codec for r in rows])
         table.stored.extend([r.stored_length for r in rows])
         table.base.extend([r.base for r in rows if r.base is not None])
+    encode_blocks(table, [r.blocks for r in rows])
 
 
 def decode(data: bytes, *, what: str) -> Part:
@@ -183,12 +194,12 @@ def decode(data: bytes, *, what: str) -> Part:
         message = PartMessage.FromString(data)
     except DecodeError as error:
         raise ManifestDamaged(f"{what} is no manifest: {error}.", record=what) from error
-    if message.format not in (FORMAT, FORMAT_WITH_CODECS):
+    if not FORMAT <= message.format <= FORMAT_OF_RANKS:
         raise StoreTooNew(
             f"{what} has format {message.format}; this version of holdfast reads up to "
-            f"{FORMAT_WITH_CODECS}.",
+            f"{FORMAT_OF_RANKS}.",
             found=message.format,
-            supported=FORMAT_WITH_CODECS,
+            supported=FORMAT_OF_RANKS,
         )
     _refuse_new_codecs(message, what)
     try:
@@ -200,7 +211,7 @@ def decode(data: bytes, *, what: str) -> Part:
 
 
 def _refuse_new_codecs(message: Any, what: str) -> None:
-    if message.format == FORMAT_WITH_CODECS:
+    if message.format != FORMAT:
         unknown = set(message.chunks.codec) - CODECS
         if unknown:
             raise StoreTooNew(
@@ -212,19 +223,22 @@ def _refuse_new_codecs(message: Any, what: str) -> None:
 
 
 def _decode_message(message: Any) -> Part:
-    tree = TreeColumns(
-        **{column.name: list(getattr(message.tree, column.name)) for column in fields(TreeColumns)}
-    )
+    lean = decode_lean(message)
+    if (lean is not None) != (message.format == FORMAT_OF_RANKS):
+        raise ValueError("its format does not say whether it is of several ranks")
+    # In format 3 the columns of codecs are there where a chunk has one.
+    has_codecs = message.format == FORMAT_WITH_CODECS or (lean and len(message.chunks.codec))
     return Part(
         run=message.run,
         step=message.step,
         checkpoint_id=message.checkpoint_id.hex(),
         rank=message.rank,
         world_size=message.world_size,
-        tree=tree,
+        tree=columns_of(message.tree),
         arrays=_decode_arrays(message.arrays),
-        chunks=_decode_chunks(message.chunks, has_codecs=message.format == FORMAT_WITH_CODECS),
+        chunks=_decode_chunks(message.chunks, has_codecs=bool(has_codecs)),
         packs=[PackRow(pack.key, pack.length) for pack in message.packs],
+        lean=lean,
     )
 
 
@@ -275,14 +289,16 @@ def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:
             codec,
             stored if codec else _same(stored, length),
             next(bases) if codec == DELTA else None,
+            blocks,
         )
-        for i, (length, pack, offset, codec, stored) in enumerate(
+        for i, (length, pack, offset, codec, stored, blocks) in enumerate(
             zip(
                 table.length,
                 table.pack,
                 table.offset,
                 table.codec if has_codecs else repeat(RAW, count),
                 table.stored if has_codecs else table.length,
+                decode_blocks(table, table.length),
                 strict=True,
             )
         )
@@ -304,6 +320,8 @@ def _check_bounds(part: Part) -> None:
             raise ValueError("a chunk in a codec takes no less than it would without")
         if not chunk.length or chunk.offset % ALIGNMENT or end > part.packs[chunk.pack].length:
             raise ValueError("a chunk does not lie within its pack")
+        if chunk.codec and chunk.blocks is not None:
+            raise ValueError("a chunk in a codec has checks of blocks")
         if chunk.base is not None:
             _check_base(chunk, part.chunks[chunk.base])
     ends = list(accumulate((chunk.length for chunk in part.chunks), initial=0))
@@ -349,7 +367,12 @@ def complete(
     message = PartMessage.FromString(plan)
     del message.arrays.not_finite[:]
     _encode_not_finite(message.arrays, not_finite)
-    message.format = format_of(chunks)
+    if message.format == FORMAT_OF_RANKS:
+        if message.rank:
+            # The digest stands for it, but in rank 0's.
+            message.ClearField("shared")
+    else:
+        message.format = format_of(chunks)
     _encode_chunks(message.chunks, chunks)
     for pack in packs:
         message.packs.add(key=pack.key, length=pack.length)

@@ -1,4 +1,4 @@
-"""The Protocol Buffers message of a part manifest, built from the compiled descriptor.
+"""The Protocol Buffers messages of a part manifest, built from the compiled descriptor.
 
 Generated Python code is bound to a range of protobuf versions; the descriptor is not, so that
 holdfast lives beside whatever version a framework asks for. ``make proto`` renews it.
@@ -12,13 +12,17 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
-def _part_class() -> Any:
+def _classes() -> tuple[Any, Any]:
     data = resources.files("holdfast.format").joinpath("manifest.binpb").read_bytes()
     files = descriptor_pb2.FileDescriptorSet.FromString(data)
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
         pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("holdfast.v1.Part"))
+    found = (pool.FindMessageTypeByName(f"holdfast.v1.{name}") for name in ("Part", "Tree"))
+    part, tree = map(message_factory.GetMessageClass, found)
+    return part, tree
 
 
-PartMessage: Any = _part_class()
+PartMessage: Any
+TreeMessage: Any
+PartMessage, TreeMessage = _classes()

@@ -1,11 +1,14 @@
-"""How the tree of a part says which arrays ranks hold together, and what each has for itself.
+"""How a tree says which arrays ranks hold together, and what each has for itself.
 
-Three names of CUSTOM nodes are the format's own (docs/spec/v1.md, 7.5):
+Three names of CUSTOM nodes are the format's own (docs/spec/v1.md, 7.3.1):
 
 - ``PART_OF``: an array that all ranks name at this place. Its child is a tuple: a header in bytes,
-  then the boxes of the array that this rank has written, as arrays; there may be none.
+  then how it lies over the ranks, as text, where it does not lie on all of them.
 - ``SAME_AS``: the array of an earlier ``PART_OF``, by its number among them, once more.
-- ``PER_RANK``: a value that each rank has for itself.
+- ``PER_RANK``: a value that each rank has for itself; what it is says each rank's part.
+
+In parts of formats 1 and 2, a whole tree each, boxes follow the header, as arrays, and the value of
+``PER_RANK`` stands where it belongs.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ class SharedRow(NamedTuple):
     framework: str
     dtype: str
     shape: tuple[int, ...]
-    pieces: tuple[PieceRow, ...]
+    pieces: Sequence[PieceRow]
     not_finite: int | None = None
 
     @property

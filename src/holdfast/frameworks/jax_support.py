@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,15 @@ import jax
 import numpy as np
 
 from holdfast.errors import UnsupportedLeaf
-from holdfast.frameworks import jax_trees
+from holdfast.format.boxes import Box
+from holdfast.frameworks import jax_shards, jax_trees
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.changes import register_change_probe
 from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import as_bytes
-from holdfast.state.refusals import array_refused
+from holdfast.state.refusals import refused
 
 # A number that was written in Python and met no array yet gives way to what it meets: its type
 # counts for less. A weak array made strong would change the dtypes of what is computed with it.
@@ -60,7 +62,7 @@ class _Making:
 
 
 class JaxAdapter:
-    """Arrays of JAX, on one device or many of this process.
+    """Arrays of JAX, on one device or many, of this process or of several.
 
     A ``jax.ShapeDtypeStruct`` may stand where one is wanted, with or without a sharding.
     """
@@ -75,7 +77,7 @@ class JaxAdapter:
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
         if what := _refusal(value):
-            raise array_refused(path, what)
+            raise refused(path, what)
         dtype = np.dtype(value.dtype)
         shape = tuple(value.shape)
         framework = WEAK if getattr(value, "weak_type", False) else "jax"
@@ -114,20 +116,31 @@ class JaxAdapter:
         return _Making(host, spec.framework == WEAK), as_bytes(host)
 
     def finish(self, value: Any, like: Any | None) -> Any:
-        if value.host.dtype.name in _WIDE and not jax.config.jax_enable_x64:
-            # device_put would make 32 bits of 64 with no word about it.
-            with jax.enable_x64(True):
-                return _placed(value, like)
-        return _placed(value, like)
+        with _as_wide_as(value.host.dtype.name):
+            # One that is not bound to its device may go where others lie: a count that an optimizer
+            # of a sharded model has begun with.
+            is_bound = getattr(like, "committed", True)
+            made = jax.device_put(value.host, getattr(like, "sharding", None) if is_bound else None)
+            return _weak(made) if value.weak else made
+
+    def assemble(self, target: Any, pieces: Sequence[tuple[Box, Any]]) -> Any:
+        with _as_wide_as(np.dtype(target.dtype).name):
+            made = jax_shards.assembled(target, {box: value.host for box, value in pieces})
+            return _weak(made) if any(value.weak for _, value in pieces) else made
 
 
-def _placed(value: _Making, like: Any | None) -> Any:
-    made = jax.device_put(value.host, getattr(like, "sharding", None))
-    if value.weak:
-        from jax._src.lax.lax import _convert_element_type
+def _as_wide_as(dtype: str) -> AbstractContextManager[Any]:
+    """Return a context in which 64 bits stay 64: device_put would make 32 of them, unsaid."""
+    if dtype in _WIDE and not jax.config.jax_enable_x64:
+        wide: AbstractContextManager[Any] = jax.enable_x64(True)
+        return wide
+    return nullcontext()
 
-        made = _convert_element_type(made, made.dtype, weak_type=True)
-    return made
+
+def _weak(made: Any) -> Any:
+    from jax._src.lax.lax import _convert_element_type
+
+    return _convert_element_type(made, made.dtype, weak_type=True)
 
 
 def _nbytes(value: Any) -> int:
@@ -139,7 +152,9 @@ def _nbytes(value: Any) -> int:
 
 def _host_address(value: Any) -> int | None:
     """Return where an array's bytes lie, if it is whole in host memory; waits until it is there."""
-    if len(value.sharding.device_set) != 1 or next(iter(value.devices())).platform != "cpu":
+    if not value.is_fully_addressable or len(value.sharding.device_set) != 1:
+        return None
+    if next(iter(value.devices())).platform != "cpu":
         return None
     seen = np.asarray(value)
     address: int = seen.__array_interface__["data"][0]
@@ -163,11 +178,6 @@ def _refusal(value: Any) -> str:
         return (
             "is an array whose memory has been given away (donated). Put what the step returned "
             "into the state before you save"
-        )
-    if not value.is_fully_addressable:
-        return (
-            "lies on devices of other processes, too. Gather it first "
-            "(jax.experimental.multihost_utils.process_allgather)"
         )
     return ""
 

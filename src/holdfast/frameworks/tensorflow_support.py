@@ -18,7 +18,7 @@ from holdfast.state.codecs import python_random_state, python_random_tree, regis
 from holdfast.state.environment import register_devices
 from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import as_bytes
-from holdfast.state.refusals import array_refused
+from holdfast.state.refusals import refused
 from holdfast.state.rng import RngSource, register_rng
 
 # A training step changes all of a variable; more would be read after every step for nothing.
@@ -36,7 +36,7 @@ class TensorFlowAdapter:
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
         if what := _refusal(value):
-            raise array_refused(path, what)
+            raise refused(path, what)
         name = value.dtype.name
         shape = tuple(value.shape)
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from holdfast.frameworks import torch_zero
 from holdfast.state.changes import mark
 
 _SAMPLE_BYTES = 32
@@ -32,17 +33,22 @@ def changes_of_module(module: torch.nn.Module) -> object:
 
 def changes_of_optimizer(optimizer: torch.optim.Optimizer) -> object:
     """Return something that differs once an optimizer's state has changed."""
+    if torch_zero.is_zero(optimizer):
+        # Its own state_dict wants all ranks to be asked first.
+        groups = mark([_without_params(group) for group in optimizer.param_groups])
+        return changes_of_optimizer(torch_zero.inner(optimizer)), groups
     hooks = optimizer._optimizer_state_dict_pre_hooks or optimizer._optimizer_state_dict_post_hooks
     if type(optimizer).state_dict is not torch.optim.Optimizer.state_dict or hooks:
         return mark(optimizer.state_dict())
     values = [value for entry in optimizer.state.values() for value in _values(entry)]
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
     plain = [value for value in values if not isinstance(value, torch.Tensor)]
-    groups = [
-        {name: value for name, value in group.items() if name != "params"}
-        for group in optimizer.param_groups
-    ]
+    groups = [_without_params(group) for group in optimizer.param_groups]
     return changes_of(tensors), mark(plain), mark(groups)
+
+
+def _without_params(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
 
 
 def changes_of_scaler(scaler: torch.amp.GradScaler) -> object:

@@ -3,19 +3,29 @@
 Meshes of any number of dims, with ``Shard`` and ``Replicate`` placements, those of FSDP2, tensor
 parallelism and their combinations (strided shards) among them. What is only a partial sum has no
 value of its own yet, and is refused.
+
+What depends on mesh and placements alone is reckoned once for each of them, not for each tensor: a
+model has a hundred thousand tensors, and few layouts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
 from holdfast.errors import UnsupportedLeaf
 from holdfast.format.boxes import Box
-from holdfast.state.sharding import Held, register_held
+from holdfast.state.sharding import Held, Piece, rank_set, register_held
+
+# Of the boxes of each shape; more of them than a model has are forgotten together.
+_MOST_SHAPES = 4096
 
 
 def is_dtensor(value: object) -> bool:
@@ -24,40 +34,111 @@ def is_dtensor(value: object) -> bool:
     return module is not None and isinstance(value, module.DTensor)
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what lies here of a tensor, whatever it is."""
+    found: torch.Tensor = tensor.to_local() if is_dtensor(tensor) else tensor
+    return found
+
+
+def is_distributed() -> bool:
+    """Say whether this process has others of torch.distributed beside it."""
+    dist = torch.distributed
+    return bool(dist.is_available() and dist.is_initialized())
+
+
 def held(value: Any, path: str) -> Held:
     """Return what this rank holds of a DTensor.
 
     Raises:
         UnsupportedLeaf: It is a partial sum, or lies on a mesh that this rank is not part of.
     """
-    mesh, placements = value.device_mesh, value.placements
-    here = mesh.get_coordinate()
-    if any(placement.is_partial() for placement in placements) or here is None:
-        what = "is a partial sum" if here is not None else "lies on a mesh without this rank"
+    placing = _placing(value.device_mesh, value.placements)
+    if placing.is_partial or placing.here is None:
+        what = (
+            "is a partial sum" if placing.here is not None else "lies on a mesh without this rank"
+        )
         raise UnsupportedLeaf(
             f"{path!r} is a DTensor that {what}. Nothing was saved. Redistribute it first, or "
             f"leave it out: skip={path!r}.",
             path=path,
             what=f"is a DTensor that {what}",
         )
-    local = value.detach().to_local()
-    boxes = _boxes(value, tuple(local.shape), path)
-    return Held(tuple(value.shape), boxes and _with_arrays(boxes, local), local, _holders(value))
+    # A DTensor that is detached first is a new DTensor, ten times as dear as what is wanted of it.
+    with torch.no_grad():
+        here = value.to_local()
+    here = here.detach() if here.requires_grad else here
+    shape, local_shape = tuple(value.shape), tuple(here.shape)
+    boxes = placing.boxes.get((shape, local_shape))
+    if boxes is None:
+        if len(placing.boxes) >= _MOST_SHAPES:
+            placing.boxes.clear()
+        boxes = placing.boxes[shape, local_shape] = _boxes(value, local_shape, path)
+    pieces = _pieces(boxes, here, local_shape, placing.holders) if boxes else ()
+    return Held(shape, pieces, here, placing.layout)
 
 
-def _holders(value: Any) -> tuple[int, ...]:
+_Boxes = list[tuple[Box, tuple[slice, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """What is the same for all tensors of one mesh and placements.
+
+    Attributes:
+        here: Where this rank is in the mesh; None where it is not.
+        is_partial: They are partial sums.
+        holders: The ranks that hold what this one holds.
+        layout: The same in words.
+        boxes: What this rank holds of tensors, by their shape and that of the local one.
+    """
+
+    here: Sequence[int] | None
+    is_partial: bool
+    holders: Sequence[int]
+    layout: str
+    boxes: dict[tuple[tuple[int, ...], tuple[int, ...]], _Boxes] = field(default_factory=dict)
+
+
+_placings: WeakKeyDictionary[Any, dict[tuple[Any, ...], _Placing]] = WeakKeyDictionary()
+
+
+def _placing(mesh: Any, given: Sequence[Any]) -> _Placing:
+    placements = given if type(given) is tuple else tuple(given)
+    of_mesh = _placings.get(mesh)
+    if of_mesh is None:
+        of_mesh = _placings[mesh] = {}
+    found = of_mesh.get(placements)
+    if found is None:
+        here = mesh.get_coordinate()
+        is_partial = any(placement.is_partial() for placement in placements)
+        holders = _holders(mesh, here, placements) if here is not None else ()
+        found = _Placing(here, is_partial, holders, _in_words(mesh, placements))
+        of_mesh[placements] = found
+    return found
+
+
+def _holders(mesh: Any, here: Sequence[int], placements: tuple[Any, ...]) -> Sequence[int]:
     """Return the ranks that differ from this one along replicated dims of the mesh only."""
-    mesh, here = value.device_mesh, value.device_mesh.get_coordinate()
-    free = [
-        range(mesh.size(dim)) if placement.is_replicate() else (here[dim],)
-        for dim, placement in enumerate(value.placements)
-    ]
-    return tuple(sorted(int(mesh.mesh[index]) for index in product(*free)))
+    index = tuple(
+        slice(None) if placement.is_replicate() else here[dim]
+        for dim, placement in enumerate(placements)
+    )
+    return rank_set(sorted(mesh.mesh[index].reshape(-1).tolist()))
 
 
-def _boxes(
-    value: Any, local_shape: tuple[int, ...], path: str
-) -> list[tuple[Box, tuple[slice, ...]]]:
+def _in_words(mesh: Any, placements: tuple[Any, ...]) -> str:
+    """Return a text that is the same on all ranks that agree on how such tensors lie."""
+    shape = "x".join(str(mesh.size(dim)) for dim in range(len(placements)))
+    said = ",".join(map(str, placements))
+    ranks = mesh.mesh.reshape(-1)
+    if bool((ranks == torch.arange(len(ranks))).all()):
+        return f"{shape} {said}"
+    # Which ranks they are is part of it, in whatever order.
+    digest = hashlib.blake2b(ranks.numpy().tobytes(), digest_size=8).hexdigest()
+    return f"{shape}@{digest} {said}"
+
+
+def _boxes(value: Any, local_shape: tuple[int, ...], path: str) -> _Boxes:
     """Return the boxes of the whole, and where each lies in the local tensor."""
     rows = _local_runs(value, local_shape, path)
     pieces = []
@@ -113,11 +194,12 @@ def _chunk(runs: list[tuple[int, int]], count: int, which: int) -> list[tuple[in
     return found
 
 
-def _with_arrays(
-    boxes: list[tuple[Box, tuple[slice, ...]]], local: torch.Tensor
-) -> list[tuple[Box, Any]]:
-    whole = len(boxes) == 1 and boxes[0][0].shape == tuple(local.shape)
-    return [(box, local if whole else local[within]) for box, within in boxes]
+def _pieces(
+    boxes: _Boxes, here: torch.Tensor, local_shape: tuple[int, ...], holders: Sequence[int]
+) -> list[Piece]:
+    if len(boxes) == 1 and boxes[0][0].shape == local_shape:
+        return [Piece(boxes[0][0], here, holders)]
+    return [Piece(box, here[within], holders) for box, within in boxes]
 
 
-register_held(is_dtensor, held)
+register_held(is_dtensor, held, is_distributed)

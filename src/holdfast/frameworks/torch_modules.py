@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from holdfast.format.tree import NodeKind
+from holdfast.frameworks.torch_dtensors import local
 from holdfast.frameworks.torch_expanded import into_expanded
 from holdfast.state.bind import Binder
 from holdfast.state.nodes import Node
@@ -34,7 +35,9 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         if key not in saved:
             binder.note_missing(live[key], join(path, key))
     named = dict([*module.named_parameters(), *module.named_buffers()])
-    own = {t.data_ptr() for t in named.values() if not t.is_meta and not _is_lazy(t)}
+    there = [local(t) for t in named.values() if not t.is_meta and not _is_lazy(t)]
+    own = {t.data_ptr() for t in there}
+    memory = {t.untyped_storage().data_ptr() for t in there}
     plain = _copies_only(module)
     placed: list[Thunk] = []
     handed: dict[Any, Thunk] = {}
@@ -48,9 +51,14 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
         if isinstance(value, torch.Tensor) and value.is_meta and not _is_lazy(value):
             # load_state_dict would only warn, and copy into nothing.
             binder.into(child, value, join(path, key))
-        elif held_of(value) is not None:
-            # In place whatever hooks there are: those that shard do nothing but that.
-            placed.append(binder.into(child, value, join(path, key)))
+        elif (held := held_of(value)) is not None:
+            bound = binder.into(child, value, join(path, key))
+            # In place whatever hooks there are: those of FSDP2 do nothing but that. What FSDP1
+            # gives is a copy.
+            if any(piece.value.untyped_storage().data_ptr() not in memory for piece in held.pieces):
+                handed[key] = bound
+            else:
+                placed.append(bound)
         elif not isinstance(value, torch.Tensor) or child.row < 0:
             handed[key] = binder.fresh(child)
         elif plain and not _is_lazy(value) and value.data_ptr() in own:

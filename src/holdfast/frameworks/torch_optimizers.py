@@ -19,6 +19,24 @@ _ELEMENTWISE = frozenset(
 )
 
 
+def why_not(value: object) -> str:
+    """Say why an optimizer's own state must not be taken: FSDP1 has flattened what it optimizes.
+
+    Each rank's moments are of another stretch of the same numbers, and look like copies.
+    """
+    if not isinstance(value, torch.optim.Optimizer):
+        return ""
+    params = (param for group in value.param_groups for param in group["params"])
+    if not any(hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened") for p in params):
+        return ""
+    return (
+        "is the optimizer of a model that FullyShardedDataParallel has flattened, whose moments "
+        "have no places of their own. Put what get_state_dict(model, optimizer) of "
+        "torch.distributed.checkpoint.state_dict gives into the state, as the guide to many GPUs "
+        "shows"
+    )
+
+
 def bind_optimizer(
     binder: Binder, node: Node, optimizer: torch.optim.Optimizer, path: str
 ) -> Thunk:
@@ -33,13 +51,13 @@ def bind_optimizer(
     if groups is None or states is None or is_partial(node):
         return _bind_part(binder, node, optimizer)
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    _check_moments(binder, states, params, type(optimizer))
-    _check_groups(binder, groups, optimizer, path)
+    check_moments(binder, states, params, type(optimizer))
+    check_groups(binder, groups, optimizer, path)
     plain = type(optimizer).state_dict is torch.optim.Optimizer.state_dict
     live = optimizer.state_dict()["state"] if plain else {}
     entries = {
         state.key: {
-            child.key: _bind_state(
+            child.key: bind_state(
                 binder, child, live.get(state.key, {}).get(child.key), _param(params, state.key)
             )
             for child in state.children
@@ -76,7 +94,8 @@ def _param(params: list[torch.Tensor], key: object) -> torch.Tensor | None:
     return params[key] if isinstance(key, int) and key < len(params) else None
 
 
-def _bind_state(binder: Binder, child: Node, value: object, param: torch.Tensor | None) -> Thunk:
+def bind_state(binder: Binder, child: Node, value: object, param: torch.Tensor | None) -> Thunk:
+    """Bind one saved moment of a parameter to what the optimizer has, which may be None."""
     if value is None and child.row >= 0 and param is not None and held_of(param) is not None:
         # Before the first step there are no moments: those to come lie as their parameter does.
         row = binder.rows[child.row]
@@ -94,7 +113,7 @@ def _bind_state(binder: Binder, child: Node, value: object, param: torch.Tensor 
     return binder.fresh(child)
 
 
-def _check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kind: type) -> None:
+def check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kind: type) -> None:
     """Note the moments of PyTorch's own optimizers that belong to parameters of another shape."""
     if kind.__name__ not in _ELEMENTWISE or not kind.__module__.startswith("torch.optim"):
         return
@@ -109,9 +128,8 @@ def _check_moments(binder: Binder, states: Node, params: list[torch.Tensor], kin
                 binder.problem(child.path, what)
 
 
-def _check_groups(
-    binder: Binder, groups: Node, optimizer: torch.optim.Optimizer, path: str
-) -> None:
+def check_groups(binder: Binder, groups: Node, optimizer: torch.optim.Optimizer, path: str) -> None:
+    """Note groups of other numbers of parameters."""
     sizes = []
     for group in groups.children:
         params = next((c for c in group.children if c.key == "params"), None)

@@ -16,6 +16,8 @@ from holdfast.frameworks import (
     torch_guards,
     torch_modules,
     torch_optimizers,
+    torch_sharded_tensors,  # noqa: F401 - likewise
+    torch_zero,
 )
 from holdfast.state.arrays import ArraySpec, register_adapter
 from holdfast.state.bind_objects import register_stateful_binder, register_told_by_leaves
@@ -23,10 +25,12 @@ from holdfast.state.changes import register_change_probe
 from holdfast.state.codecs import register_codec
 from holdfast.state.environment import register_devices
 from holdfast.state.guards import GuardKind, register_guard
+from holdfast.state.kinds import ObjectKind, register_kind
 from holdfast.state.numpy_arrays import memory_at
 from holdfast.state.overlap import shares_elements
-from holdfast.state.refusals import array_refused
+from holdfast.state.refusals import refused
 from holdfast.state.rng import RngSource, register_rng
+from holdfast.state.stateful import register_objection
 
 _NAMES = {
     getattr(torch, name): name
@@ -84,7 +88,7 @@ class TorchAdapter:
             or value.is_meta
             or _wraps(value)
         ):
-            raise array_refused(path, _refusal(value))
+            raise refused(path, _refusal(value))
         shape = tuple(value.shape)
         nbytes = value.numel() * value.element_size()
         spec = ArraySpec("torch", name, shape, nbytes)
@@ -93,10 +97,13 @@ class TorchAdapter:
         address = value.data_ptr()
         contiguous = value.is_contiguous() and not (value.is_conj() or value.is_neg())
         layout = None if contiguous else (value.stride(), value.is_conj(), value.is_neg())
-        device = value.device
-        here = contiguous and device.type == "cpu"
-        where = "host" if device.type == "cpu" else str(device)
-        return spec, (where, address, name, shape, layout), address if here else None
+        is_cpu = value.is_cpu
+        where = "host" if is_cpu else str(value.device)
+        return (
+            spec,
+            (where, address, name, shape, layout),
+            address if is_cpu and contiguous else None,
+        )
 
     def count_changes(self, value: Any) -> int | None:
         # Tensors that were made in inference mode have no counter.
@@ -215,6 +222,16 @@ register_codec(
 )
 register_stateful_binder(
     lambda v: isinstance(v, torch.optim.Optimizer), torch_optimizers.bind_optimizer
+)
+register_objection(torch_optimizers.why_not)
+register_kind(
+    ObjectKind(
+        torch_zero.is_zero,
+        torch_zero.take,
+        torch_zero.put,
+        stands_for=torch_zero.stands_for,
+        bind=torch_zero.bind,
+    )
 )
 register_stateful_binder(lambda v: isinstance(v, torch.nn.Module), torch_modules.bind_module)
 register_guard(

@@ -16,7 +16,7 @@ from holdfast.history.refs import resolve
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage, sweep
 from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
-from holdfast.records import commits, removals, tags
+from holdfast.records import commits, drains, pins, removals, tags
 from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
@@ -68,6 +68,7 @@ def apply_retention(
     strict: bool = True,
     only_of: str | None = None,
     only_ids: Collection[str] | None = None,
+    spared_ids: Collection[str] = (),
     trust: TrustPolicy | None = None,
     ahead_s: float = 0.0,
 ) -> PruneReport:
@@ -88,6 +89,8 @@ def apply_retention(
             it keeps all: a run that has just begun may not have measured it yet.
         only_of: Remove only what that incarnation has saved.
         only_ids: Remove only checkpoints with one of these ids.
+        spared_ids: Checkpoints that are still to go to another store. Those that are noted to go
+            there are spared anyway.
         trust: Whom to believe.
         ahead_s: By how much the clock was set forward since the process began.
 
@@ -105,9 +108,11 @@ def apply_retention(
     stock = Stock(store, run)
     objects = _needs(stock, [records[info.id] for info in checkpoints], policy)
     plan = plan_retention(checkpoints, policy, objects=objects, ahead_s=ahead_s)
-    kept, removed = _divided(plan, only_of, only_ids)
+    to_go = {drain.checkpoint_id for drain in drains.noted(store, run)} | set(spared_ids)
+    kept, removed = _divided(plan, only_of, only_ids, to_go)
     spared, removed = _with_a_whole_one(stock, records, [info for info, _ in kept], removed)
-    kept += spared
+    awaited, removed = _without_awaited(store, run, records, removed)
+    kept += [*spared, *awaited]
     kept += [
         (info, ["not trusted"])
         for info in everything
@@ -123,7 +128,10 @@ def apply_retention(
 
 
 def _divided(
-    plan: Retention[CheckpointInfo], only_of: str | None, only_ids: Collection[str] | None
+    plan: Retention[CheckpointInfo],
+    only_of: str | None,
+    only_ids: Collection[str] | None,
+    to_go: Collection[str],
 ) -> _Divided:
     """Return what a plan keeps and removes; of what may not go, why it stays."""
     kept = [(info, list(reasons)) for info, reasons in plan.kept]
@@ -133,6 +141,8 @@ def _divided(
             kept.append((info, ["another process's"]))
         elif only_ids is not None and info.id not in only_ids:
             kept.append((info, ["not asked for"]))
+        elif info.id in to_go:
+            kept.append((info, ["still to be copied to another tier"]))
         else:
             removed.append((info, reason))
     return kept, removed
@@ -177,6 +187,21 @@ def _with_a_whole_one(
             why = "in doubt: nothing that the policy keeps is whole"
             return [(spared[0], [why])], [item for item in removed if item is not spared]
     return [], removed
+
+
+def _without_awaited(
+    store: ObjectStore, run: str, records: Mapping[str, CommitRecord], removed: list[_Removed]
+) -> _Divided:
+    """Spare what some rank that has saved it has still to see committed: its pin says so.
+
+    A rank that found it gone would take it for given up.
+    """
+    if all(records[info.id].world_size == 1 for info, _ in removed):
+        return [], removed
+    awaited = {pin.checkpoint_id for pin in pins.all_pins(store, run)}
+    why = "a rank has still to see it"
+    kept = [(info, [why]) for info, _ in removed if info.id in awaited]
+    return kept, [(info, reason) for info, reason in removed if info.id not in awaited]
 
 
 def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:

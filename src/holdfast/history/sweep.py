@@ -33,17 +33,22 @@ def sweep(store: ObjectStore, run: str) -> int:
     return sum(info.size for info in garbage)
 
 
-def sweep_debris(store: ObjectStore, run: str, incarnation: str = "") -> int:
+def sweep_debris(
+    store: ObjectStore, run: str, incarnation: str = "", go_on_with: Container[str] = ()
+) -> int:
     """Delete what writers that died left behind; return the bytes freed.
 
     Only to be called by who holds the run's lock: then every pin is a dead writer's, but for those
-    of other ranks of the incarnation that is named.
+    of the incarnation that is named. Its ranks live, and what the first one's writer had written
+    before it died is gone on with.
+    What was begun of ``go_on_with`` stays: who calls goes on with it.
     """
     keys = RunKeys(run)
     store.clear_debris(keys.root)
     removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
-        if not (pin.rank and incarnation and pin.incarnation == incarnation):
+        is_of_ours = incarnation and pin.incarnation == incarnation
+        if not is_of_ours and pin.checkpoint_id not in go_on_with:
             pins.delete_pin(store, run, pin.checkpoint_id, pin.rank)
     debris = find_debris(store, run)
     store.delete([info.key for info in debris])

@@ -120,6 +120,9 @@ def _saves(report: Report) -> str:
     ]
     told = f"{report.n_saves:,} became durable, {report.n_failed:,} failed, "
     told += f"{report.n_skipped:,} were skipped."
+    if report.restore_wanted_bytes:
+        read, wanted = bytes_text(report.restore_read_bytes), report.restore_wanted_bytes
+        told += f" Restores read {read} of the store for {bytes_text(wanted)} of arrays."
     return section(
         "Saves and restores",
         note(told),

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heapreplace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappush, heapreplace
+
+
+@dataclass(slots=True)
+class _Loads:
+    """What the holders of a set have been given: by (bytes, place), of those that have any.
+
+    Those behind have nothing yet; that they are not written down keeps this as small as the number
+    of things, however many ranks there are.
+    """
+
+    heap: list[tuple[int, int]] = field(default_factory=list)
+
+    def give(self, nbytes: int, n_holders: int) -> int:
+        """Give a thing to the one with the fewest bytes; return its place among the holders."""
+        begun = len(self.heap)
+        if begun < n_holders and (not begun or self.heap[0] > (0, begun)):
+            heappush(self.heap, (nbytes, begun))
+            return begun
+        load, place = self.heap[0]
+        heapreplace(self.heap, (load + nbytes, place))
+        return place
 
 
 class Shares:
@@ -14,14 +37,14 @@ class Shares:
     """
 
     def __init__(self) -> None:
-        self._loads: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        self._loads: dict[Sequence[int], _Loads] = {}
 
-    def writer_of(self, nbytes: int, holders: tuple[int, ...]) -> int:
+    def writer_of(self, nbytes: int, holders: Sequence[int]) -> int:
         """Return the rank that writes a thing.
 
         Args:
             nbytes: Its bytes.
-            holders: The ranks that hold it, rising.
+            holders: The ranks that hold it, rising; hashable, as a tuple or a range.
 
         >>> shares = Shares()
         >>> [shares.writer_of(nbytes, (0, 1)) for nbytes in (5, 2, 2, 2)]
@@ -29,8 +52,5 @@ class Shares:
         """
         loads = self._loads.get(holders)
         if loads is None:
-            loads = self._loads[holders] = [(0, rank) for rank in holders]
-            heapify(loads)
-        load, rank = loads[0]
-        heapreplace(loads, (load + nbytes, rank))
-        return rank
+            loads = self._loads[holders] = _Loads()
+        return holders[loads.give(nbytes, len(holders))]

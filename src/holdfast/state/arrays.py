@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from holdfast.format.boxes import Box
 
 
 class ArraySpec(NamedTuple):
@@ -123,6 +125,20 @@ class ConvertingAdapter(Protocol):
 
     def convert_into(self, target: Any, value: Any) -> None:
         """Put the values of an array, as new ones of target's dtype, into target."""
+        ...
+
+
+@runtime_checkable
+class AssemblingAdapter(Protocol):
+    """What an adapter can do besides whose arrays do not change, and lie on several ranks."""
+
+    def assemble(self, target: Any, pieces: Sequence[tuple[Box, Any]]) -> Any:
+        """Return an array that lies as target does.
+
+        Args:
+            target: The array that it replaces.
+            pieces: What ``create`` returned for each box that this process holds, filled.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holdfast.format import dtypes
 from holdfast.format.boxes import Box
 from holdfast.state import arrays
 from holdfast.state.nodes import Node
@@ -26,7 +27,10 @@ def held_into(binder: Binder, node: Node, target: Any, held: Held, path: str) ->
     if (saved.dtype, saved.shape) != (wanted.dtype, held.shape):
         shown = wanted._replace(shape=held.shape)
         return binder.problem(path, f"saved as {saved}, wanted {shown}")
-    puts = [_piece_into(binder, node, adapter, box, piece, path) for box, piece in held.pieces]
+    if isinstance(adapter, arrays.AssemblingAdapter):
+        assemble, made = adapter.assemble, _being_made(binder, node, adapter, held, path)
+        return lambda: assemble(target, made)
+    puts = [_piece_into(binder, node, adapter, p.box, p.value, path) for p in held.pieces]
 
     def put() -> Any:
         for thunk in puts:
@@ -34,6 +38,23 @@ def held_into(binder: Binder, node: Node, target: Any, held: Held, path: str) ->
         return target
 
     return put
+
+
+def _being_made(
+    binder: Binder, node: Node, adapter: arrays.ArrayAdapter, held: Held, path: str
+) -> list[tuple[Box, Any]]:
+    """Return an array that is being made for each box; they come into arrays that cannot change."""
+    saved = binder.spec(node.row)
+    size = dtypes.itemsize(saved.dtype)
+    made = []
+    for box in (piece.box for piece in held.pieces):
+        value, view = adapter.create(
+            saved._replace(shape=box.shape, nbytes=box.volume * size), None
+        )
+        if box.volume:
+            binder.reads.append(Read(node.row, view, False, path, box=box))
+        made.append((box, value))
+    return made
 
 
 def _piece_into(

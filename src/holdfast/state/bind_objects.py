@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import Mismatch
 from holdfast.format.tree import KEYED
-from holdfast.state import codecs, kinds
+from holdfast.state import codecs, kinds, sharding
 from holdfast.state.bind_arrays import standing_adapter
 from holdfast.state.nodes import Node, plain_value
+from holdfast.state.objects import objects_in
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
 from holdfast.state.reads import Thunk
-from holdfast.state.stateful import accessors
+from holdfast.state.stateful import accessors, objection_to
 
 if TYPE_CHECKING:
     from holdfast.state.bind import Binder
@@ -36,7 +37,9 @@ def takes_state_of(binder: Binder, node: Node, target: Any, path: str) -> bool:
     Modules can, whatever they are: their leaves tell what fits. Of an optimizer or a schedule
     the same names can mean other things, and it may need what the other does not have.
     """
-    saved, wanted = node.type_name.rpartition(":")[2], type(target).__qualname__
+    kind = kinds.kind_of(target)
+    cls = type(target) if kind is None else kind.stands_for(target)
+    saved, wanted = node.type_name.rpartition(":")[2], cls.__qualname__
     if saved == wanted or _is_told_by_leaves(target):
         return True
     binder.differing.append(f"{path!r}: saved from a {saved}, wanted a {wanted}")
@@ -61,10 +64,12 @@ def register_stateful_binder(applies: Callable[[object], bool], binder: Stateful
 
 def stateful_binder(target: object) -> StatefulBinder | None:
     """Return how an object is bound that has a state of its own; None where it has none."""
-    if kinds.kind_of(target) is not None:
-        return _bind_kind
+    if (kind := kinds.kind_of(target)) is not None:
+        return kind.bind or _bind_kind
     if codecs.codec_of(type(target)) is not None or accessors(target) is None:
         return None
+    if what := objection_to(target):
+        return lambda binder, _node, _target, path: binder.problem(path, what)
     for applies, binder in _binders:
         if applies(target):
             return binder
@@ -108,7 +113,14 @@ def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Th
     found = accessors(target)
     assert found is not None
     get, put = found
-    make = overlay(node, get(), binder.fresh) if is_partial(node) else binder.fresh(node)
+    live = get() if is_partial(node) or sharding.is_in_play() else None
+    if is_partial(node):
+        make = overlay(node, live, binder.fresh)
+    elif any(sharding.held_of(value) is not None for value in objects_in(live)):
+        # Whole arrays would be more than it takes, and than fits: its own shards are filled.
+        make = binder.into(node, _to_be_filled(live), path)
+    else:
+        make = binder.fresh(node)
     check = getattr(target, "check_state_dict", None)
     if callable(check) and all(leaf.row < 0 for leaf in node.leaves()):
         try:
@@ -121,6 +133,19 @@ def _bind_any_stateful(binder: Binder, node: Node, target: Any, path: str) -> Th
         return target
 
     return load
+
+
+def _to_be_filled(live: Any) -> Any:
+    """Return a state of which only what lies on several ranks is filled; the rest is made anew.
+
+    It may be one array by several names, as a count of steps, where others have saved several.
+    """
+    if isinstance(live, dict):
+        return {key: _to_be_filled(value) for key, value in live.items()}
+    if type(live) in (list, tuple):
+        return type(live)(map(_to_be_filled, live))
+    is_whole = sharding.held_of(live) is None and standing_adapter(live) is not None
+    return None if is_whole else live
 
 
 def custom_into(binder: Binder, node: Node, target: Any, path: str) -> Thunk:

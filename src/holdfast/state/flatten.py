@@ -14,7 +14,7 @@ from holdfast.state import (
     numpy_arrays,  # noqa: F401 - arrays of NumPy are leaves wherever a state is flattened
     values,
 )
-from holdfast.state.flatten_shared import own_value, shared_array
+from holdfast.state.flatten_shared import Gathered, SharedState, own_value, shared_array
 from holdfast.state.flatten_values import handler_of, known_handlers, may_hold_leaves
 from holdfast.state.paths import Patterns, join, selector
 from holdfast.state.roles import entries_of
@@ -38,11 +38,16 @@ class Leaf(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Flat:
-    """A flattened state. ``n_leaves`` counts arrays, aliases and plain values."""
+    """A flattened state. ``n_leaves`` counts arrays, aliases and plain values.
+
+    Of a state that several ranks save together ``shared`` is what all of them agree on, and
+    ``tree`` what this one has for itself.
+    """
 
     tree: TreeColumns
     leaves: list[Leaf]
     n_leaves: int
+    shared: SharedState | None = None
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +85,7 @@ def flatten(
             only=only,
             skip=skip,
         )
-    return Flat(walk.tree, walk.leaves, walk.n_leaves)
+    return walk.result()
 
 
 class Walk:
@@ -101,9 +106,18 @@ class Walk:
         self._rows: dict[Hashable, int] = {}
         self._keep: list[object] = []
         self._sharing = sharing
-        self._shared: dict[Hashable, int] = {}
-        self._n_shared = 0
+        # What several ranks have together, and what this one has for itself.
+        self.gathered = Gathered() if sharing is not None else None
         self._handlers = known_handlers()
+
+    def result(self) -> Flat:
+        """Return what was written down."""
+        gathered = self.gathered
+        if gathered is None:
+            return Flat(self.tree, self.leaves, self.n_leaves)
+        # Boxes come first, as the format wants it.
+        leaves = self.leaves + gathered.leaves
+        return Flat(gathered.own_tree(), leaves, self.n_leaves, gathered.state(self.tree))
 
     def visit(self, value: Any, path: str) -> None:
         """Write down a value with all that is below it."""
@@ -180,18 +194,28 @@ class Walk:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Write down what comes as this rank's own."""
-        sharing, self._sharing = self._sharing, None
+        own = self.gathered
+        assert own is not None
+        before = self._sharing, self.tree, self.leaves, self._rows
+        self._sharing, self.tree, self.leaves, self._rows = None, own.tree, own.leaves, own.rows
         try:
             yield
         finally:
-            self._sharing = sharing
+            self._sharing, self.tree, self.leaves, self._rows = before
 
-    def _mark(self) -> list[int]:
-        return [len(getattr(self.tree, f.name)) for f in dataclasses.fields(TreeColumns)]
+    def _mark(self) -> tuple[list[list[int]], int]:
+        lengths = [[len(column) for column in _columns(tree)] for tree in self._trees()]
+        return lengths, self.gathered.n_own if self.gathered is not None else 0
 
-    def _rewind(self, mark: list[int]) -> None:
-        for f, length in zip(dataclasses.fields(TreeColumns), mark, strict=True):
-            del getattr(self.tree, f.name)[length:]
+    def _rewind(self, mark: tuple[list[list[int]], int]) -> None:
+        for tree, lengths in zip(self._trees(), mark[0], strict=True):
+            for column, length in zip(_columns(tree), lengths, strict=True):
+                del column[length:]
+        if self.gathered is not None:
+            self.gathered.n_own = mark[1]
+
+    def _trees(self) -> list[TreeColumns]:
+        return [self.tree] if self.gathered is None else [self.tree, self.gathered.tree]
 
     def key(self, key: object, path: str) -> None:
         """Write down the key of the child that comes next."""
@@ -238,7 +262,7 @@ class Walk:
     def array(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
         """Write down an array; one that came before as another name for it."""
         if self._sharing is not None:
-            shared_array(self, self._sharing, value, path)
+            shared_array(self, self._sharing, adapter, value, path)
             return
         value = all_of(value, path)
         spec, identity, address = adapter.describe(value, path)
@@ -253,20 +277,17 @@ class Walk:
         self.tree.kind.append(NodeKind.ARRAY)
         self.leaves.append(Leaf(path, value, adapter, spec, address))
 
-    # --- of several ranks ---
-
-    def shared_number(self, identity: Hashable) -> int | None:
-        """Return the number, among those of several ranks, of an array that came before."""
-        return self._shared.get(identity)
-
-    def add_shared(self, identity: Hashable | None) -> None:
-        """Count an array of several ranks."""
-        if identity is not None:
-            self._shared[identity] = self._n_shared
-        self._n_shared += 1
-
-    def leaf(self, adapter: arrays.ArrayAdapter, value: Any, path: str) -> None:
-        """Write down a box of an array that is written here."""
-        spec, _, address = adapter.describe(value, path)
-        self.tree.kind.append(NodeKind.ARRAY)
+    def box(
+        self,
+        adapter: arrays.ArrayAdapter,
+        value: Any,
+        path: str,
+        spec: arrays.ArraySpec,
+        address: int | None,
+    ) -> None:
+        """Take in a box of an array of several ranks that is written here."""
         self.leaves.append(Leaf(path, value, adapter, spec, address))
+
+
+def _columns(tree: TreeColumns) -> list[list[Any]]:
+    return [getattr(tree, column.name) for column in dataclasses.fields(TreeColumns)]

@@ -16,8 +16,9 @@ from holdfast.errors import UnsupportedLeaf
 from holdfast.format.tree import NodeKind
 from holdfast.state import arrays, codecs, kinds, values
 from holdfast.state.dataclass_fields import more_than_fields
-from holdfast.state.refusals import asked, unsupported
-from holdfast.state.stateful import accessors
+from holdfast.state.refusals import asked, refused, unsupported
+from holdfast.state.sharding import Held
+from holdfast.state.stateful import accessors, objection_to
 
 if TYPE_CHECKING:
     from holdfast.state.flatten import Walk
@@ -96,19 +97,21 @@ def _dataclass(walk: Walk, value: Any, path: str) -> None:
 def _stateful(walk: Walk, value: Any, path: str) -> None:
     found = accessors(value)
     assert found is not None
-    _object(walk, value, found[0], path)
+    if what := objection_to(value):
+        raise refused(path, what)
+    _object(walk, value, type(value), found[0], path)
 
 
 def _of_kind(walk: Walk, value: Any, path: str) -> None:
     kind = kinds.kind_of(value)
     assert kind is not None
-    _object(walk, value, lambda: kind.take(value), path)
+    _object(walk, value, kind.stands_for(value), lambda: kind.take(value), path)
 
 
-def _object(walk: Walk, value: Any, take: Callable[[], object], path: str) -> None:
+def _object(walk: Walk, value: Any, cls: type, take: Callable[[], object], path: str) -> None:
     earlier = walk.remembered.get(id(value))
     inner = asked(take, value, path) if earlier is None else earlier
-    walk.wrapped(NodeKind.STATEFUL, values.type_name(type(value)), value, inner, path)
+    walk.wrapped(NodeKind.STATEFUL, values.type_name(cls), value, inner, path)
 
 
 def _custom(walk: Walk, value: Any, path: str) -> None:
@@ -118,6 +121,12 @@ def _custom(walk: Walk, value: Any, path: str) -> None:
         earlier = walk.remembered.get(id(value))
         inner = asked(lambda: codec.encode(value), value, path) if earlier is None else earlier
         walk.wrapped(NodeKind.CUSTOM, codec.name, value, inner, path)
+
+
+def _held(walk: Walk, value: Held, path: str) -> None:
+    adapter = arrays.adapter_of(value.like)
+    assert adapter is not None
+    walk.array(adapter, value, path)
 
 
 _PLAIN: dict[type, Handler] = {
@@ -135,6 +144,7 @@ _PLAIN: dict[type, Handler] = {
     ),
     list: lambda walk, value, path: walk.sequence(NodeKind.LIST, value, path),
     tuple: lambda walk, value, path: walk.sequence(NodeKind.TUPLE, value, path),
+    Held: _held,
 }
 
 _handlers: dict[type, Handler] = {}
@@ -194,9 +204,9 @@ def may_hold_leaves(value: object) -> bool:
     cls = type(value)
     if cls in (dict, OrderedDict, list, tuple) or hasattr(cls, "_fields"):
         return True
-    if dataclasses.is_dataclass(cls):
+    if dataclasses.is_dataclass(cls) and cls is not Held:
         # An array that is still in a foreign file is one, too, and a leaf.
         return arrays.adapter_of(value) is None
     if kinds.kind_of(value) is not None:
         return True
-    return codecs.codec_of(cls) is None and accessors(value) is not None
+    return cls is not Held and codecs.codec_of(cls) is None and accessors(value) is not None

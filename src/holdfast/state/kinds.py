@@ -28,6 +28,8 @@ class ObjectKind:
             before anything changes. Else ``put`` gets new values, and has to look itself.
         told_by_leaves: The state of another class may fit.
         shapes_stay: Where leaves are not bound: arrays of one name are of one shape for good.
+        stands_for: Gives the class whose state it is, where that is not the object's own.
+        bind: Binds what was saved to an object, where the kind does that itself.
     """
 
     applies: Callable[[Any], bool]
@@ -37,6 +39,8 @@ class ObjectKind:
     leafwise: bool = True
     told_by_leaves: bool = False
     shapes_stay: bool = False
+    stands_for: Callable[[Any], type] = type
+    bind: Callable[[Any, Node, Any, str], Callable[[], Any]] | None = None
 
 
 _kinds: list[ObjectKind] = []

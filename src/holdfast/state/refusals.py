@@ -30,8 +30,8 @@ def asked(give: Callable[[], object], value: object, path: str) -> object:
         ) from error
 
 
-def array_refused(path: str, what: str) -> UnsupportedLeaf:
-    """Return the error for an array that cannot be saved; ``what`` says what it is or has."""
+def refused(path: str, what: str) -> UnsupportedLeaf:
+    """Return the error for what cannot be saved; ``what`` says what it is or has."""
     return UnsupportedLeaf(
         f"{path!r} {what}. Nothing was saved. To leave it out: skip={path!r}.",
         path=path,

@@ -23,3 +23,16 @@ def accessors(value: object) -> tuple[Getter, Setter] | None:
         if callable(get) and callable(put):
             return get, put
     return None
+
+
+_objections: list[Callable[[Any], str]] = []
+
+
+def register_objection(why: Callable[[Any], str]) -> None:
+    """Let a framework say why the state of an object is not what it seems: no words, if it is."""
+    _objections.append(why)
+
+
+def objection_to(value: object) -> str:
+    """Return why the state of an object must not be taken, nor given; no words where it may."""
+    return next((what for why in _objections if (what := why(value))), "")

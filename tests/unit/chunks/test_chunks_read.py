@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from played_disk import PlayedDisk as Store
+from played_disk import damage
 
 from holdfast.chunks.batch import ChunkRead, batches
 from holdfast.chunks.check import check_chunks
@@ -18,58 +19,11 @@ from holdfast.errors import ChunkDamaged, ChunkMissing, HoldfastError, RestoreIn
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
-from holdfast.testing.memory import BytesReader, MemoryStore
+from holdfast.testing.memory import BytesReader
 
 
 def content(n: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(n)
-
-
-class Reader:
-    """A reader of which some bytes are cached and others are not; counts what is read."""
-
-    def __init__(self, inner: BytesReader, store: Store) -> None:
-        self._inner, self._store = inner, store
-        self.size = inner.size
-
-    def read(self, into: memoryview, offset: int) -> None:
-        self._inner.read(into, offset)
-
-    def is_cached(self, offset: int, nbytes: int) -> bool:
-        return self._store.cached and self._inner.is_cached(offset, nbytes)
-
-    def read_cached(self, into: memoryview, offset: int) -> bool:
-        with self._store.lock:
-            self._store.cached_reads += 1
-            if self._store.cached_reads > self._store.evict_after:
-                return False
-        return self._store.cached and self._inner.read_cached(into, offset)
-
-    def read_uncached(self, into: memoryview, offset: int) -> None:
-        with self._store.lock:
-            self._store.uncached_reads += 1
-            self._store.uncached_bytes += into.nbytes
-        self._inner.read_uncached(into, offset)
-
-    def close(self) -> None:
-        self._store.closed += 1
-
-
-class Store(MemoryStore):  # type: ignore[misc]
-    """A memory store that plays a disk with a page cache."""
-
-    def __init__(self, *, cached: bool) -> None:
-        super().__init__()
-        self.cached = cached
-        self.evict_after = 10**9
-        self.cached_reads = self.uncached_reads = self.uncached_bytes = 0
-        self.opened = self.closed = 0
-        self.lock = threading.Lock()
-
-    def open(self, key: str) -> Any:
-        reader = Reader(super().open(key), self)
-        self.opened += 1
-        return reader
 
 
 CHUNKS = [content(n, n) for n in (5, 5000, 4096, 3 << 20, 100_000, 1)]
@@ -103,12 +57,6 @@ def whole(places: list[Any], targets: list[bytearray], *, in_place: bool) -> lis
 
 def standing(chunks: Sequence[bytes] = CHUNKS) -> list[bytearray]:
     return [bytearray(b"\xaa" * len(chunk)) for chunk in chunks]
-
-
-def damage(store: Store, key: str, at: int) -> None:
-    data = bytearray(store.get(key))
-    data[at] ^= 4
-    store.put(key, data)
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from played_disk import PlayedDisk
 
 from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.read import read_chunks
@@ -36,6 +37,31 @@ def test_lent_memory_is_aligned_and_never_lent_twice() -> None:
     assert (first.nbytes, second.nbytes, undo.room) == (4096, 8192, 2 * 4096)
     first[:], second[:] = b"a" * 4096, b"b" * 8192
     assert bytes(first) == b"a" * 4096
+
+
+def test_a_little_more_than_there_is_may_be_lent() -> None:
+    undo = Undo(memoryview(bytearray(2 * 4096)), more_bytes=3 * 4096)
+    held = [undo.lend(1), undo.lend(2 * 4096), undo.lend(4096)]
+    assert undo.room == 4096
+    for n, memory in enumerate(held):
+        memory[:] = bytes([n]) * memory.nbytes
+    assert [set(memory) for memory in held] == [{0}, {1}, {2}]
+
+
+def test_what_does_not_fit_is_all_that_is_read_twice() -> None:
+    chunks = [random.Random(n).randbytes(4096) for n in range(20)]
+    store = PlayedDisk(cached=False)
+    store.put("p", b"".join(chunks))
+    standing = [bytearray(4096) for _ in chunks]
+    reads = [
+        ChunkRead(ChunkRow(digest(c), check(c), 4096, 0, n * 4096), "p", [target], True, "w")
+        for n, c in enumerate(chunks)
+        for target in [Target(0, memoryview(standing[n]))]
+    ]
+    # Sixteen, and an eighth of that besides; all twenty lie side by side.
+    read_chunks(store, reads, ref="r@1", spare=memoryview(bytearray(16 * 4096)))
+    assert standing == chunks
+    assert store.uncached_bytes == (20 + 2) * 4096
 
 
 @pytest.mark.parametrize("is_good", [True, False])

@@ -12,7 +12,7 @@ import pytest
 
 import holdfast
 from holdfast.convert import export, format_names, import_checkpoint
-from holdfast.convert.naming import parse_rename, renamed
+from holdfast.convert.naming import parse_renames, renamed
 from holdfast.convert.output import appearing
 from holdfast.errors import (
     AlreadyExists,
@@ -42,7 +42,7 @@ def test_checksums_of_pieces_make_that_of_the_whole(kind: str, nbytes: int) -> N
 
 
 def test_rules_for_names_are_applied_in_their_order() -> None:
-    rules = [parse_rename(r"^model\.=" + ""), parse_rename(r"(\d+)\.w$=\1.weight")]
+    rules = parse_renames([r"^model\.=", r"(\d+)\.w$=\1.weight"])
     assert renamed("model.layers.3.w", rules) == "layers.3.weight"
 
 
@@ -59,13 +59,13 @@ def test_rules_for_names_are_applied_in_their_order() -> None:
     ],
 )
 def test_what_wrappers_put_into_names_is_taken_away(name: str, expected: str) -> None:
-    assert renamed(name, [parse_rename("@unwrap")]) == expected
+    assert renamed(name, parse_renames(["@unwrap"])) == expected
 
 
 @pytest.mark.parametrize("text", ["no equals", "@nothing", "=x", "(=x", r"a=\3"])
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no rule for names"):
-        parse_rename(text)
+        parse_renames([text])
 
 
 # --- output ---

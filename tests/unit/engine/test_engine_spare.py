@@ -69,6 +69,16 @@ def test_what_is_far_is_read_once(tmp_path: Path, compress: Any) -> None:
     assert 0 < store.pack_bytes <= saved_bytes(store)
 
 
+def test_of_what_is_far_little_is_fetched_where_little_is_wanted(tmp_path: Path) -> None:
+    store = Far(tmp_path)
+    saved = {f"w{i}": np.full(20_000, float(i)) for i in range(6)}
+    holdfast.save(store, saved, run="r", step=1, rng=False)
+    target = {"w3": np.zeros(20_000)}
+    found = holdfast.load(store, "r@1", into=target, only="w3")
+    assert np.array_equal(target["w3"], saved["w3"])
+    assert 160_000 <= store.pack_bytes == found.read_bytes <= 160_000 + 2 * 4096
+
+
 def test_what_is_near_is_read_twice_and_takes_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

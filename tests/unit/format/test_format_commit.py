@@ -173,10 +173,10 @@ def test_a_statement_about_something_else_is_refused() -> None:
 
 def test_a_record_of_a_newer_format_is_not_called_damaged() -> None:
     found = statement()
-    found["predicate"]["format"] = 3
+    found["predicate"]["format"] = 9
     with pytest.raises(StoreTooNew, match="upgrade holdfast") as caught:
         commit.decode(encoded(found), what="x")
-    assert (caught.value.found, caught.value.supported) == (3, 2)
+    assert (caught.value.found, caught.value.supported) == (9, 3)
     newer = statement() | {"predicateType": "https://holdfast.dev/checkpoint/v2"}
     with pytest.raises(StoreTooNew):
         commit.decode(encoded(newer), what="x")

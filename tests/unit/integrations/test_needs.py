@@ -18,6 +18,9 @@ NEEDED = [
     ("jax", "jax", "jax"),
     ("tensorflow", "tensorflow", "tensorflow"),
     ("keras", "keras", "keras"),
+    ("wandb", "wandb", "wandb"),
+    ("mlflow", "mlflow", "mlflow"),
+    ("ray", "ray", "ray"),
 ]
 WITHOUT = """
 import sys

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from holdfast.convert.naming import Rename, parse_rename, renamed
+from holdfast.convert.naming import Rename, parse_renames, renamed
 from holdfast.convert.output import appearing
 from holdfast.convert.tensorboard.marks import Mark, marks_of
 from holdfast.errors import CannotConvert
@@ -79,7 +79,7 @@ def export_metrics(
         AlreadyExists: There is something at path.
         MissingDependency: The package ``crc32c`` is not installed.
     """
-    rules = [parse_rename(text) for text in rename]
+    rules = parse_renames(rename)
     store = Store(location)
     curves = _chosen(store.curves(run), only, skip, rules)
     checkpoints = store.log(run)

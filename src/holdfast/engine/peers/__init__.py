@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.distributed.hosts import Peers
 from holdfast.distributed.ranks import Ranks
+from holdfast.errors import UsageError
 from holdfast.security.authenticity import Authenticity
 from holdfast.store.contract import ObjectStore
 
@@ -16,6 +17,7 @@ def with_peers(
     peers: Peers | None,
     ranks: Ranks | None,
     authenticity: Authenticity,
+    tiers: Sequence[object] = (),
 ) -> tuple[ObjectStore, Callable[[], None]]:
     """Return the store that a run is saved to, and what is to be called at its end.
 
@@ -25,12 +27,18 @@ def with_peers(
         peers: How hosts hold copies for one another; None: there is but the one store.
         ranks: Those that train together.
         authenticity: Who signs, and who is believed.
+        tiers: Where the run shall be kept besides.
 
     Raises:
         UsageError, RunBusy, PeersUnavailable: The hosts cannot begin the run together.
     """
     if peers is None:
         return local, lambda: None
+    if tiers:
+        raise UsageError(
+            "peers= and tiers= do not go together yet: each host's store has only a part of a "
+            "checkpoint that could be copied on. Leave one of them out. Nothing was saved."
+        )
     # Who trains in one place does without what this imports.
     from holdfast.engine.peers import starting
 

@@ -141,7 +141,8 @@ class Sweeper:
 def keep(told: dict[str, Any], listening: socket.socket, say: Callable[[object], None]) -> None:
     """Keep what other hosts send, until whoever started this is gone and nobody calls any more."""
     store, run = open_store(reopen(told["store"]), create=False), told["run"]
-    lock = WriterLock(store, run)
+    # Ranks of this host see by its note whether the run is still theirs.
+    lock = WriterLock(store, run, told["incarnation"])
     if told["is_first"] or not told["has_rank_0"]:
         _acquire(lock, told["owner_pid"])
     if told["has_rank_0"]:
@@ -165,7 +166,7 @@ def _acquire(lock: WriterLock, owner_pid: int) -> None:
     until_s = time.monotonic() + PATIENCE_S
     while True:
         try:
-            lock.acquire(owner_pid, patience_s=PATIENCE_S)
+            lock.acquire(owner_pid, patience_s=PATIENCE_S, is_fence=True)
             return
         except RunBusy as error:
             if error.facts.get("pid") != owner_pid or time.monotonic() > until_s:

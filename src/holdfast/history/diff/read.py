@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from holdfast.chunks.batch import reads_of
-from holdfast.chunks.read import read_chunks
+from holdfast.chunks.read import NOTHING_READ, read_chunks
 from holdfast.format.commit import CommitRecord
 from holdfast.history.diff.movement import Movement, measure, total
 from holdfast.history.diff.plan import Piece, Segment, Task, plan_comparison
@@ -43,7 +43,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The movement of each pair, and the bytes of chunks that were read for them."""
+    """The movement of each pair, and the bytes of packs that were read for them."""
 
     movements: Sequence[Movement]
     read_bytes: int
@@ -101,24 +101,25 @@ class _Comparison:
             self._chunk_bytes(i, pieces) for task in tasks for i, pieces in enumerate(_needed(task))
         )
         self.found: defaultdict[int, list[Movement]] = defaultdict(list)
-        self.read_bytes = 0
+        self.read_bytes = self._done_bytes = 0
 
     def run(self, task: Task) -> None:
         needed = _needed(task)
-        before = self._read(0, needed[0])
-        after = self._read(1, needed[1])
+        before, n_before = self._read(0, needed[0])
+        after, n_after = self._read(1, needed[1])
         moved = []
         at = [0, 0]
         for segment in task:
             x = _next(before, at, 0, segment.before)
             y = x if segment.is_same else _next(after, at, 1, segment.after)
             moved.append((segment.pair, self._measure(segment, x, y)))
-        read_bytes = sum(self._chunk_bytes(i, pieces) for i, pieces in enumerate(needed))
+        done_bytes = sum(self._chunk_bytes(i, pieces) for i, pieces in enumerate(needed))
         with self._lock:
             for pair, movement in moved:
                 self.found[pair].append(movement)
-            self.read_bytes += read_bytes
-            self._progress(self.read_bytes, self._to_read_bytes)
+            self.read_bytes += n_before + n_after
+            self._done_bytes += done_bytes
+            self._progress(self._done_bytes, self._to_read_bytes)
 
     def _measure(self, segment: Segment, x: Bytes, y: Bytes) -> Movement:
         pair = self._pairs[segment.pair]
@@ -128,8 +129,12 @@ class _Comparison:
         )
         return measure(x, before, y, after, as_numbers=not self._bits_only(pair))
 
-    def _read(self, which: int, pieces: Sequence[tuple[Segment, Piece]]) -> Bytes:
-        """Read the pieces of one side, one behind the other, into this thread's memory."""
+    def _read(self, which: int, pieces: Sequence[tuple[Segment, Piece]]) -> tuple[Bytes, int]:
+        """Read the pieces of one side, one behind the other, into this thread's memory.
+
+        Returns:
+            The memory, and the bytes of the store that were read for it.
+        """
         side = self._sides[which]
         nbytes = sum(piece.nbytes for _, piece in pieces)
         memory = self._memory_of(which, nbytes)
@@ -141,9 +146,10 @@ class _Comparison:
             path = self._pairs[segment.pair].path
             targets.setdefault(piece.chunk, []).append((piece.begin, into, False, path))
             at += piece.nbytes
+        found = NOTHING_READ
         if targets:
-            read_chunks(side.store, reads_of(side.part, targets), ref=side.ref)
-        return memory
+            found = read_chunks(side.store, reads_of(side.part, targets), ref=side.ref)
+        return memory, found.read
 
     def _memory_of(self, which: int, nbytes: int) -> Bytes:
         # Memory that was touched before costs no page faults.
@@ -153,7 +159,7 @@ class _Comparison:
         return held[which][:nbytes]
 
     def _chunk_bytes(self, which: int, pieces: Sequence[tuple[Segment, Piece]]) -> int:
-        """Return the bytes of the chunks that pieces are in: a chunk is checked as a whole."""
+        """Return the bytes of the chunks that pieces are in, as a measure of the work."""
         chunks = self._sides[which].part.chunks
         return sum(chunks[i].length for i in {piece.chunk for _, piece in pieces})
 

@@ -103,14 +103,16 @@ class RemoteStore:
     def stage(self, key: str, buffers: Sequence[Buffer]) -> StagedUpload:
         import obstore
 
-        views = [memoryview(b).cast("B") for b in buffers]
+        size = 0
         with translated("write", check_key(key), self.location):
             writer = obstore.open_writer(self._client, key, buffer_size=_PART_BYTES)
-            for view in views:
+            # One after the other: who gives them may let them come slowly.
+            for view in (memoryview(buffer).cast("B") for buffer in buffers):
                 for begin in range(0, view.nbytes, _PART_BYTES):
                     # A copy: the writer sends it later, and the memory is the caller's again.
                     writer.write(bytes(view[begin : begin + _PART_BYTES]))
-        return StagedUpload(key, sum(v.nbytes for v in views), writer)
+                size += view.nbytes
+        return StagedUpload(key, size, writer)
 
     def publish(self, staged: Sequence[Staged]) -> None:
         uploads = _uploads(staged)
