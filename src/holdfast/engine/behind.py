@@ -15,6 +15,8 @@ from holdfast.engine.job import SaveJob
 MOST_BEHIND = 4
 # Rank 0, which says why, shall be the first to give one up.
 MOST_BEHIND_OTHERS = 8
+# Nor is one that rank 0 is only slow to commit: it has this time once all before it are committed.
+OTHERS_S = 10.0
 
 Behind = Callable[[], Sequence[SaveJob]]
 
@@ -30,4 +32,9 @@ def is_given_up_for(later: Sequence[SaveJob], rank: int) -> bool:
     Else a rank that is gone would hold up the training of the others, once there is no room for
     more saves that wait for it.
     """
-    return len(later) > (MOST_BEHIND_OTHERS if rank else MOST_BEHIND)
+    return len(later) > most_behind(rank)
+
+
+def most_behind(rank: int) -> int:
+    """Return how many saves of a rank may wait behind one; with more it is given up."""
+    return MOST_BEHIND_OTHERS if rank else MOST_BEHIND

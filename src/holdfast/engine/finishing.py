@@ -1,7 +1,7 @@
 """Saves of several ranks that are written here and wait for the others, finished in order.
 
 A thread of its own, so that the next snapshot is written meanwhile: one slow rank does not hold up
-the others.
+the others. Who saves faster than checkpoints can be committed is held up, though.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ class Finish(Protocol):
 
 @final
 class Finishing:
-    """Finishes saves one after the other, in the order in which they come."""
+    """Finishes saves one after the other, in the order in which they come.
 
-    def __init__(self, finish: Finish) -> None:
+    Args:
+        finish: Finishes one.
+        most_behind: How many may wait behind the one that is being finished. One more has that one
+            given up, if it waits for a rank that does not come.
+    """
+
+    def __init__(self, finish: Finish, most_behind: int) -> None:
         self._finish = finish
+        self._most_behind = most_behind
         self._changed = threading.Condition()
         self._waiting: deque[Unfinished] = deque()
         self._is_closed = False
@@ -36,10 +43,14 @@ class Finishing:
         self._thread.start()
 
     def put(self, left: Unfinished) -> None:
-        """Have a save finished after those that came before; returns at once."""
+        """Have a save finished after those that came before.
+
+        Returns once no more wait than may: what comes next shall not be written sooner.
+        """
         with self._changed:
             self._waiting.append(left)
             self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._waiting) <= self._most_behind)
 
     def close(self) -> None:
         """Finish all, and end."""
@@ -59,4 +70,5 @@ class Finishing:
                 if not self._waiting:
                     return
                 left = self._waiting.popleft()
+                self._changed.notify_all()
             self._finish(left, self._behind)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import final
 
-from holdfast.engine.behind import Behind, is_given_up_for, nothing_behind
+from holdfast.engine.behind import OTHERS_S, Behind, is_given_up_for, nothing_behind
 from holdfast.engine.job import SaveJob
 from holdfast.engine.waiting import ALONE_S, Waiting
 from holdfast.errors import ChunkMissing, DataError, SaveFailed
@@ -68,7 +69,7 @@ class FirstCommit:
         """
         alone_s = ALONE_S + _LONGER_S
         waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s, job.world_size)
-        has_answered = False
+        has_answered, began_s = False, time.monotonic()
         while waiting.goes_on(None):
             # Before the commits are looked at: what was taken away since then was so for a commit.
             is_there = self.has_written(job)
@@ -91,7 +92,8 @@ class FirstCommit:
                     step=job.step,
                     given_up=True,
                 )
-            if is_given_up_for(later, job.rank):
+            is_slow = time.monotonic() - began_s < OTHERS_S
+            if is_given_up_for(later, job.rank) and not is_slow:
                 break
         raise SaveFailed(
             f"Step {job.step} of rank {job.rank} is durable, but rank 0 had not committed it after "

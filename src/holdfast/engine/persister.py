@@ -33,7 +33,7 @@ from holdfast.engine import remote_signing
 from holdfast.engine.answers import answer, opened
 from holdfast.engine.arena import Arena
 from holdfast.engine.arena_source import ArenaSource
-from holdfast.engine.behind import Behind, nothing_behind
+from holdfast.engine.behind import Behind, most_behind, nothing_behind
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.finishing import Finishing
@@ -222,7 +222,7 @@ class Persister:
         self._destinations = destinations
         self._writer, self._refusal = writer, None
         if message["world_size"] > 1:
-            self._finishing = Finishing(self._finish_or_fail)
+            self._finishing = Finishing(self._finish_or_fail, most_behind(writer.rank))
         if not writer.rank:
             self._begin_bookkeeping(writer, message)
         destinations.begin_refilling(message["world_size"])
