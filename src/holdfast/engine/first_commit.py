@@ -46,6 +46,11 @@ class FirstCommit:
         """Say whether this rank's part is there: its persister died after it was."""
         return self._store.exists(self._keys.part(job.id, job.rank))
 
+    def show_again(self, job: SaveJob) -> None:
+        """Let rank 0 see the part of a persister that died before it could tell all hosts of it."""
+        if tell := getattr(self._store, "tell_again", None):
+            tell(self._keys.part(job.id, job.rank))
+
     def wait(
         self,
         job: SaveJob,

@@ -226,6 +226,7 @@ class RunWriter:
             base = self._carrying.pinned(job.id, drafts.draft_of(job))
             manifest = PartManifest(job, source, self._keys, self._known_finite)
             if self.rank and self._first.has_written(job):
+                self._first.show_again(job)
                 return Unfinished(job)
             written = self._write(job, source, manifest, unchanged, base)
         except BaseException:

@@ -44,6 +44,12 @@ def test_one_that_is_left_alone_goes_on_and_is_told(
     assert holdfast.Store(tmp_path).info("r@latest").step == 1
 
 
+def test_tiers_and_peers_are_refused_together(tmp_path: Path) -> None:
+    both = {"peers": holdfast.Peers(), "tiers": [holdfast.tier.far(tmp_path / "far")]}
+    with pytest.raises(UsageError, match="peers= and tiers= do not go together"):
+        holdfast.Checkpointer(tmp_path / "near", {"w": 1}, run="r", **both)
+
+
 def test_a_store_that_is_no_folder_of_the_hosts_own_is_refused() -> None:
     ranks = Ranks(None, "1c" * 16)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="each host's own"):

@@ -52,6 +52,31 @@ def test_what_a_rank_had_not_written_is_cleared_away(store: ObjectStore) -> None
     assert list(store.list(RunKeys("r").packs)) == []
 
 
+def test_what_its_own_training_has_written_is_left_to_who_goes_on_with_it(
+    store: ObjectStore,
+) -> None:
+    written(store, 4)
+    writer = RunWriter(store, "r", incarnation=INCARNATION)
+    writer.open(os.getpid())
+    assert commits.good_commits(store, "r") == []
+    assert (
+        len(list(store.list(RunKeys("r").pins))) == len(list(store.list(RunKeys("r").parts))) == 2
+    )
+    # Another rank is no more there to be asked.
+    job, _ = part_of(0, 4)
+    writer.finish(writer.go_on_with(job))
+    assert [record.step for record in commits.good_commits(store, "r")] == [4]
+    writer.close()
+
+
+def test_parts_that_do_not_fit_together_are_cleared_away(store: ObjectStore) -> None:
+    written(store, 4)
+    job, source = part_of(1, 4, state={**state_of(4), "more": 3})
+    RunWriter(store, "r", rank=1, incarnation=INCARNATION).write_part(job, source)
+    assert taken(store) == []
+    assert list(store.list(RunKeys("r").packs)) == []
+
+
 def test_what_has_lost_a_pack_is_cleared_away(store: ObjectStore) -> None:
     written(store, 4)
     store.delete([next(iter(store.list(RunKeys("r").packs))).key])

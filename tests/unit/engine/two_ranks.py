@@ -36,9 +36,11 @@ def state_of(step: int) -> dict[str, Any]:
     return {"w": np.arange(4000.0) + step, "v": np.arange(3000.0) - step}
 
 
-def part_of(rank: int, step: int, **facts: Any) -> tuple[SaveJob, StreamSource]:
+def part_of(
+    rank: int, step: int, state: dict[str, Any] | None = None, **facts: Any
+) -> tuple[SaveJob, StreamSource]:
     sharing = Sharing(rank, 2, Shares().writer_of, lambda path: False, 1 << 20)
-    flat = flatten(state_of(step), sharing=sharing)
+    flat = flatten(state or state_of(step), sharing=sharing)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
     told = {"incarnation": INCARNATION, "metrics": {"loss": 0.5}, "reason": "every 2 steps"}
     job = job_of(flat, layout, "r", step=step, ranks=Rank(rank), **told, **facts)

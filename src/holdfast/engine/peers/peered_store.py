@@ -115,6 +115,14 @@ class PeeredStore:
         self.local.publish([part])
         _each(last, lambda peer: peer.put(part.key, data))
 
+    def tell_again(self, key: str) -> None:
+        """Show a part that is here to the host of rank 0, which may not have seen it yet.
+
+        Nothing but that was left to do when it became visible here.
+        """
+        data = self.local.get(key)
+        _each([peer for peer in self.peers if peer.name == self._first], lambda p: p.put(key, data))
+
     def give_copies(self, manifest: bytes) -> None:
         """Let the hosts that hold this rank's copies have all packs that a part names.
 
