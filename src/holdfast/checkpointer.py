@@ -22,7 +22,6 @@ from holdfast.engine.leaving import Leaving
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
-from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
 from holdfast.engine.returning import Asked, Returning
@@ -31,7 +30,7 @@ from holdfast.engine.saving import Saving, WhatIsSaved
 from holdfast.engine.schedule import Schedule
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.signals import SignalWatch
-from holdfast.engine.starting_together import after_rank_0
+from holdfast.engine.starting_together import let_others_begin, wait_for_rank_0
 from holdfast.engine.tiers.beside_home import Beside
 from holdfast.engine.tiers.kinds import Tier
 from holdfast.engine.watching import Watcher
@@ -131,12 +130,9 @@ class Checkpointer:
     ) -> None:
         check_root(state)
         check_run(run)
-        check_patterns(only, skip)
-        if ranks == "auto":
-            ranks = ranks_here()
-        if ranks is not None:
-            check_together(save, zero_stall, ranks)
-        check_patterns(per_rank, None)
+        check_patterns(only, skip, per_rank)
+        ranks = ranks_here() if ranks == "auto" else ranks
+        check_together(save, zero_stall, ranks)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
         home = Store(location)
@@ -166,8 +162,7 @@ class Checkpointer:
         try:
             with uninterrupted():
                 self._signals.begin()
-                if ranks is not None and ranks.rank:
-                    after_rank_0(ranks, lambda: None)
+                wait_for_rank_0(ranks)
                 self._leaving.saver = self._saver = saver = Saver(
                     recipe_of(self._store),
                     run,
@@ -182,14 +177,8 @@ class Checkpointer:
                     check_replicas=check_replicas,
                     tiers=beside.message(),
                 )
-                if ranks is not None and not ranks.rank:
-                    after_rank_0(ranks, saver.client.wait_ready)
-                self._feed = MetricsFeed(
-                    saver.client.metrics_ring,
-                    saver.incarnation,
-                    is_kept=ranks is None or not ranks.rank,
-                )
-                self._leaving.feed = self._feed
+                let_others_begin(ranks, saver.client.wait_ready)
+                self._leaving.feed = self._feed = saver.metrics_feed()
             heartbeat = saver.client.heartbeat
             self._pace = Pace(heartbeat, lambda: saver.is_busy)
             self._saving = Saving(

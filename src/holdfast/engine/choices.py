@@ -9,12 +9,14 @@ from holdfast.policy import KeepPolicy, SavePolicy
 from holdfast.policy.watch import WatchPolicy
 
 
-def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks) -> None:
-    """Refuse what several ranks cannot do together.
+def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks | None) -> None:
+    """Refuse what several ranks cannot do together; None is a process that trains alone.
 
     Raises:
         UsageError: A policy goes by what only one of them sees, and too late to tell the others.
     """
+    if ranks is None:
+        return
     if save is not None and save.wants_exception:
         raise UsageError(
             "Several ranks save together, and on.exception() cannot: when one of them raises, the "
