@@ -69,6 +69,7 @@ simulate: setup  ## false alarms and delays of watches, from 1,000 runs each
 
 ranks: setup  ## saves and restores at all world sizes up to eight; hundreds of hosts lost
 	HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/distributed tests/unit/engine/peers
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check "ray[train]>=2.44" && HOLDFAST_RANKS=full $(BIN)/python -m pytest tests/examples -k ray
 
 # To be told what to leave out: SCALE="--kinds hsdp --leaves 10000".
 SCALE ?=

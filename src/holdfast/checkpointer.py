@@ -9,11 +9,11 @@ from typing import Any, Literal
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.distributed.hosts import Peers
-from holdfast.distributed.ranks import Ranks
+from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
 from holdfast.engine.beginning import Beginning
-from holdfast.engine.choices import check_choices, ranks_for
+from holdfast.engine.choices import check_choices, check_together
 from holdfast.engine.due import Due
 from holdfast.engine.followers import Follower, Followers
 from holdfast.engine.handle import SaveHandle
@@ -22,7 +22,6 @@ from holdfast.engine.leaving import Leaving
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
-from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
 from holdfast.engine.peers import with_peers
@@ -135,9 +134,9 @@ class Checkpointer:
     ) -> None:
         check_root(state)
         check_run(run)
-        check_patterns(only, skip)
-        ranks = ranks_for(ranks, save, zero_stall)
-        check_patterns(per_rank, None)
+        check_patterns(only, skip, per_rank)
+        ranks = ranks_here() if ranks == "auto" else ranks
+        check_together(save, zero_stall, ranks)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
         home = Store(location)
@@ -184,10 +183,7 @@ class Checkpointer:
                     tiers=beside.message(),
                 )
                 let_others_begin(ranks, saver.client.wait_ready)
-                self._feed = MetricsFeed(
-                    saver.client.metrics_ring, saver.incarnation, is_kept=not (ranks and ranks.rank)
-                )
-                self._leaving.feed = self._feed
+                self._leaving.feed = self._feed = saver.metrics_feed()
             heartbeat = saver.client.heartbeat
             self._pace = Pace(heartbeat, lambda: saver.is_busy)
             self._saving = Saving(

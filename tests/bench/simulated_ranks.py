@@ -81,7 +81,7 @@ def register() -> None:
     """Make the stand-ins known."""
     frameworks.activate()
     arrays.register_adapter(_Adapter())  # type: ignore[arg-type]
-    register_held(lambda value: type(value) is Sharded, torch_dtensors.held)
+    register_held(lambda value: type(value) is Sharded, torch_dtensors.held, lambda: True)
 
 
 def layout(kind: str, world: int) -> tuple[tuple[int, ...], Any]:

@@ -84,7 +84,7 @@ def _by_itself(store: Path, state: dict[str, Any]) -> None:
 def from_torch(folder: Path) -> None:
     """Restore the weights that ranks of torch have saved into a mesh of JAX."""
     mesh = mesh_of("2d")
-    for store in sorted(folder.glob("*-[23]")):
+    for store in sorted(told.with_suffix("") for told in folder.glob("*-[23].json")):
         saved = holdfast.load(store, "r@final", only="model/**")["model"]
         wanted = {"up.weight": P("x", "y"), "down.weight": P("y"), "up.bias": P("y")}
         model: dict[str, Any] = {

@@ -14,6 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "src"
 TIMEOUT_S = 180
+# Every size, every kind, every victim, launchers besides: make ranks.
+IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 
 
 @dataclass

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
-from launching import launch
+from launching import IS_FULL, launch
 
 import holdfast
-
-IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 
 
 def steps(path: Path) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ import torch
 
 import holdfast
 from distributed.jax_states import SHAPES
-from distributed.launching import run
+from distributed.launching import IS_FULL, run
 
-IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 # All of them: make ranks. To start JAX takes some seconds for each process.
 SAVE, RESTORE = ((1, 2, 3, 4, 8), (1, 2, 3, 4, 8)) if IS_FULL else ((2,), (2, 4))
 

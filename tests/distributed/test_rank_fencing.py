@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import holdfast
-from distributed.launching import HERE, SOURCES
+from distributed.launching import HERE, IS_FULL, SOURCES
 from distributed.test_rank_slots import Trainings, stopped, trainings, until
 from holdfast import errors
 
@@ -87,6 +87,7 @@ def test_one_that_trains_alone_is_refused_too(tmp_path: Path) -> None:
     assert [info.step for info in holdfast.Store(path).log("r")] == [1, 3]
 
 
+@pytest.mark.skipif(not IS_FULL, reason="the torchrun of four lives: make ranks")
 def test_the_training_of_a_launcher_goes_on_after_restarts_with_other_ranks(tmp_path: Path) -> None:
     def torchrun(n: int, steps: int, *options: str) -> str:
         arguments = ["--standalone", f"--nproc-per-node={n}", "--max-restarts=2"]

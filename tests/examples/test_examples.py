@@ -139,6 +139,6 @@ def test_ray_starts_a_worker_that_was_killed_and_it_ends_where_it_would_have(
     comparison = compare(final(tmp_path, "steady"), final(tmp_path, "stormy"))
     assert comparison.differences == [] and comparison.n_leaves > 10
     last = holdfast.Store(tmp_path).log("stormy")[-1]
-    # The first life saved steps 49 and 99, and died after 120 steps.
+    # The first life saved steps 50 and 100, and died after 120 steps.
     assert last.tags == ("final",) and last.resumed_from is not None
-    assert last.resumed_from.step == 99
+    assert last.resumed_from.step == 100

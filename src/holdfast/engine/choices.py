@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from holdfast.distributed.board import Posts
-from holdfast.distributed.ranks import Ranks, ranks_here
+from holdfast.distributed.ranks import Ranks
 from holdfast.errors import UsageError
 from holdfast.policy import KeepPolicy, SavePolicy
 from holdfast.policy.watch import WatchPolicy
 
 
-def ranks_for(
-    ranks: Ranks | Literal["auto"] | None, save: SavePolicy | None, zero_stall: bool
-) -> Ranks | None:
-    """Return the ranks that save together; None where this process does alone.
-
-    Args:
-        ranks: What was asked for.
-        save: When they save.
-        zero_stall: Whether a snapshot may be taken while training goes on.
+def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks | None) -> None:
+    """Refuse what several ranks cannot do together; None is a process that trains alone.
 
     Raises:
-        UsageError: Several ranks cannot do that together.
+        UsageError: A policy goes by what only one of them sees, and too late to tell the others.
     """
-    found = ranks_here() if ranks == "auto" else ranks
-    if found is not None:
-        _check_together(save, zero_stall, found)
-    return found
-
-
-def _check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks) -> None:
+    if ranks is None:
+        return
     if save is not None and save.wants_exception:
         raise UsageError(
             "Several ranks save together, and on.exception() cannot: when one of them raises, the "

@@ -15,6 +15,7 @@ from holdfast.engine.arena import Arena
 from holdfast.engine.client import NO_TIERS, PendingSave, PersisterClient
 from holdfast.engine.gate import Copying, Gate
 from holdfast.engine.handle import SaveHandle
+from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import CheckFinite, job_of
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.slot import Slot
@@ -90,6 +91,11 @@ class Saver:
         )
         self._arenas_made = 0
         self._gate = Gate() if zero_stall else None
+
+    def metrics_feed(self) -> MetricsFeed:
+        """Return what takes the metrics of each step; of several ranks the first one's are kept."""
+        is_first = self.ranks is None or not self.ranks.rank
+        return MetricsFeed(self.client.metrics_ring, self.incarnation, is_kept=is_first)
 
     def free_slot(self) -> Slot | None:
         """Return a slot that is free now, or None."""

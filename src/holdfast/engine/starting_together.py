@@ -10,41 +10,38 @@ from holdfast.errors import HoldfastError
 
 
 def wait_for_rank_0(ranks: Ranks | None) -> None:
-    """Wait until rank 0 holds the run, before this rank begins to write there.
-
-    Rank 0 waits for nobody, nor does who is alone.
+    """Let no other rank begin to write a run before rank 0 holds it.
 
     Args:
-        ranks: Those that begin; None: this process alone.
+        ranks: Those that begin; None: this process alone, which waits for nobody.
 
     Raises:
         HoldfastError: Rank 0 could not take the run.
     """
     if ranks is not None and ranks.rank:
-        _after_rank_0(ranks, lambda: None)
+        _raise_what_was_said(ranks.group.broadcast(None))
 
 
 def let_others_begin(ranks: Ranks | None, wait_ready: Callable[[], None]) -> None:
-    """As rank 0, let those begin that wait for it; nobody waits for any other.
+    """Tell the others whether rank 0 has taken the run; they wait for it.
 
     Args:
         ranks: Those that begin; None: this process alone.
-        wait_ready: Waits until this rank's persister holds the run.
+        wait_ready: Waits until this rank's persister holds the run; called by rank 0 only.
 
     Raises:
-        HoldfastError: This rank could not take the run; the others are told.
+        HoldfastError: It could not take the run.
     """
-    if ranks is not None and not ranks.rank:
-        _after_rank_0(ranks, wait_ready)
-
-
-def _after_rank_0(ranks: Ranks, wait_ready: Callable[[], None]) -> None:
+    if ranks is None or ranks.rank:
+        return
     said = {"kind": "", "text": ""}
-    if ranks.rank == 0:
-        try:
-            wait_ready()
-        except HoldfastError as error:
-            said = {"kind": error.kind, "text": error.message}
-    said = ranks.group.broadcast(said)
+    try:
+        wait_ready()
+    except HoldfastError as error:
+        said = {"kind": error.kind, "text": error.message}
+    _raise_what_was_said(ranks.group.broadcast(said))
+
+
+def _raise_what_was_said(said: dict[str, str]) -> None:
     if said["kind"]:
         raise error_of_kind(said["kind"], said["text"], {})

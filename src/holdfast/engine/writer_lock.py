@@ -69,7 +69,7 @@ class WriterLock:
             if is_fence:
                 self._word = self._word or uuid.uuid4().hex
                 facts["word"] = self._word
-            self._held.write_note(json.dumps(facts).encode())
+            self._write_note(self._held, json.dumps(facts).encode())
         except BaseException:
             # A Ctrl-C too: a process that goes on would hold it for ever.
             self.release()
@@ -86,6 +86,13 @@ class WriterLock:
             if refused or now > (own_deadline if is_own else deadline):
                 raise _busy(self._run, holder, is_own=is_own)
             time.sleep(_POLL_S)
+
+    def _write_note(self, lock: StoreLock, note: bytes) -> None:
+        before = lock.note()
+        lock.write_note(note)
+        # Trouble with it is no error; but where an older one still stands, its word is no fence.
+        if self._word and lock.note() == before != note:
+            self._word = ""
 
     def taken_by(self) -> dict[str, object] | None:
         """Return who has taken the run since, as its note says; None if nobody has.

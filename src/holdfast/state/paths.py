@@ -95,7 +95,7 @@ def matches(pattern: str, path: str) -> bool:
     return _compile(pattern).fullmatch(path) is not None
 
 
-def check_patterns(only: Patterns, skip: Patterns) -> None:
+def check_patterns(only: Patterns, skip: Patterns, per_rank: Patterns = None) -> None:
     """Refuse what is no choice of leaves.
 
     Raises:
@@ -103,6 +103,7 @@ def check_patterns(only: Patterns, skip: Patterns) -> None:
     """
     _as_tuple(only, "only")
     _as_tuple(skip, "skip")
+    _as_tuple(per_rank, "per_rank")
 
 
 def selector(

@@ -53,6 +53,15 @@ def test_moments_that_are_missing_are_told():
     assert found["moments"].words == "optimizer state not restored: exp_avg begins anew"
 
 
+def test_of_several_optimizers_the_one_that_begins_anew_is_told():
+    rows = [row(n) for n in range(12, 20)]
+    rows[1] = replace(rows[1], moments={})
+    found = causes(rows)
+    assert found.keys() == {"moments"}
+    assert found["moments"].words.startswith("state of another optimizer not restored: exp_avg")
+    assert "in step 2 of an optimizer" in found["moments"].words
+
+
 def test_an_optimizer_that_begins_anew_is_one_cause():
     # Its learning rate begins anew with it, and no scheduler is to blame.
     assert causes(changed(moments={}, settings=({"lr": 0.1},))).keys() == {"moments"}

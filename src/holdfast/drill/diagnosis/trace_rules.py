@@ -9,6 +9,9 @@ from holdfast.drill.diagnosis.cause import Cause, listed
 from holdfast.drill.diagnosis.evidence import LIBRARIES, Evidence, Rule, in_use
 from holdfast.drill.trace import Moments, StepRow
 
+# Steps after a resume in which each of several optimizers has had its first turn.
+_FIRST_TURNS = 8
+
 
 def _off_by(e: Evidence) -> Iterator[Cause]:
     if e.at is None or e.by_weights is None or e.by_weights == e.at or _is_stale(e):
@@ -83,10 +86,26 @@ def _moments(e: Evidence) -> Iterator[Cause]:
         yield Cause(
             "moments", f"optimizer state not restored: {listed(sorted(lost))} begins anew", e.start
         )
+    else:
+        yield from _another_optimizer(e)
     for name in expected.keys() & found.keys() - set(lost):
         words = _changed_moments(e, name, expected[name], found[name])
         if words:
             yield Cause("moments", words, e.start)
+
+
+def _another_optimizer(e: Evidence) -> Iterator[Cause]:
+    """Yield that one of several optimizers, which take turns, begins with nothing."""
+    rows = list(zip(e.expected, e.found, strict=False))[1:_FIRST_TURNS]
+    for at, (one, other) in enumerate(rows, 2):
+        if one.moments and not other.moments:
+            yield Cause(
+                "moments",
+                f"state of another optimizer not restored: {listed(sorted(one.moments))} begins "
+                f"anew in step {at} of an optimizer after the resume",
+                e.start,
+            )
+            return
 
 
 def _changed_moments(e: Evidence, name: str, one: Moments, other: Moments) -> str | None:
