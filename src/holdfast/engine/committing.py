@@ -231,6 +231,8 @@ class Committing:
     ) -> None:
         """Delete what was written for a commit that did not come about."""
         with contextlib.suppress(HoldfastError):
+            if job.world_size > 1 and not self._is_left_to_us(job):
+                return
             # It may have come about all the same, and only its sync have failed.
             if not number_is_taken and commits.is_listed(
                 self._store, self._run, self._next_seq, job.id
@@ -239,6 +241,15 @@ class Committing:
             packs = {place.pack_key for place in written.places}
             own = [key for key in packs if checkpoint_of(key) == job.id]
             self._store.delete([*own, *(part.key for part in parts)])
+
+    def _is_left_to_us(self, job: SaveJob) -> bool:
+        """Say whether nobody who took the run has committed a save of ours by its draft, nor will.
+
+        Whoever does so looks for the pin after the commit is visible, and takes that back if it is
+        gone. So the pin goes first, and then the note is looked at.
+        """
+        pins.delete_pin(self._store, self._run, job.id, job.rank)
+        return self._taken_by() is None
 
     def _refuse(self, record: CommitRecord) -> NoReturn:
         raise RunBusy(

@@ -286,9 +286,9 @@ class RunWriter:
             parts = self._others.wait(job, left.written_s, behind)
         except HoldfastError:
             self._committing.take_back(job, written, left.parts)
-            self._others.give_up(job)
-            # Who took the run meanwhile has cleared the parts of this training away.
+            # Who took the run meanwhile may have committed it, and clears away what it has not.
             self._committing.require_ours(job)
+            self._others.give_up(job)
             raise
         return self._commit_parts(job, parts, written)
 

@@ -12,6 +12,7 @@ import pytest
 import holdfast
 from holdfast.engine import drafts
 from holdfast.engine.run_writer import RunWriter
+from holdfast.errors import RunBusy
 from holdfast.format.names import RunKeys
 from holdfast.records import commits, pins
 from holdfast.records.opening import open_store
@@ -67,6 +68,23 @@ def test_what_its_own_training_has_written_is_left_to_who_goes_on_with_it(
     writer.finish(writer.go_on_with(job))
     assert [record.step for record in commits.good_commits(store, "r")] == [4]
     writer.close()
+
+
+def test_who_has_lost_the_run_takes_nothing_away_that_was_committed_since(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    older = RunWriter(store, "r", incarnation=INCARNATION)
+    older.open(os.getpid())
+    left = older.write(*part_of(0, 4))
+    RunWriter(store, "r", rank=1, incarnation=INCARNATION).write_part(*part_of(1, 4))
+    # As on another machine, where the lock does not reach.
+    (tmp_path / "ckpts" / RunKeys("r").lock).unlink()
+    assert taken(store) == [4]
+    with pytest.raises(RunBusy, match="took over the run"):
+        older.finish(left)
+    older.close()
+    assert (holdfast.load(store, "r@4")["v"] == state_of(4)["v"]).all()
+    assert holdfast.Store(store).verify().ok
 
 
 def test_parts_that_do_not_fit_together_are_cleared_away(store: ObjectStore) -> None:
