@@ -254,7 +254,8 @@ class RunWriter:
         try:
             self._committing.require_ours(job)
             parts = self._others.wait(job, left.written_s, behind)
-        except HoldfastError:
+        except Exception:
+            # Whatever it was, the others wait for this commit.
             self._committing.take_back(job, written, left.parts)
             self._others.give_up(job)
             # Who took the run meanwhile has cleared the parts of this training away.
