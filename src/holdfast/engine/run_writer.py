@@ -284,7 +284,8 @@ class RunWriter:
         try:
             self._committing.require_ours(job)
             parts = self._others.wait(job, left.written_s, behind)
-        except HoldfastError:
+        except Exception:
+            # Whatever it was, the others wait for this commit.
             self._committing.take_back(job, written, left.parts)
             # Who took the run meanwhile may have committed it, and clears away what it has not.
             self._committing.require_ours(job)

@@ -91,7 +91,7 @@ class Coverage:
 
 
 def _begins(lengths: _Ints) -> _Ints:
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(lengths)])[: len(lengths)].astype(np.int64)
 
 
 def _products(factors: _Hashes, counts: _Ints) -> _Hashes:

@@ -80,3 +80,9 @@ def test_arrays_of_no_elements_and_of_no_dims() -> None:
 )
 def test_what_is_no_box(array: list[int], at: list[int], dims: list[int], what: str) -> None:
     assert what in Coverage([(4,)]).add(array, at, dims)
+
+
+def test_where_no_array_is_shared_nothing_is_missing() -> None:
+    coverage = Coverage([])
+    assert coverage.add([], [], []) == ""
+    assert coverage.faults() == []
