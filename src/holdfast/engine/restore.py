@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.batch import reads_of
 from holdfast.chunks.blocks import by_blocks
 from holdfast.chunks.read import NOTHING_READ, ReadBytes, read_chunks
+from holdfast.engine.restore_doubles import compare_doubles
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.spare import spare_for
 from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
@@ -23,7 +25,7 @@ from holdfast.state.bind import Binder, unfit
 from holdfast.state.collector import collector_paused
 from holdfast.state.nodes import Node, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
-from holdfast.state.reads import Thunk, stage_overlaps
+from holdfast.state.reads import Read, Thunk, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
 from holdfast.wording.numbers import bytes_text
@@ -112,11 +114,13 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     binder = Binder(part.arrays, chosen=chosen, convert=wanted.convert)
     apply = _bind_root(binder, state, wanted.target)
     set_generators = binder.fresh(generators) if generators is not None else None
+    read = partial(_read, store, part, ref=ref, wanted=wanted)
+    compare_doubles(binder, read)
     _settle(binder, wanted)
     compare_overlaps = stage_overlaps(binder.reads)
     # All or nothing: a Ctrl-C is looked at until all is known to be good, and not after that.
     with uninterrupted() as shield:
-        nbytes = _read(store, part, binder, ref, wanted, shield.is_wanted_out)
+        nbytes = read(binder.reads, should_stop=shield.is_wanted_out)
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
     if record.not_finite:
@@ -204,20 +208,21 @@ def _settle(binder: Binder, wanted: Wanted) -> None:
 def _read(
     store: ObjectStore,
     part: Whole,
-    binder: Binder,
+    wanted_reads: Sequence[Read],
+    *,
     ref: str,
     wanted: Wanted,
-    should_stop: Callable[[], bool],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> ReadBytes:
     lengths = [chunk.length for chunk in part.chunks]
-    spans = plan_reads(part.arrays, lengths, [Want(read.row, read.box) for read in binder.reads])
+    spans = plan_reads(part.arrays, lengths, [Want(read.row, read.box) for read in wanted_reads])
     pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {
         chunk: [
             (
                 span.begin,
-                binder.reads[span.want].into[span.at : span.at + span.nbytes],
-                binder.reads[span.want].in_place,
-                binder.reads[span.want].path,
+                wanted_reads[span.want].into[span.at : span.at + span.nbytes],
+                wanted_reads[span.want].in_place,
+                wanted_reads[span.want].path,
             )
             for span in found
         ]

@@ -47,6 +47,8 @@ def put(estimator: Any, tree: dict[Any, Any]) -> Any:
     for name in [name for name in vars(estimator) if name not in params]:
         delattr(estimator, name)
     vars(estimator).update(fitted)
+    if fitted:
+        sklearn_values.make_anew(estimator)
     for name, value in tree[PARAMS].items():
         sklearn_values.put_learning(params[name], value, put)
     return estimator

@@ -6,6 +6,7 @@ loaded already, and gets the attributes that it had.
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from holdfast.errors import UnsupportedLeaf
+from holdfast.frameworks.sklearn_layouts import laid, strides_of
 from holdfast.state.values import known_class, type_name
 
 ESTIMATOR, GIVEN = "@estimator", "given"
 OBJECT, ARRAY, SLICE, DTYPE, SCALAR = "@object", "@objects", "@slice", "@dtype", "@scalar"
-PAIRS = "@pairs"
+PAIRS, LAID = "@pairs", "@laid"
 _KEYS = (bool, int, float, str, type(None))
 _GENERATORS = (np.random.RandomState, np.random.Generator)
 # Classes that encoders are given as dtype=, besides those of NumPy's scalars.
@@ -37,6 +39,8 @@ def encode(value: Any, take: Take) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         elements = [encode(element, take) for element in value.ravel().tolist()]
         return {ARRAY: elements, "shape": value.shape}
+    if isinstance(value, np.ndarray) and (strides := strides_of(value)) is not None:
+        return {LAID: value, "strides": strides}
     if type(value) in (dict, defaultdict):
         return _mapping(value, take)
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
@@ -110,6 +114,7 @@ _MADE_OF: dict[str, Callable[[dict[str, Any], Put], Any]] = {
     ESTIMATOR: _made_estimator,
     OBJECT: _made_helper,
     ARRAY: _made_array,
+    LAID: lambda value, put: laid(value[LAID], value["strides"]),
     SLICE: lambda value, put: slice(*value[SLICE]),
     PAIRS: lambda value, put: {key: decode(child, put) for key, child in value[PAIRS]},
     DTYPE: lambda value, put: np.dtype(value[DTYPE]),
@@ -123,6 +128,17 @@ def is_made_anew(value: Any) -> bool:
     return _is_helper(value) and (
         module.startswith(("sklearn._loss", "sklearn.linear_model._sgd_fast", "sklearn.metrics"))
     )
+
+
+def make_anew(estimator: Any) -> None:
+    """Give a fitted estimator the loss that its fit has made, where predictions need it."""
+    find = getattr(estimator, "_get_loss", None)
+    if find is None or not getattr(find, "__module__", "").startswith("sklearn."):
+        return
+    if "sample_weight" in inspect.signature(find).parameters:
+        estimator._loss = find(sample_weight=None)
+    else:
+        estimator._base_loss = find()
 
 
 # --- parameters that learn ---

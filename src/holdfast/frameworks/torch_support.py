@@ -131,7 +131,12 @@ class TorchAdapter:
                 value.copy_(_over(data, value.dtype).view(value.shape))
 
     def converts(self, dtype: str, into: str) -> bool:
-        return bool(torch.can_cast(_DTYPES[dtype], _DTYPES[into]))
+        one, other = _DTYPES[dtype], _DTYPES[into]
+        # Floats lose digits, which is what is asked for; of integers the value itself could go.
+        if _is_integer(one) and _is_integer(other):
+            low, high = torch.iinfo(one), torch.iinfo(other)
+            return bool(high.min <= low.min and low.max <= high.max)
+        return bool(torch.can_cast(one, other))
 
     def convert_into(self, target: Any, value: Any) -> None:
         with torch.no_grad():
@@ -143,6 +148,10 @@ class TorchAdapter:
 
     def finish(self, value: Any, like: Any | None) -> Any:
         return value
+
+
+def _is_integer(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
 
 def _wraps(value: torch.Tensor) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.errors import Mismatch
+from holdfast.errors import Mismatch, UnsupportedLeaf
 from holdfast.format.shared import PER_RANK
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, rebuild
@@ -24,6 +24,7 @@ from holdfast.state.bind_objects import custom_into, stateful_binder, takes_stat
 from holdfast.state.nodes import Node, plain_value
 from holdfast.state.paths import join
 from holdfast.state.reads import Read, Thunk
+from holdfast.state.sharding import held_of
 from holdfast.state.values import NUMBERS, may_replace, member_of
 
 
@@ -42,7 +43,7 @@ class Binder:
         self.convert = convert
         self.converted: list[str] = []
         self.reads: list[Read] = []
-        self.missing: list[str] = []
+        self._missing: list[tuple[str, object]] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
         # Values of another kind than wanted, which can be put in their place all the same; and
@@ -50,6 +51,8 @@ class Binder:
         self.differing: list[str] = []
         # Which row fills memory that stands, by its address, dtype and shape.
         self._owners: dict[tuple[int, str, tuple[int, ...]], int] = {}
+        # Rows that would fill the memory of others: those, and the path. They must be equal.
+        self.doubles: list[tuple[int, int, str]] = []
         self._chosen = chosen
         self._fresh_arrays = FreshArrays(self.reads)
 
@@ -59,7 +62,7 @@ class Binder:
         return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
 
     def claim(self, row: int, address: int, spec: arrays.ArraySpec, path: str) -> bool:
-        """Note that row goes to that memory; False where it does so already (tied arrays)."""
+        """Note that row goes to that memory; False where another does so already (tied arrays)."""
         layout = (address, spec.dtype, spec.shape)
         owner = self._owners.get(layout)
         if owner is None:
@@ -69,11 +72,7 @@ class Binder:
             # Memory that two frameworks look at was saved from both, and is compared when read.
             return True
         if owner != row:
-            self.problem(
-                path,
-                "shares its memory with another leaf here, but was saved as different "
-                "values; untie them, or restore one of them with skip=",
-            )
+            self.doubles.append((owner, row, path))
         return False
 
     # --- new values ---
@@ -156,7 +155,25 @@ class Binder:
             for key, child in value.items():
                 self.note_missing(child, join(path, key))
         elif self._chosen is None or self._chosen(path):
-            self.missing.append(path)
+            self._missing.append((path, value))
+
+    @property
+    def missing(self) -> list[str]:
+        """Paths of leaves that are wanted, but were not saved.
+
+        What stands in the memory of a leaf that was saved gets its values with that.
+        """
+        return [path for path, value in self._missing if not self._is_filled(value, path)]
+
+    def _is_filled(self, value: object, path: str) -> bool:
+        adapter = standing_adapter(value)
+        if adapter is None or held_of(value, path) is not None:
+            return False
+        try:
+            spec, _, address = adapter.describe(value, path)
+        except UnsupportedLeaf:
+            return False
+        return address is not None and (address, spec.dtype, spec.shape) in self._owners
 
     def note_unexpected(self, node: Node) -> None:
         """Note that the leaves of a node were saved and have no place here."""

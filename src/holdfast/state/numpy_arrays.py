@@ -80,7 +80,11 @@ class NumpyAdapter:
             np.copyto(value, np.frombuffer(data, value.dtype).reshape(value.shape))
 
     def converts(self, dtype: str, into: str) -> bool:
-        return np.can_cast(dtypes.to_numpy(dtype), dtypes.to_numpy(into), casting="same_kind")
+        one, other = dtypes.to_numpy(dtype), dtypes.to_numpy(into)
+        # Floats lose digits, which is what is asked for; of integers the value itself could go.
+        if one.kind in "iu" and other.kind in "iu":
+            return np.can_cast(one, other, casting="safe")
+        return np.can_cast(one, other, casting="same_kind")
 
     def convert_into(self, target: Any, value: Any) -> None:
         np.copyto(target, value, casting="same_kind")

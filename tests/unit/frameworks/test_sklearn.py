@@ -262,3 +262,25 @@ def test_a_lightgbm_estimator_with_labels(tmp_path: Path) -> None:
     holdfast.load(tmp_path, "r@0", into={"learner": fresh})
     assert list(fresh.predict(X)) == list(learner.predict(X))
     assert fresh.predict_proba(X).tobytes() == learner.predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("HistGradientBoostingRegressor", "predict"),
+        ("HistGradientBoostingClassifier", "predict_proba"),
+        ("PoissonRegressor", "predict"),
+        ("TweedieRegressor", "predict"),
+    ],
+)
+def test_what_predicts_by_its_loss_predicts_the_same(
+    tmp_path: Path, name: str, method: str
+) -> None:
+    kind = getattr(ensemble, name, None) or getattr(linear_model, name)
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    y = (x[:, 0] > 0).astype(int) + 1
+    model = kind(max_iter=5).fit(x, y)
+    holdfast.save(tmp_path, {"m": model}, run="r", step=0)
+    other = kind(**model.get_params())
+    holdfast.load(tmp_path, "r@0", into={"m": other})
+    assert np.array_equal(getattr(other, method)(x), getattr(model, method)(x))

@@ -124,6 +124,28 @@ def test_weights_that_were_apart_do_not_fill_tied_ones(store_path: Path) -> None
     assert torch.equal(model.embed.weight, before)
 
 
+def test_weights_that_were_apart_and_equal_fill_tied_ones(store_path: Path) -> None:
+    """As other tools' files have them."""
+    apart = Untied()
+    with torch.no_grad():
+        apart.head.weight.copy_(apart.embed.weight)
+    save(store_path, model=apart)
+    model = Tied()
+    load(store_path, model=model)
+    assert_equal(model, apart)
+    assert model.head.weight is model.embed.weight
+
+
+def test_of_tied_weights_one_is_enough(store_path: Path) -> None:
+    saved = Tied()
+    weights = {name: t for name, t in saved.state_dict().items() if not name.startswith("head.w")}
+    save(store_path, model=weights)
+    model = Tied()
+    result = load(store_path, model=model)
+    assert result.missing == ()
+    assert_equal(model, saved)
+
+
 # --- what does not fit ---
 
 
