@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import sys
@@ -50,8 +51,10 @@ class Trial:
         except Stop:
             return True
         finally:
-            while signal.getitimer(signal.ITIMER_REAL)[0]:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            # One that comes at this very moment has nothing to end any more.
+            with contextlib.suppress(Stop):
+                while signal.getitimer(signal.ITIMER_REAL)[0]:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
 
     def saves(self, ckpt: Checkpointer, state: dict[str, Any], step: int) -> None:
         for leaf in (state["w"], state["turned"], *state["many"].values()):
