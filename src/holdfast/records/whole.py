@@ -16,7 +16,6 @@ from holdfast.format.part import ArrayRow, ChunkRow, PackRow, Part
 from holdfast.format.shared import NAMES, SharedRow
 from holdfast.records import commits
 from holdfast.records.differing import Disagreement
-from holdfast.records.joined import Joined
 from holdfast.records.side_by_side import SideBySide
 from holdfast.state.nodes import Node, decode_tree
 from holdfast.store.contract import ObjectStore
@@ -85,6 +84,9 @@ def put_together(parts: Sequence[Part], rank: int, name: str) -> Whole:
         ManifestDamaged: A tree is malformed.
     """
     if parts[0].lean is not None:
+        # Here, since it takes NumPy, and a look at what one process saved does without.
+        from holdfast.records.joined import Joined
+
         joined = Joined(parts, rank, name)
         return Whole(joined.root, joined.rows, *_tables(parts))
     for part in parts:
