@@ -12,6 +12,7 @@ import pytest
 from tiered import Places, assert_is_of, damage, new_state, steps, train
 
 import holdfast
+from absent import mounted
 from holdfast import Checkpointer, every, keep, on, tier
 from holdfast.errors import NoSpace, RunBusy, StoreUnavailable, UsageError
 from holdfast.policy import KeepPolicy
@@ -164,14 +165,7 @@ def test_memory_is_not_put_where_others_may_enter(places: Places) -> None:
 def test_a_memory_that_is_too_small_is_told_and_home_is_saved_all_the_same(
     places: Places, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from faults.disks import memory_disk
-
-    try:
-        disk = memory_disk(places.folder / "small", 1 << 20)
-        mount = disk.__enter__()
-    except Exception as error:
-        pytest.skip(f"no file system may be mounted here: {error}")
-    try:
+    with mounted(places.folder / "small", "-t", "tmpfs", "-o", "size=1m", "none") as mount:
         near = tier.memory(save=every(steps=2), folder=mount)
         state = new_state(300_000)
         with (
@@ -192,8 +186,6 @@ def test_a_memory_that_is_too_small_is_told_and_home_is_saved_all_the_same(
                 handle.wait()
         assert steps(places.home) == [5]
         assert "saved there at once" in capfd.readouterr().err
-    finally:
-        disk.__exit__(None, None, None)
 
 
 def test_an_encrypted_store_has_an_encrypted_memory(places: Places) -> None:
