@@ -44,7 +44,7 @@ def test_tensors_that_never_change_are_in_no_layer(store_path: Path) -> None:
         holdfast.save(store_path, state, run="r", step=step, rng=False)
     shown = layers(holdfast.Store(store_path))
     assert [layer.prefix for layer in shown.layers] == ["w"] and shown.n_frozen == 1
-    assert shown.read_bytes < 1000
+    assert shown.read_bytes < 100_000
 
 
 def test_a_leaf_that_comes_later_or_goes(store_path: Path) -> None:

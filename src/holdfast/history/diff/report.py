@@ -97,7 +97,7 @@ class DiffReport:
         metrics: The metrics of both.
         configuration: What was given as ``config=`` with both, nested names joined by dots.
         environment: What is known of where both were made, likewise.
-        read_bytes: Bytes of chunks that were read for it.
+        read_bytes: Bytes of the store that were read for it.
         total_bytes: Bytes of all arrays of both.
     """
 
