@@ -1,14 +1,15 @@
 """Classes that JAX knows as nodes of its trees: train states, Equinox modules, NNX states.
 
 JAX's own division holds. What it counts as leaves is the state, by the paths that it gives them;
-what a class keeps besides (functions, axis names, sizes) is code, and stays what it is in the
-object that is restored into. Numbers among it, a count of epochs perhaps, are saved as well.
+what a class keeps besides is code where it is a function, and stays what it is in the object that
+is restored into. What is plain among it, a count of epochs or the name of a phase, is saved too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from holdfast.state.paths import put_at
 from holdfast.state.stateful import accessors
 
 STATIC = "@static"
+_PLAIN = (int, float, bool, str)
 _OTHERS_CARE = (dict, OrderedDict, list, tuple, type(None))
 
 
@@ -42,7 +44,7 @@ def take(value: Any) -> dict[Any, Any]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
         if not _is_code(leaf):
             put_at(tree, [_name(entry) for entry in path], leaf)
-    if static := _static_numbers(value):
+    if static := _static(value):
         tree[STATIC] = static
     return tree
 
@@ -54,9 +56,7 @@ def put(value: Any, tree: dict[Any, Any]) -> Any:
     if any(new is not old for new, (_, old) in zip(leaves, found, strict=True)):
         value = jax.tree.unflatten(structure, leaves)
     static = tree.get(STATIC, {})
-    if static != _static_numbers(value):
-        value = rebuild.replaced(value, static)
-    return value
+    return value if static == _static(value) else _with_static(value, static)
 
 
 def _at(tree: dict[Any, Any], path: tuple[Any, ...]) -> Any:
@@ -78,10 +78,18 @@ def _is_code(leaf: object) -> bool:
 
 def _children(value: Any) -> dict[Any, Any] | None:
     """Return the children of a node by name, or None where value is a leaf to JAX."""
-    found = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda child: child is not value)[0]
+    found = _divided(value)[0]
     if len(found) == 1 and not found[0][0]:
         return None
     return {_name(path[0]): child for path, child in found}
+
+
+def _divided(value: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """Return the children of a node with their paths, and how it is made of them."""
+    found, structure = jax.tree_util.tree_flatten_with_path(
+        value, is_leaf=lambda child: child is not value
+    )
+    return found, structure
 
 
 def _may_hold_code(cls: type) -> bool:
@@ -89,10 +97,40 @@ def _may_hold_code(cls: type) -> bool:
     return any(base.__module__.partition(".")[0] == "equinox" for base in cls.__mro__)
 
 
-def _static_numbers(value: Any) -> dict[str, int | float]:
-    if not dataclasses.is_dataclass(value):
+def _static(value: Any) -> dict[Any, Any]:
+    """Return what is plain among what dataclasses keep from JAX: by name, below their paths."""
+    children = _children(value)
+    if children is None:
         return {}
-    children = _children(value) or {}
-    names = [f.name for f in dataclasses.fields(value) if f.name not in children]
-    found: dict[str, Any] = {name: getattr(value, name, None) for name in names}
-    return {name: number for name, number in found.items() if type(number) in (int, float)}
+    found: dict[Any, Any] = {n: kept for n, child in children.items() if (kept := _static(child))}
+    for name in _kept(value, children):
+        own = getattr(value, name, None)
+        if _is_plain(own):
+            found[name] = own
+    return found
+
+
+def _with_static(value: Any, static: dict[Any, Any]) -> Any:
+    """Return a node like value whose dataclasses keep something else."""
+    found, structure = _divided(value)
+    names = [_name(path[0]) if path else None for path, _ in found]
+    parts = [
+        _with_static(child, static[name]) if isinstance(static.get(name), dict) else child
+        for name, (_, child) in zip(names, found, strict=True)
+    ]
+    value = jax.tree.unflatten(structure, parts)
+    own = {name: static[name] for name in _kept(value, names) if name in static}
+    return rebuild.replaced(value, own) if own else value
+
+
+def _kept(value: Any, children: Container[Any]) -> list[str]:
+    """Return the names of the fields of a dataclass that are no children."""
+    if not dataclasses.is_dataclass(value):
+        return []
+    return [f.name for f in dataclasses.fields(value) if f.name not in children]
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_is_plain, value))
+    return type(value) in _PLAIN

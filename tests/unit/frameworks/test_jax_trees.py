@@ -160,7 +160,7 @@ class Plain:
 
 @struct.dataclass
 class Counting:
-    """Has a number and a function that JAX does not see."""
+    """Has a number, a name and a function that JAX does not see."""
 
     w: Any
     epoch: int = struct.field(pytree_node=False, default=0)
@@ -189,8 +189,21 @@ def test_classes_registered_with_jax(tmp_path: Path) -> None:
     assert type(holdfast.load(tmp_path, "r@0")["x"]) is Plain
 
     counting = back(tmp_path, Counting(jnp.ones(2), 7, "saved"), Counting(jnp.zeros(2), 0, "here"))
-    assert (counting.epoch, counting.name, counting.act) == (7, "here", jnp.tanh)
+    assert (counting.epoch, counting.name, counting.act) == (7, "saved", jnp.tanh)
     assert bits(counting.w) == bits(jnp.ones(2))
+
+
+def test_what_jax_does_not_see_comes_back_however_deep_it_lies(tmp_path: Path) -> None:
+    def nested(n: int, name: str) -> Counting:
+        return Counting({"in": [Counting(jnp.full(2, n), n, name), None]}, n + 1, f"outer {name}")
+
+    found = back(tmp_path, nested(3, "saved"), nested(0, "here"))
+    inner = found.w["in"][0]
+    assert (found.epoch, found.name, inner.epoch, inner.name) == (4, "outer saved", 3, "saved")
+    assert bits(inner.w) == bits(jnp.full(2, 3))
+
+
+def test_nodes_that_were_registered_by_hand(tmp_path: Path) -> None:
 
     own = back(tmp_path, Own(jnp.ones(2), {"c": 2}, "l"), Own(jnp.zeros(2), {"c": 0}, "l"))
     assert equal(own, Own(jnp.ones(2), {"c": 2}, "l")) and own.label == "l"
