@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch
 
 from holdfast.errors import UnsupportedLeaf
+from holdfast.frameworks import sklearn_trees
 from holdfast.frameworks.sklearn_layouts import laid, strides_of
 from holdfast.state.values import known_class, type_name
 
 ESTIMATOR, GIVEN = "@estimator", "given"
 OBJECT, ARRAY, SLICE, DTYPE, SCALAR = "@object", "@objects", "@slice", "@dtype", "@scalar"
-PAIRS, LAID = "@pairs", "@laid"
+PAIRS, LAID, BUNCH, MASKED = "@pairs", "@laid", "@bunch", "@masked"
 _KEYS = (bool, int, float, str, type(None))
 _GENERATORS = (np.random.RandomState, np.random.Generator)
 # Classes that encoders are given as dtype=, besides those of NumPy's scalars.
@@ -36,13 +38,20 @@ def encode(value: Any, take: Take) -> Any:
     """Return an attribute as a value that holdfast saves; what it does not know stays as it is."""
     if isinstance(value, BaseEstimator):
         return {ESTIMATOR: take(value), GIVEN: _given(value, take)}
+    if isinstance(value, np.ma.MaskedArray):
+        parts = value.data, np.ma.getmaskarray(value), value.fill_value
+        return {MASKED: [encode(part, take) for part in parts]}
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         elements = [encode(element, take) for element in value.ravel().tolist()]
         return {ARRAY: elements, "shape": value.shape}
     if isinstance(value, np.ndarray) and (strides := strides_of(value)) is not None:
         return {LAID: value, "strides": strides}
+    if type(value) is Bunch:
+        return {BUNCH: _mapping(value, take)}
     if type(value) in (dict, defaultdict):
         return _mapping(value, take)
+    if sklearn_trees.is_tree(value):
+        return sklearn_trees.encode(value)
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         children = [encode(child, take) for child in value]
         return tuple(children) if isinstance(value, tuple) else children
@@ -110,10 +119,18 @@ def _made_array(value: dict[str, Any], put: Put) -> np.ndarray[Any, Any]:
     return array.reshape(value["shape"])
 
 
+def _made_masked(value: dict[str, Any], put: Put) -> np.ma.MaskedArray[Any, Any]:
+    data, mask, fill_value = (decode(part, put) for part in value[MASKED])
+    return np.ma.MaskedArray(data, mask, fill_value=fill_value)
+
+
 _MADE_OF: dict[str, Callable[[dict[str, Any], Put], Any]] = {
     ESTIMATOR: _made_estimator,
     OBJECT: _made_helper,
     ARRAY: _made_array,
+    BUNCH: lambda value, put: Bunch(**decode(value[BUNCH], put)),
+    MASKED: _made_masked,
+    sklearn_trees.TREE: lambda value, put: sklearn_trees.decode(value),
     LAID: lambda value, put: laid(value[LAID], value["strides"]),
     SLICE: lambda value, put: slice(*value[SLICE]),
     PAIRS: lambda value, put: {key: decode(child, put) for key, child in value[PAIRS]},
@@ -196,11 +213,6 @@ def _bare(name: str, base: type | None) -> Any:
 
 def _refusal(value: Any) -> str:
     what = type_name(type(value))
-    if type(value).__name__ == "Tree":
-        return (
-            f"it holds a {what}: scikit-learn has no form of decision trees but pickle, which "
-            "holdfast does not use. Gradient boosting of XGBoost and LightGBM can be saved"
-        )
     if type(value).__name__.startswith(("KDTree", "BallTree")):
         return (
             f"it holds a {what}: scikit-learn has no form of it but pickle, which holdfast does "

@@ -21,6 +21,7 @@ from sklearn import (  # noqa: E402
     feature_selection,
     impute,
     linear_model,
+    model_selection,
     multioutput,
     naive_bayes,
     neighbors,
@@ -33,7 +34,8 @@ from sklearn.base import clone  # noqa: E402
 from sklearn.multiclass import OneVsRestClassifier  # noqa: E402
 
 import holdfast  # noqa: E402
-from holdfast.errors import Mismatch, UnsupportedLeaf  # noqa: E402
+from holdfast.errors import DataError, Mismatch, UnsupportedLeaf  # noqa: E402
+from holdfast.frameworks import sklearn_trees  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = np.abs(RNG.normal(size=(240, 6)))
@@ -161,14 +163,80 @@ def test_pipelines_and_columns_that_were_fitted(tmp_path: Path) -> None:
     assert answers(fresh) == answers(learner)
 
 
+ONCE: dict[str, Any] = {
+    "tree": tree.DecisionTreeRegressor(max_leaf_nodes=9, random_state=1),
+    "two outputs": tree.ExtraTreeClassifier(random_state=1),
+    "forest": ensemble.RandomForestClassifier(5, random_state=1),
+    "isolation": ensemble.IsolationForest(n_estimators=5, random_state=1),
+    "boosting": ensemble.GradientBoostingRegressor(n_estimators=5, random_state=1),
+    "adaboost": ensemble.AdaBoostClassifier(n_estimators=5, random_state=1),
+    "stacking": ensemble.StackingClassifier(
+        [("a", naive_bayes.GaussianNB()), ("b", tree.DecisionTreeClassifier(random_state=1))], cv=2
+    ),
+    "search": model_selection.GridSearchCV(
+        ensemble.VotingClassifier([("a", naive_bayes.GaussianNB())]),
+        {"weights": [[1], [2]]},
+        cv=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_is_fitted_once_predicts_the_same(tmp_path: Path, name: str) -> None:
+    learner = clone(ONCE[name]).fit(X, np.stack([Y, 1 - Y], 1) if name == "two outputs" else Y)
+    holdfast.save(tmp_path, {"learner": learner}, run="r", step=0)
+    fresh = clone(ONCE[name])
+    holdfast.load(tmp_path, "r@0", into={"learner": fresh})
+    assert answers(fresh) == answers(learner)
+    assert np.array_equal(fresh.predict(-X * 50), learner.predict(-X * 50))
+
+
+def test_what_a_search_has_found_comes_back_with_its_masks(tmp_path: Path) -> None:
+    grid = [{"alpha": [0.1, 1.0]}, {"fit_prior": [False]}]
+    search = model_selection.GridSearchCV(naive_bayes.BernoulliNB(), grid, cv=2).fit(X, Y)
+    holdfast.save(tmp_path, {"search": search}, run="r", step=0)
+    fresh = model_selection.GridSearchCV(naive_bayes.BernoulliNB(), grid, cv=2)
+    holdfast.load(tmp_path, "r@0", into={"search": fresh})
+    for name in ("param_alpha", "param_fit_prior"):
+        found, wanted = fresh.cv_results_[name], search.cv_results_[name]
+        assert found.mask.tolist() == wanted.mask.tolist() and found.tolist() == wanted.tolist()
+
+
 @pytest.mark.parametrize(
-    "made",
-    [tree.DecisionTreeClassifier, ensemble.RandomForestClassifier],
-    ids=["tree", "forest"],
+    ("column", "value"),
+    [
+        ("left_child", 10**6),
+        ("left_child", 0),
+        ("left_child", -1),
+        ("right_child", 1),
+        ("feature", 6),
+        ("feature", -5),
+        ("max_depth", 0),
+        ("n_features", 0),
+        ("n_classes", np.array([0])),
+        ("n_classes", np.array([2, 2])),
+        ("values", np.zeros((1, 1, 2))),
+        ("threshold", np.zeros(1)),
+    ],
 )
-def test_trees_are_refused_with_a_way_out(tmp_path: Path, made: Any) -> None:
-    with pytest.raises(UnsupportedLeaf, match=r"'learner'.*Tree.*XGBoost and LightGBM"):
-        holdfast.save(tmp_path, {"learner": made().fit(X, Y)}, run="r", step=0)
+def test_a_tree_that_is_none_is_refused(tmp_path: Path, column: str, value: Any) -> None:
+    saved = sklearn_trees.encode(tree.DecisionTreeClassifier(random_state=1).fit(X, Y).tree_)
+    assert sklearn_trees.decode(saved).node_count == len(saved[sklearn_trees.TREE]["feature"])
+    if column in saved:
+        saved[column] = value
+    elif isinstance(value, int):
+        saved[sklearn_trees.TREE][column][0] = value
+    else:
+        saved[sklearn_trees.TREE][column] = value[:0]
+    with pytest.raises(DataError, match="A decision tree is none"):
+        sklearn_trees.decode(saved)
+
+
+def test_a_tree_of_another_scikit_learn_says_so() -> None:
+    saved = sklearn_trees.encode(tree.DecisionTreeClassifier().fit(X, Y).tree_)
+    del saved[sklearn_trees.TREE]["missing_go_to_left"]
+    with pytest.raises(Mismatch, match="missing_go_to_left"):
+        sklearn_trees.decode(saved)
 
 
 @pytest.mark.parametrize("kind", ["kd_tree", "ball_tree"])
