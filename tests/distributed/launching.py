@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distributed.forked_ranks import ForkedRank
+
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "src"
 TIMEOUT_S = 180
 # Every size, every kind, every victim, launchers besides: make ranks.
+# Those that import PyTorch, first of all.
+_WITH_TORCH = ("far_trainer.py", "flattened.py", "trainer.py", "worlds.py")
 IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 
 
@@ -22,7 +26,7 @@ IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 class Job:
     """Ranks that are running, and what they print."""
 
-    processes: list[subprocess.Popen[str]]
+    processes: list[subprocess.Popen[str] | ForkedRank]
     folder: Path
     logs: list[Path] = field(default_factory=list)
 
@@ -77,6 +81,10 @@ def launch(
             "MEET": str(folder / f"meet-{port}"),
             "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE)]),
         }
+        if script in _WITH_TORCH:
+            rank_here = ForkedRank(HERE / script, [*map(str, arguments)], variables, log)
+            job.processes.append(rank_here)
+            continue
         with open(log, "w") as out:
             job.processes.append(
                 subprocess.Popen(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import final
 
 from holdfast.chunks.stored import Stored, stored_at
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord, PartRef
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore, is_here
+
+_log = logging.getLogger("holdfast")
 
 _FEW_PARTS = 64
 
@@ -92,13 +96,55 @@ def with_bases(places: Sequence[Stored]) -> dict[bytes, Stored]:
     return bases | {place.digest: place for place in places}
 
 
-def still_stored(unchanged: Mapping[int, Stored], base: Base | None) -> dict[int, Stored]:
-    """Return, of chunks that have not changed, those that lie where the base names them."""
+def still_stored(
+    unchanged: Mapping[int, Stored], base: Base | None, is_good: Callable[[Stored], bool]
+) -> dict[int, Stored]:
+    """Return, of chunks that have not changed, those that lie where the base names them.
+
+    Args:
+        unchanged: Where they were stored, by index.
+        base: The checkpoint that the save builds on.
+        is_good: Says of a chunk whether it is good where it lies.
+    """
     # Only what the base names is protected from a sweep; the arena's last save is the base, or
     # shares these chunks with it.
     if base is None:
         return {}
-    return {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}
+    named = {i: at for i, at in unchanged.items() if base.chunks.get(at.digest) == at}
+    return {i: at for i, at in named.items() if is_good(at)}
+
+
+@final
+class PacksThere:
+    """Says of chunks that this process has written whether their packs are there, in full.
+
+    Whoever removes files by hand shall not spoil the checkpoints to come. Each pack is asked for
+    once, so one of these serves one save.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._asked: dict[str, bool] = {}
+
+    def __call__(self, place: Stored) -> bool:
+        """Say whether a chunk, and what it is a difference from, lies in packs that are there."""
+        return self._is_there(place) and (place.base is None or self._is_there(place.base))
+
+    def _is_there(self, place: Stored) -> bool:
+        found = self._asked.get(place.pack_key)
+        if found is None:
+            try:
+                found = _has_size(self._store, place.pack_key, place.pack_length)
+            except DataError:
+                found = False
+            self._asked[place.pack_key] = found
+            if not found:
+                _log.warning(
+                    "%s is gone or cut short. What this checkpoint needs of it is written again; "
+                    "checkpoints before stay damaged: 'holdfast verify' tells which.",
+                    place.pack_key,
+                )
+        return found
 
 
 def _has_size(store: ObjectStore, key: str, size: int) -> bool:

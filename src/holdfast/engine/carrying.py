@@ -15,7 +15,7 @@ from holdfast.chunks.deltas import Ages, Origin, origins
 from holdfast.chunks.fetch import fetch_chunk
 from holdfast.chunks.stored import Stored
 from holdfast.chunks.write import Written
-from holdfast.engine.base import Base, load_base, with_bases
+from holdfast.engine.base import Base, PacksThere, load_base, with_bases
 from holdfast.engine.job import SaveJob
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
@@ -96,9 +96,9 @@ class Carrying:
             base = self.base = None
         return base
 
-    def check_for(self, base: Base | None) -> Callable[[Stored], bool] | None:
-        """Return what says of a chunk of a base whether it is good; None where nobody need ask."""
-        return None if base is None or base.is_ours else self._is_intact
+    def check_for(self, base: Base | None) -> Callable[[Stored], bool]:
+        """Return what says of a chunk of a base whether it is good, for one save."""
+        return self._is_intact if base is None or not base.is_ours else PacksThere(self._store)
 
     def origins(self, job: SaveJob, base: Base | None) -> dict[int, Origin]:
         """Return what a save's chunks may be stored as differences from, by index."""

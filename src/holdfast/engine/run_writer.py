@@ -321,6 +321,7 @@ class RunWriter:
         base: Base | None,
     ) -> Written:
         encoder = self._ready_encoder(job, base)
+        is_good = self._carrying.check_for(base)
         written = write_chunks(
             self.store,
             job.layout,
@@ -328,8 +329,8 @@ class RunWriter:
             pack_key=lambda number: self._keys.pack(job.id, job.rank * PACKS_OF_RANK + number),
             manifest=manifest.complete,
             known=base.chunks if base is not None else {},
-            unchanged=lambda: still_stored(unchanged(), base),
-            is_intact=self._carrying.check_for(base),
+            unchanged=lambda: still_stored(unchanged(), base, is_good),
+            is_intact=is_good,
             look=manifest.look,
             encoder=encoder,
             threads=self._threads,

@@ -12,6 +12,7 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
+from holdfast import Checkpointer
 from holdfast.engine import job as jobs
 from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter
@@ -91,6 +92,24 @@ def test_what_is_frozen_is_looked_at_now_and_then(writing: Writing, store_path: 
     report = holdfast.Store(store_path).verify()
     assert [c.ok for c in report.checkpoints][:2] == [False, False]
     assert report.checkpoints[-1].ok
+
+
+@pytest.mark.parametrize("how", ["removed", "cut short"])
+@pytest.mark.parametrize("n_saves", [1, 3])
+def test_a_pack_that_somebody_took_away_is_written_again(
+    store_path: Path, how: str, n_saves: int
+) -> None:
+    """However long a process has been writing: what it refers to is asked for with each save."""
+    with Checkpointer(store_path, state(0), run="r", rng=False) as ckpt:
+        for step in range(n_saves):
+            ckpt.save(step).wait()
+        for pack in (store_path / KEYS.packs).iterdir():
+            os.truncate(pack, 4096) if how == "cut short" else pack.unlink()
+        ckpt.save(n_saves).wait()
+        newest = holdfast.load(store_path, f"r@{n_saves}")
+    assert (newest["frozen"] == FROZEN).all() and (newest["live"] == state(0)["live"]).all()
+    [*before, last] = holdfast.Store(store_path).verify().checkpoints
+    assert last.ok and not any(check.ok for check in before)
 
 
 def test_a_save_with_most_of_the_state_frozen_writes_about_what_has_changed(
