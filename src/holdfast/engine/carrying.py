@@ -17,6 +17,7 @@ from holdfast.chunks.stored import Stored
 from holdfast.chunks.write import Written
 from holdfast.engine.base import Base, PacksThere, load_base, with_bases
 from holdfast.engine.job import SaveJob
+from holdfast.engine.kin import Kin
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.plan.carrying import CarriedPack, chunks_to_move, repeated_bytes
@@ -48,7 +49,12 @@ class Carrying:
         self._turn = 0
         self._rank = rank
         self._incarnation = incarnation
+        self._kin: Kin | None = None
         self.base: Base | None = None
+
+    def begin_anew(self) -> None:
+        """Let the first save of the run refer to what other runs of the store have."""
+        self._kin = Kin(self._store, self._run, self._rank)
 
     def note_ages(self, records: Iterable[CommitRecord]) -> None:
         """Take in when the packs of checkpoints that are there were written."""
@@ -73,6 +79,7 @@ class Carrying:
             places=written.places,
         )
         self._ages.note(record.id, record.seq)
+        self._kin = None
 
     def pinned(self, checkpoint_id: str, draft: Mapping[str, Any] | None = None) -> Base | None:
         """Announce a save; return what it may refer to from now until its pin goes, if anything.
@@ -89,8 +96,12 @@ class Carrying:
     def _pinned(self, checkpoint_id: str, draft: Mapping[str, Any] | None) -> Base | None:
         base = self.base
         keys = base.part_keys if base else ()
-        pin = pins.Pin(checkpoint_id, keys, self._rank, self._incarnation, draft)
+        kin = self._kin.base() if self._kin is not None else None
+        packs = tuple(self._kin.packs(kin)) if self._kin is not None and kin is not None else ()
+        pin = pins.Pin(checkpoint_id, keys, self._rank, self._incarnation, draft, packs)
         pins.put_pin(self._store, self._run, pin)
+        if kin is not None:
+            return kin
         # After the pin is visible, not before: see records.pins.
         if base is not None and not self._store.exists(self._keys.commit(base.seq)):
             base = self.base = None
@@ -98,7 +109,9 @@ class Carrying:
 
     def check_for(self, base: Base | None) -> Callable[[Stored], bool]:
         """Return what says of a chunk of a base whether it is good, for one save."""
-        return self._is_intact if base is None or not base.is_ours else PacksThere(self._store)
+        if base is not None and base.is_ours:
+            return PacksThere(self._store)
+        return self._is_intact if self._kin is None else self._kin.is_good
 
     def origins(self, job: SaveJob, base: Base | None) -> dict[int, Origin]:
         """Return what a save's chunks may be stored as differences from, by index."""

@@ -148,6 +148,8 @@ class RunWriter:
     def _find_newest(self, numbers: Sequence[int]) -> None:
         if self._has_deltas:
             self._carrying.note_ages(commits.good_commits(self.store, self.run))
+        if not numbers:
+            self._carrying.begin_anew()
         for found in self._believed(reversed(numbers)):
             self._committing.link_to(found.link)
             # One that has no parts is too new to be built on; it was there all the same.

@@ -95,7 +95,7 @@ def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> 
             unreadable[found.key] = found.error
         elif found.id not in without:
             parts.update((ref.key, ref.digest) for ref in found.parts)
-    live = set(parts)
+    live = {*parts, *(key for pin in pinned for key in pin.packs)}
     for key, expected in parts.items():
         try:
             live.update(packs_in(store, key, expected))

@@ -34,6 +34,7 @@ class Pin:
         rank: Which of the processes that save it together has put the pin.
         incarnation: Whose they are; empty where there is but one.
         draft: Of rank 0, what its commit will say (engine.drafts).
+        packs: The keys of packs of this run that it may refer to, whoever else names them.
     """
 
     checkpoint_id: str
@@ -41,6 +42,7 @@ class Pin:
     rank: int = 0
     incarnation: str = ""
     draft: Mapping[str, Any] | None = None
+    packs: tuple[str, ...] = ()
 
 
 def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
@@ -50,6 +52,8 @@ def put_pin(store: ObjectStore, run: str, pin: Pin) -> None:
         said["incarnation"] = pin.incarnation
     if pin.draft is not None:
         said["draft"] = pin.draft
+    if pin.packs:
+        said["packs"] = list(pin.packs)
     data = json.dumps(said).encode()
     # A pin need not outlive its writer, so no power cut either.
     key = RunKeys(run).pin(pin.checkpoint_id, pin.rank)
@@ -74,15 +78,17 @@ def all_pins(store: ObjectStore, run: str) -> list[Pin]:
         checkpoint_id, _, number = last_component(info.key).partition("-")
         rank, incarnation = int(number) if number.isdecimal() else 0, ""
         draft: Mapping[str, Any] | None = None
+        packs: tuple[str, ...] = ()
         try:
             payload = json.loads(store.get(info.key))
             base = tuple(str(key) for key in payload["base_parts"])
             incarnation = str(payload.get("incarnation", ""))
             said = payload.get("draft")
             draft = said if isinstance(said, dict) else None
+            packs = tuple(str(key) for key in payload.get("packs", ()))
         except ChunkMissing:
             continue
         except (ValueError, KeyError, TypeError, AttributeError, SealBroken):
-            base = ()
-        pins.append(Pin(checkpoint_id, base, rank, incarnation, draft))
+            base = packs = ()
+        pins.append(Pin(checkpoint_id, base, rank, incarnation, draft, packs))
     return pins

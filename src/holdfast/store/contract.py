@@ -7,7 +7,7 @@ at all. Errors are holdfast's own: ``ChunkMissing`` for an object that is not th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -188,6 +188,16 @@ def is_here(store: ObjectStore, key: str) -> bool:
     """
     own = getattr(store, "is_here", None)
     return own is None or bool(own(key))
+
+
+def linking(store: ObjectStore) -> Callable[[str, str], bool] | None:
+    """Return what gives an object of a store a second name without a copy; None if it cannot.
+
+    ``link(source, target)`` says whether it did. It is durable then, and each of the two names is
+    deleted by itself. That the target is there already counts as done.
+    """
+    found = getattr(store, "link", None)
+    return found if callable(found) else None
 
 
 def list_everywhere(store: ObjectStore, prefix: str) -> Iterable[ObjectInfo]:

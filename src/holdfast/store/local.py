@@ -32,6 +32,11 @@ from holdfast.store.recipe import Recipe
 TEMPORARY = ".tmp-"
 # Below this, the page cache is faster than the set-up of direct I/O.
 DIRECT_BYTES = 1 << 20
+# The file is gone, somebody else's, has too many names, or its file system knows no links.
+_NO_LINK = (
+    *(errno.ENOENT, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV),
+    *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
+)
 _counter = itertools.count()
 
 
@@ -154,6 +159,22 @@ class LocalStore:
             os.close(fd)
         sync_folder(os.path.dirname(final))
         return True
+
+    def link(self, source: str, target: str) -> bool:
+        """Give a file a second name; see ``store.contract.linking``."""
+        with translated("write", target):
+            final = self.path(target)
+            self._make_folder(os.path.dirname(final))
+            try:
+                os.link(self.path(source), final, follow_symlinks=False)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                return False
+            sync_folder(os.path.dirname(final))
+            return True
 
     def append(self, key: str, data: bytes) -> None:
         with translated("write", key):
