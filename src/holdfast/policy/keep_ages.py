@@ -2,7 +2,8 @@
 
 Ages are counted back from the newest checkpoint, not from the clock on the wall: a run that paused
 for a month has as much left afterwards as before. What seems to be from the future, because the
-clock was set back after it, has no age yet, and windows begin anew where the clock went back.
+clock was set back after it, has no age yet, and windows begin anew where the clock went back. What
+was saved while the clock was behind is no older than what was saved before it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from holdfast.policy.keep_policy import KeepPolicy, Verdict, Verdicts
 from holdfast.policy.keep_rules import firsts
 
 SECONDS = {"hours": 3600.0, "days": 86400.0}
+_BACK = "in doubt: the clock was set back after it was saved"
+_BEHIND = "in doubt: the clock was behind when it was saved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,16 @@ class KeepWithin(KeepPolicy):
     age: Age
 
     def judge(self, candidates: Sequence[Candidate], now: datetime) -> Verdicts:
-        """Keep the young ones."""
-        return {c.id: self._judged(c, candidates[-1], now) for c in candidates}
+        """Keep the young ones, and those that are not known to be older than one of them."""
+        verdicts = {c.id: self._judged(c, candidates[-1], now) for c in candidates}
+        for name, before in _behind(candidates, self.age).items():
+            if verdicts[before.id].stays and not verdicts[name].stays:
+                verdicts[name] = Verdict(True, _BEHIND)
+        return verdicts
 
     def _judged(self, candidate: Candidate, newest: Candidate, now: datetime) -> Verdict:
         if self.age.unit != "steps" and candidate.created > newest.created:
-            return Verdict(True, "in doubt: the clock was set back after it was saved")
+            return Verdict(True, _BACK)
         if self.age.of(candidate, newest, now) <= self.age.amount:
             return Verdict(True, f"within {self.age.text}")
         return Verdict(False, f"older than {self.age.text}")
@@ -80,21 +87,36 @@ class KeepWithin(KeepPolicy):
 @final
 @dataclass(frozen=True, slots=True)
 class KeepYoung(KeepPolicy):
-    """Applies another rule to what is at most so much older than the newest checkpoint."""
+    """Applies another rule to what is at most so much older than the newest checkpoint.
+
+    Of what was saved while the clock was behind, only one before it tells that it is young: that
+    one stays as long.
+    """
 
     policy: KeepPolicy
     age: Age
 
     def judge(self, candidates: Sequence[Candidate], now: datetime) -> Verdicts:
-        """Let the other rule judge the young ones; keep no others."""
-        young = [c for c in candidates if self.age.of(c, candidates[-1], now) <= self.age.amount]
-        judged = self.policy.judge(young, now)
+        """Let the other rule judge the young ones; keep no others but for doubt."""
+        sure = {c.id for c in candidates if self._is_young(c, candidates[-1], now)}
+        behind = {
+            name: before
+            for name, before in _behind(candidates, self.age).items()
+            if before.id in sure and name not in sure
+        }
+        judged = self.policy.judge([c for c in candidates if c.id in sure or c.id in behind], now)
         told = {
             name: Verdict(v.stays, f"{v.why}, within {self.age.text}" if v.stays else v.why)
             for name, v in judged.items()
         }
+        for name, before in behind.items():
+            if told[name].stays and not told[before.id].stays:
+                told[before.id] = Verdict(True, _BACK)
         old = Verdict(False, f"older than {self.age.text}")
         return told | {c.id: old for c in candidates if c.id not in told}
+
+    def _is_young(self, candidate: Candidate, newest: Candidate, now: datetime) -> bool:
+        return self.age.of(candidate, newest, now) <= self.age.amount
 
 
 @final
@@ -118,7 +140,7 @@ class KeepEveryTime(KeepPolicy):
             lambda c: (eras[c.id], math.floor(c.created.timestamp() / window_s)),
             counted(self.amount, self.unit),
         )
-        doubt = Verdict(True, "in doubt: the clock was set back after it was saved")
+        doubt = Verdict(True, _BACK)
         return {**verdicts, **{name: doubt for name in lasts if not verdicts[name].stays}}
 
 
@@ -136,3 +158,22 @@ def _eras(candidates: Sequence[Candidate]) -> tuple[dict[str, int], list[str]]:
         eras[candidate.id] = len(lasts)
         before = candidate
     return eras, lasts
+
+
+def _behind(candidates: Sequence[Candidate], age: Age) -> dict[str, Candidate]:
+    """Return what was saved while the clock was behind, and the latest that was saved before it.
+
+    It cannot be older than that one. What seems to be yet to come proves nothing.
+    """
+    found: dict[str, Candidate] = {}
+    if age.unit == "steps":
+        return found
+    latest: Candidate | None = None
+    for candidate in candidates:
+        if candidate.created > candidates[-1].created:
+            continue
+        if latest is not None and candidate.created < latest.created:
+            found[candidate.id] = latest
+        else:
+            latest = candidate
+    return found

@@ -83,14 +83,27 @@ def plan_retention(
     Returns:
         The plan; together its two halves hold each checkpoint exactly once.
     """
-    ordered = sorted(checkpoints, key=lambda c: c.seq)
+    ahead = timedelta(seconds=max(ahead_s, 0.0))
+    plan = _plan(sorted(checkpoints, key=lambda c: c.seq), policy, objects or {}, ahead)
+    if budget_of(policy) is None:
+        return plan
+    # Of two that a doubt about the clock joins, the budget may take the one that it rests on.
+    while (again := _plan([c for c, _ in plan.kept], policy, objects or {}, ahead)).removed:
+        removed = sorted((*plan.removed, *again.removed), key=lambda pair: pair[0].seq)
+        plan = Retention(again.kept, tuple(removed), again.over_bytes)
+    return plan
+
+
+def _plan(
+    ordered: Sequence[C], policy: KeepPolicy, objects: Mapping[str, Objects], ahead: timedelta
+) -> Retention[C]:
     if not ordered:
         return Retention((), ())
     # Later saves of a step overwrite earlier ones here.
     latest = {c.step: c for c in ordered}
     # One with a tag stays, so it ranks: else it would begin to once the later save has gone.
     current = [c for c in ordered if c.tags or latest[c.step].id == c.id]
-    now = ordered[-1].created - timedelta(seconds=max(ahead_s, 0.0))
+    now = ordered[-1].created - ahead
     judged = [(rule, rule.judge(current, now)) for rule in rules_of(policy)]
     kept = _reasons(ordered, [verdicts for _, verdicts in judged])
     gone = {c.id: _why_not(c, latest[c.step], judged) for c in ordered if c.id not in kept}
@@ -99,7 +112,7 @@ def plan_retention(
     if nbytes is not None:
         forced = [c.id for c in ordered if c.tags or c is ordered[-1]]
         wanted = [name for name in _most_wanted(current, judged) if name not in forced]
-        bought = spend(nbytes, forced, wanted, objects or {})
+        bought = spend(nbytes, forced, wanted, objects)
         over_bytes = max(bought.used_bytes - nbytes, 0)
         for name, verdict in bought.verdicts.items():
             kept[name].append(verdict.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from candidates import START, checkpoint_lists, kept_steps, policies, reasons, run
@@ -85,6 +86,25 @@ def test_windows_begin_anew_where_the_clock_went_back():
     assert kept_steps(back, keep.every(hours=1)) == [0, 1, 2, 4]
     left = [c for c, _ in plan_retention(back, keep.every(hours=1)).kept]
     assert kept_steps(left, keep.every(hours=1)) == [0, 1, 2, 4]
+
+
+def test_a_clock_that_was_behind_for_a_while_makes_nothing_old():
+    # Steps 1 and 2 were saved after step 0, whatever the clock said then.
+    checkpoints = saved_at(10_000, 5, 6, 10_001, 10_002)
+    assert kept_steps(checkpoints, keep.within(hours=3)) == [0, 1, 2, 3, 4]
+    because = reasons(checkpoints, keep.within(hours=3))
+    assert because[1] == ("in doubt: the clock was behind when it was saved",)
+    # That step 0 is old says nothing of them.
+    assert kept_steps(checkpoints, keep.within(hours=1)) == [3, 4]
+
+
+def test_what_tells_that_another_is_young_stays_as_long():
+    checkpoints = saved_at(1, 10_000, 5, 10_001, 10_002)
+    ranked = [replace(c, metrics={"loss": abs(c.step - 2)}) for c in checkpoints]
+    policy = keep.best("loss").within(hours=3)
+    assert kept_steps(ranked, policy) == [1, 2, 4]
+    left = [c for c, _ in plan_retention(ranked, policy).kept]
+    assert kept_steps(left, policy) == [1, 2, 4]
 
 
 def test_a_clock_that_was_set_forward_while_training_makes_nothing_old():

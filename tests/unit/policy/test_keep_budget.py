@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+from datetime import timedelta
 
 import pytest
-from candidates import checkpoint_lists, losses, policies, run
+from candidates import START, checkpoint_lists, losses, policies, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,3 +114,12 @@ def test_a_budget_holds_and_a_second_look_finds_nothing(checkpoints, policy, nee
     assert sum(used.values()) <= nbytes + plan.over_bytes
     again = plan_retention(left, policy | keep.budget(nbytes), objects=objects)
     assert not again.removed and not math.isnan(again.over_bytes)
+
+
+def test_what_rests_on_one_that_the_budget_takes_goes_with_it():
+    hours = (10, 5, 11)
+    checkpoints = run(0, 1, 2, created=[START + timedelta(hours=h) for h in hours])
+    objects = {c.id: {f"pack {c.seq}": size for size in [(50, 1, 1)[c.seq]]} for c in checkpoints}
+    plan = plan_retention(checkpoints, keep.within(hours=3) | keep.budget(10), objects=objects)
+    assert [c.step for c, _ in plan.kept] == [2]
+    assert [c.step for c, _ in plan.removed] == [0, 1]
