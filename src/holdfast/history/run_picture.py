@@ -10,10 +10,13 @@ from holdfast.errors import NotFound
 from holdfast.history.info import CheckpointInfo
 from holdfast.policy.checks import Mode
 from holdfast.policy.curve import Curve
-from holdfast.policy.divergence import find_divergence
+from holdfast.policy.divergence import DivergenceRule, find_divergence
 from holdfast.policy.finding import Finding
 from holdfast.policy.metric_pairs import metric_pairs
 from holdfast.policy.overfitting import find_overfitting
+
+# Validation that climbs beside its training metric is over-fitting, and told as such.
+_JUMPS = DivergenceRule(climb_window=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,12 @@ def picture_of(
 def _panel(curves: Mapping[str, Curve], mode_of: Callable[[str], Mode | None]) -> Panel:
     modes = {name: mode for name in curves if (mode := mode_of(name)) is not None}
     last = list(curves)[-1]
-    findings = [find_divergence(curves[name], name, mode=mode) for name, mode in modes.items()]
-    if len(modes) == 2:
+    is_pair = len(modes) == 2
+    findings = [
+        find_divergence(curves[name], name, _JUMPS if is_pair and name == last else None, mode)
+        for name, mode in modes.items()
+    ]
+    if is_pair:
         (train, train_mode), (validation, mode) = modes.items()
         findings.append(
             find_overfitting(

@@ -1,4 +1,4 @@
-"""Divergence told from a curve: values that are no numbers, or that jump and stay up."""
+"""Divergence told from a curve: values that are no numbers, that jump and stay up, or climb."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from holdfast.policy.checks import Mode
+from holdfast.policy.climbing import Climb, ClimbTracker
 from holdfast.policy.curve import Curve, spread
 from holdfast.policy.finding import Finding
 
@@ -19,7 +20,9 @@ class DivergenceRule:
     At once where it is NaN or infinite. Else when ``patience`` values in a row jump: each is above
     m, the median of the ``window`` values before the first of them, by more than ``z`` · s and
     more than ``floor`` · |m|, where s is their robust standard deviation (1.4826 times the median
-    of |x − m|). There must have been ``least`` values. Where higher is better all is turned round.
+    of |x − m|). There must have been ``least`` values. Or where the metric has climbed above all
+    it was, by medians of ``climb_window`` values (``ClimbTracker``); None: climbs do not count.
+    Where higher is better all is turned round.
     """
 
     patience: int = 3
@@ -27,6 +30,7 @@ class DivergenceRule:
     window: int = 50
     floor: float = 0.1
     least: int = 10
+    climb_window: int | None = 10
 
 
 @dataclass(slots=True)
@@ -40,6 +44,12 @@ class DivergenceTracker:
     _jumped: list[float] = field(default_factory=list)
     _good_step: int | None = None
     _is_told: bool = False
+    _climb: ClimbTracker | None = None
+
+    def __post_init__(self) -> None:
+        """Begin to follow climbs, if they count."""
+        if self.rule.climb_window is not None:
+            self._climb = ClimbTracker(self.rule.climb_window, self.rule.z, self.rule.floor)
 
     def add(self, step: int, value: float) -> Finding | None:
         """Take a value; tells when it has diverged."""
@@ -48,9 +58,10 @@ class DivergenceTracker:
             text = f"{self.metric} is {value} at step {step}"
             return self._tell(Finding("divergence", self.metric, since, step, text))
         signed = value if self.mode == "min" else -value
+        climb = self._climb.add(step, signed) if self._climb is not None else None
         if not self._is_jump(signed):
             self._settle(step, signed)
-            return None
+            return self._climbed(step, climb) if climb is not None else None
         self._jumped.append(signed)
         if len(self._jumped) < self.rule.patience:
             return None
@@ -60,6 +71,15 @@ class DivergenceTracker:
             f"{value:.4g} at step {step}"
         )
         return self._tell(Finding("divergence", self.metric, since, step, text))
+
+    def _climbed(self, step: int, climb: Climb) -> Finding:
+        sign, verb = (1, "climbed") if self.mode == "min" else (-1, "fallen")
+        text = (
+            f"{self.metric} has {verb} from {sign * climb.lowest:.4g} at step {climb.since_step} "
+            f"to {sign * climb.smooth:.4g} (median of {self.rule.climb_window}) at step {step}, "
+            "worse than it was before that"
+        )
+        return Finding("divergence", self.metric, climb.since_step, step, text)
 
     def _tell(self, finding: Finding) -> Finding | None:
         if self._is_told:

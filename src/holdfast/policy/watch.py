@@ -134,7 +134,7 @@ class _Pair:
 @final
 @dataclass(frozen=True, slots=True)
 class Divergence(WatchPolicy):
-    """A metric that is no number any more, or jumps and stays up; see ``DivergenceRule``."""
+    """A metric that is no number, jumps and stays up, or climbs; see ``DivergenceRule``."""
 
     metric: str
     mode: Mode = "min"
@@ -163,8 +163,8 @@ class _Single:
 
     @property
     def memory(self) -> int:
-        # What it compares with is within a window.
-        return 4 * self.policy.rule.window * self.policy.every
+        # Jumps are seen within a window; what a climb began from may be long ago.
+        return min(10_000 * self.policy.every, 200_000)
 
     def due(self, metrics: Mapping[str, object]) -> Sequence[str]:
         if self.policy.metric not in metrics:
@@ -207,7 +207,7 @@ def overfitting(
 def divergence(
     metric: str, *, mode: Mode = "min", every: int = 1, patience: int = 3, z: float = 8.0
 ) -> WatchPolicy:
-    """Watch for a metric that becomes NaN or infinite, or jumps and stays up.
+    """Watch for a metric that becomes NaN or infinite, jumps and stays up, or climbs above all.
 
     Args:
         metric: Its name.

@@ -11,6 +11,8 @@ import holdfast
 from holdfast import Checkpointer, every
 from holdfast.errors import NotFound
 from holdfast.format.names import RunKeys
+from holdfast.history.run_picture import picture_of
+from holdfast.policy.curve import Curve
 
 
 def train(path: Path, until: int, *, back_to: int | None = None, scale: float = 1.0) -> None:
@@ -62,3 +64,11 @@ def test_where_the_log_is_gone_there_are_the_checkpoints(store_path: Path) -> No
     assert list(holdfast.Store(store_path).curves("r")["loss"].steps) == [5, 10]
     with pytest.raises(NotFound):
         holdfast.Store(store_path).curves("other")
+
+
+def test_validation_that_climbs_far_is_told_as_over_fitting_only() -> None:
+    steps = list(range(200))
+    train = Curve(steps, [3 / (1 + step / 10) for step in steps])
+    validation = Curve(steps, [1 + abs(step - 30) / 20 for step in steps])
+    picture = picture_of("r", {"loss": train, "val_loss": validation}, [], [], lambda _: "min")
+    assert [found.kind for found in picture.panels[0].findings] == ["overfitting"]

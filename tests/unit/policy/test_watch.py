@@ -161,6 +161,40 @@ def test_a_loss_that_grows_and_grows_is_told() -> None:
     assert found is not None and 600 <= found.told_step <= 630
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("growth", [1.005, 1.01, 1.02])
+def test_a_climb_in_which_no_value_is_a_jump_is_told(sigma: float, growth: float) -> None:
+    rng = np.random.default_rng(7)
+    values = 1 + 1.5 * np.exp(-np.arange(800) / 200)
+    values[300:] *= growth ** np.arange(500)
+    values += sigma * rng.standard_normal(800)
+    found = find_divergence(Curve(list(range(800)), values.tolist()), "loss")
+    assert found is not None and 250 <= found.since_step < found.told_step
+    # Not before it is worse than ever, nor long after that.
+    assert found.told_step < 300 + math.log(4) / math.log(growth)
+    turned = find_divergence(Curve(list(range(800)), (-values).tolist()), "reward", mode="max")
+    assert turned is not None and turned.told_step == found.told_step
+
+
+def test_a_climb_is_told_once_until_the_metric_is_back() -> None:
+    way, climb = [3 - i / 50 for i in range(100)], [1 + i / 50 for i in range(500)]
+    tracker = DivergenceTracker("loss")
+    values = [*way, *climb[:200], *way, *climb]
+    told = [i for i, value in enumerate(values) if tracker.add(i, value) is not None]
+    # The second time it is worse than ever only when it is above the first climb.
+    assert len(told) == 2 and 200 < told[0] < 300 and told[1] > 600
+
+
+@pytest.mark.parametrize("tails", ["normal", "t"])
+def test_a_flat_loss_does_not_climb(tails: str) -> None:
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        random = rng.standard_normal(500) if tails == "normal" else rng.standard_t(3, 500)
+        for level in (0.0, 1.0):
+            curve = Curve(list(range(500)), (level + 0.1 * random).tolist())
+            assert find_divergence(curve, "loss") is None
+
+
 def test_single_outliers_are_not_told() -> None:
     values = losses(0)
     values[100] = values[300] = values[301] = 50.0
