@@ -67,21 +67,28 @@ def layers_over_time(
         depth: How many components of their paths make a layer.
 
     Raises:
-        UsageError: There are fewer than two.
+        UsageError: There are fewer than two, or none of them has anything that is chosen.
     """
     if len(line) < 2:
         raise UsageError(
             f"Run {run!r} has {len(line)} checkpoint(s); movement is from one to the next.", run=run
         )
     tracks: dict[str, list[Movement | None]] = {}
-    read_bytes = 0
+    read_bytes, nothing = 0, list[UsageError]()
     for i, pair in enumerate(pairwise(line)):
-        report = compare(*pair)
+        try:
+            report = compare(*pair)
+        except UsageError as error:
+            # Of what comes later, or goes, these two have nothing.
+            nothing.append(error)
+            continue
         read_bytes += report.read_bytes
         for tensor in report.tensors:
             if tensor.same_as is None:
                 track = tracks.setdefault(tensor.path, [None] * (len(line) - 1))
                 track[i] = tensor.movement
+    if len(nothing) == len(line) - 1:
+        raise nothing[-1]
     moving = {path: track for path, track in tracks.items() if any(map(_is_change, track))}
     by_prefix: dict[str, list[list[Movement | None]]] = {}
     for path, track in moving.items():

@@ -186,7 +186,9 @@ def test_plot_layers(here, trained):
     assert [layer["prefix"] for layer in shown["layers"]] == ["model/h.0"]
     assert shown["layers"][0]["moved"][0] == "NaN"
     nothing = here("plot", "gpt", "--layers", "modle/**", store=trained)
-    assert "Nothing that matches 'modle/**' changed" in nothing.out
+    assert nothing.status == 2 and "only='modle/**'" in nothing.err
+    still = here("plot", "gpt", "--layers", "lr", store=trained)
+    assert still.status == 0 and "Nothing that matches 'lr' changed" in still.out
 
 
 def test_plots_that_cannot_be(here, trained, pristine):
@@ -204,7 +206,7 @@ def test_pictures(here, trained, tmp_path):
             ["plot", "gpt", "--out"],
             ["plot", "gpt", "--layers", "model/**", "--out"],
             ["diff", "gpt@0", "gpt@900", "--image"],
-            ["diff", "gpt@0", "gpt@0", "--skip", "**", "--image"],
+            ["diff", "gpt@0", "gpt@0", "--only", "lr", "--image"],
         )
     ):
         file = tmp_path / f"{number}.png"

@@ -47,6 +47,20 @@ def test_tensors_that_never_change_are_in_no_layer(store_path: Path) -> None:
     assert shown.read_bytes < 100_000
 
 
+def test_layers_that_are_not_there_are_no_layers_that_stand_still(store_path: Path) -> None:
+    for step, names in enumerate(["a", "a", "ab", "ab"]):
+        tree = {name: np.full(3, float(step)) for name in names}
+        holdfast.save(store_path, tree, run="r", step=step, rng=False)
+    store = holdfast.Store(store_path)
+    line = newest_line(store.log("r"))
+    of = {
+        glob: lambda a, b, glob=glob: store.diff(a.ref, b.ref, only=glob) for glob in ("b", "no/**")
+    }
+    assert [layer.prefix for layer in layers_over_time("r", line, of["b"], 1).layers] == ["b"]
+    with pytest.raises(UsageError, match="nothing to compare"):
+        layers_over_time("r", line, of["no/**"], 1)
+
+
 def test_a_leaf_that_comes_later_or_goes(store_path: Path) -> None:
     holdfast.save(store_path, {"a": np.ones(2), "b": np.ones(2)}, run="r", step=0, rng=False)
     holdfast.save(store_path, {"a": np.ones(2) * 2, "c": np.ones(2)}, run="r", step=1, rng=False)

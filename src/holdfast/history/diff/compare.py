@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from holdfast.errors import UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.diff.plan import is_unchanged
 from holdfast.history.diff.read import Measured, Progress, Side, measure_pairs
@@ -33,6 +34,14 @@ class Source:
     trust: TrustPolicy | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which leaves are compared, and that in words."""
+
+    is_chosen: Callable[[str], bool]
+    text: str
+
+
 def diff(
     a: Source,
     b: Source,
@@ -46,9 +55,11 @@ def diff(
     Raises:
         Untrusted: A policy does not believe one of them.
         NotFound: A ref names no checkpoint.
+        UsageError: Neither has a leaf that is chosen: that would look as if both were the same.
         DataError: One of them is damaged; the message says which, and which leaf.
     """
-    chosen = selector(only, skip)
+    is_chosen = selector(only, skip)
+    chosen = None if is_chosen is None else Chosen(is_chosen, f"only={only!r}, skip={skip!r}")
 
     def with_first(first: CommitRecord) -> DiffReport:
         before = _open(a.store, first)
@@ -67,9 +78,12 @@ def _open(store: ObjectStore, record: CommitRecord) -> Side:
 
 
 def _compare(
-    before: Side, after: Side, chosen: Callable[[str], bool] | None, progress: Progress | None
+    before: Side, after: Side, chosen: Chosen | None, progress: Progress | None
 ) -> DiffReport:
-    trees = diff_trees(_leaves(before), _leaves(after), chosen)
+    leaves = _leaves(before), _leaves(after)
+    if chosen is not None:
+        _require_some(chosen, before, after, [leaf.info.path for side in leaves for leaf in side])
+    trees = diff_trees(*leaves, None if chosen is None else chosen.is_chosen)
     tensors, measured = _tensors(before, after, trees.arrays, progress)
     return DiffReport(
         before=info_of(before.record),
@@ -89,6 +103,15 @@ def _compare(
         read_bytes=measured.read_bytes,
         total_bytes=before.record.state_bytes + after.record.state_bytes,
     )
+
+
+def _require_some(chosen: Chosen, before: Side, after: Side, paths: Sequence[str]) -> None:
+    if paths and not any(map(chosen.is_chosen, paths)):
+        refs = " or ".join(dict.fromkeys(info_of(side.record).ref for side in (before, after)))
+        raise UsageError(
+            f"{chosen.text} leave nothing to compare: no leaf path of {refs} matches. 'holdfast "
+            "show' lists the paths.",
+        )
 
 
 def _leaves(side: Side) -> list[Leaf]:

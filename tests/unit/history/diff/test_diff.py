@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import holdfast
-from holdfast.errors import ChunkDamaged, InvalidName, NotFound
+from holdfast.errors import ChunkDamaged, InvalidName, NotFound, UsageError
 from holdfast.format.names import RunKeys
 from holdfast.history.diff.compare import Source, diff
 from holdfast.history.diff.report import DiffReport, TensorChange
@@ -109,6 +109,17 @@ def test_leaves_that_came_went_and_changed_their_kind(store_path: Path) -> None:
     assert by_path(report)["c"].movement.relative == 0.0
     only = holdfast.Store(store_path).diff("r@1", "r@2", only=["lr", "c"], skip="c")
     assert not only.tensors and not only.added and [c.path for c in only.values] == ["lr"]
+
+
+def test_a_pattern_that_matches_nothing_does_not_say_that_two_are_equal(store_path: Path) -> None:
+    holdfast.save(store_path, {"w": np.zeros(4)}, run="r", step=1)
+    holdfast.save(store_path, {"w": np.ones(4), "v": np.ones(4)}, run="r", step=2)
+    store = holdfast.Store(store_path)
+    for choice in ({"only": "model/**"}, {"only": "w", "skip": "w"}):
+        with pytest.raises(UsageError, match="no leaf path of r@1 or r@2 matches"):
+            store.diff("r@1", "r@2", **choice)
+    # What one of them has is a difference.
+    assert [leaf.path for leaf in store.diff("r@1", "r@2", only="v").added] == ["v"]
 
 
 def test_text_of_another_length_is_recast_and_not_compared(store_path: Path) -> None:
