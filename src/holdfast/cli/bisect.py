@@ -27,6 +27,8 @@ EXAMPLE = (
 
 _PLACEHOLDERS = ("{path}", "{ref}", "{store}", "{step}")
 _STDERR = 2
+# What shells exit with where a command is no program, or not there.
+_NOT_RUN = (126, 127)
 _STYLES = {"good": "green", "bad": "bold red", "skip": "yellow"}
 
 
@@ -87,6 +89,8 @@ def bisect(
     tries: list[Try] = []
     while (candidate := search.next) is not None:
         tried = _try(store, candidate, command)
+        if not tries and tried.status in _NOT_RUN:
+            _require_that_it_runs(store, search.line[search.good], command)
         tries.append(tried)
         if not as_json:
             _show_try(tried, search)
@@ -96,6 +100,18 @@ def bisect(
     else:
         _show_result(search)
     return 0
+
+
+def _require_that_it_runs(store: Store, good: CheckpointInfo, command: Sequence[str]) -> None:
+    """Refuse a command that says of the good one, too, what shells say of one that is not there."""
+    status = _try(store, good, command).status
+    if status in _NOT_RUN:
+        raise UsageError(
+            f"The command exits with {status} for {good.ref}, too, which is good: shells say so of "
+            "what is not there or cannot be run. Nothing was found out.",
+            ref=good.ref,
+            status=status,
+        )
 
 
 def _try(store: Store, candidate: CheckpointInfo, command: Sequence[str]) -> Try:

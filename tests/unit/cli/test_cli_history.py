@@ -270,6 +270,15 @@ def test_bisect_by_ref_and_store(here, trained):
     assert ran.json["first_bad"] == "gpt@700"
 
 
+def test_a_command_that_is_not_there_is_no_verdict(here, trained):
+    ends = ("--good", "0", "--bad", "900", "--")
+    ran = here("bisect", "gpt", *ends, "sh", "-c", "no-such-command {step}", store=trained)
+    assert ran.status == 2 and "exits with 127 for gpt@0, too" in ran.err
+    # One that means it is believed.
+    checks = ("sh", "-c", "test {step} -lt 500 || exit 127")
+    assert "first bad: gpt@500" in here("bisect", "gpt", *ends, *checks, store=trained).out
+
+
 @pytest.mark.parametrize("code", ["sys.exit(128)", "os.kill(os.getpid(), 9)"])
 def test_bisect_ends_when_the_command_says_so(here, trained, code):
     command = ["--json", "--", sys.executable, "-c", f"import os, sys; {code}", "{step}"]
