@@ -62,6 +62,8 @@ def meant(
         raise _none_at_all(run, damaged)
     if what == LATEST:
         return _latest(run, found, damaged)
+    if what == "best":
+        raise _best_of_what(run, found)
     if what.startswith("best:"):
         return _best(run, what.removeprefix("best:"), found, damaged)
     if re.fullmatch(r"[+-]*\d+", what):
@@ -83,6 +85,19 @@ def _latest(run: str, found: list[_C], damaged: list[DamagedCommit]) -> _C:
             _also_damaged(later),
         )
     return found[-1]
+
+
+def _best_of_what(run: str, listed: Sequence[_Named]) -> NotFound:
+    names = sorted({name for c in listed for name in c.metrics})
+    which = (
+        ", ".join(f"{run}@{best_name(name, 'min')}" for name in names[:10]) or "none has metrics"
+    )
+    return NotFound(
+        f"{run}@best does not say by which metric. Of this run's checkpoints: {which}; with :max "
+        "where higher is better.",
+        run=run,
+        tag="best",
+    )
 
 
 def _best(run: str, text: str, listed: Sequence[_C], damaged: list[DamagedCommit]) -> _C:

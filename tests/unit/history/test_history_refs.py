@@ -84,6 +84,7 @@ def test_a_step_that_was_saved_again_means_the_newest(store_path: Path) -> None:
         ("r@best:", "metric ''"),
         ("r@nothing", "Its tags: v1.0"),
         ("r@1.0", "no tag"),
+        ("r@best", "by which metric"),
         ("r@../../x", "no tag"),
         ("other@latest", "no run 'other'"),
         ("..@latest", "no run"),
