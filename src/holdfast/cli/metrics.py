@@ -45,7 +45,8 @@ def metrics(
     as_json: options.Json = False,
 ) -> int:
     """Show the metrics of every logged step, oldest first."""
-    log = options.open_store(context).metrics(run)
+    store = options.open_store(context)
+    log = store.metrics(run)
     names = _chosen(log, metric, run)
     rows = _rows(log, names, superseded=superseded)
     if last is None and not as_json and output.stdout().is_terminal:
@@ -55,6 +56,8 @@ def metrics(
         output.result_json(_as_json(run, log, names, shown))
     elif not rows:
         output.say(f"Run {run} has logged no metrics.")
+        if any(info.metrics for info in store.log(run)):
+            output.say(f"Those that checkpoints were saved with: 'holdfast log {run}'.")
     else:
         _show(log, names, shown, superseded=superseded)
         if len(shown) < len(rows):

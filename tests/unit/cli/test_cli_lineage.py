@@ -65,6 +65,11 @@ def test_metrics_shows_the_steps_that_count(here, history: Path) -> None:
     assert "1 row before these" in here("metrics", "base", "--last", "4", store=history).out
 
 
+def test_metrics_that_only_checkpoints_have(here, tmp_path: Path) -> None:
+    package.save(tmp_path / "s", {"w": 1}, run="single", step=0, metrics={"loss": 1.0})
+    assert "'holdfast log single'" in here("metrics", "single", store=tmp_path / "s").out
+
+
 def test_metrics_of_nothing(here, history: Path) -> None:
     assert here("metrics", "fork", store=history).out == "Run fork has logged no metrics.\n"
     ran = here("metrics", "base", "--metric", "acc", store=history)

@@ -61,10 +61,14 @@ class Movement:
 
     @property
     def relative(self) -> float:
-        """‖y − x‖ / ‖x‖; infinite where only ‖x‖ is 0, and NaN where nothing could be compared."""
-        if not self.n_compared:
-            return math.nan
+        """‖y − x‖ / ‖x‖; infinite where only ‖x‖ is 0, and NaN where it cannot be told.
+
+        That is where nothing could be compared, or where squares of float64 are too small for it.
+        """
         change = math.sqrt(self.sum_sq_change)
+        is_too_small = self.largest > 0 and not change and not self.norm_before
+        if not self.n_compared or is_too_small:
+            return math.nan
         if not self.norm_before:
             return math.inf if change else 0.0
         return change / self.norm_before

@@ -111,6 +111,12 @@ def test_zeros_have_no_direction() -> None:
     assert moved(np.zeros(1), -np.zeros(1)).n_changed == 1, "bits count"
 
 
+def test_numbers_whose_squares_vanish_did_not_stand_still() -> None:
+    m = moved(np.full(3, 1e-300), np.full(3, 2e-300))
+    assert m.n_changed == 3 and m.largest == 1e-300
+    assert math.isnan(m.relative) and math.isnan(m.cosine)
+
+
 def test_numbers_that_overflow_are_told_and_do_not_raise() -> None:
     m = moved(np.array([1e200, -1e200] * BLOCK_ELEMS), np.array([-1e200, 1e300] * BLOCK_ELEMS))
     assert m.norm_before == math.inf and math.isnan(m.cosine)
