@@ -41,7 +41,7 @@ class ClimbTracker:
     _values: deque[float] = field(default_factory=lambda: deque(maxlen=_NOISE_WINDOW))
     _steps: deque[int] = field(default_factory=lambda: deque(maxlen=_NOISE_WINDOW))
     _highest: float = 0.0
-    _best: tuple[float, float, float, int, float] | None = None
+    _best: tuple[float, float, list[float], int, float] | None = None
     _is_told: bool = False
 
     def add(self, step: int, value: float) -> Climb | None:
@@ -56,17 +56,17 @@ class ClimbTracker:
         if self._best is None or smooth <= self._best[0]:
             lowest = min(recent)
             at = list(self._steps)[-self.window :][recent.index(lowest)]
-            strayed = _strayed(list(self._values)[-_SPREAD_WINDOW:])
-            self._best = (smooth, self._highest, strayed, at, lowest)
+            until = list(self._values)[-_SPREAD_WINDOW:]
+            self._best = (smooth, self._highest, until, at, lowest)
             self._is_told = False
             return None
-        best, highest, strayed, at, lowest = self._best
+        best, highest, until, at, lowest = self._best
         over = smooth - highest
         if over <= 0:
             self._is_told = False
         if self._is_told or over <= max((highest - best) / 2, self.floor * abs(highest), 0.0):
             return None
-        if over <= self.z * max(noise(list(self._values)), strayed):
+        if over <= self.z * max(noise(list(self._values)), _strayed(until)):
             return None
         self._is_told = True
         return Climb(at, lowest, smooth)
