@@ -20,7 +20,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import Part
-from holdfast.history.sweep import find_debris, sweep_debris
+from holdfast.history.sweep import bytes_of, find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, keyring_repair, marker, tags
 from holdfast.records.commits import DamagedCommit
@@ -107,7 +107,7 @@ class _Repair:
     def fix_run(self, run: str) -> None:
         if self.dry_run:
             self._fix_records(run)
-            self.freed_bytes += sum(info.size for info in find_debris(self.store, run))
+            self.freed_bytes += bytes_of(find_debris(self.store, run))
             return
         with ExitStack() as held:
             try:

@@ -14,7 +14,7 @@ from holdfast.history.log import read_log, require_run
 from holdfast.history.measured import require_measured
 from holdfast.history.refs import resolve
 from holdfast.history.stock import Stock
-from holdfast.history.sweep import find_garbage, sweep
+from holdfast.history.sweep import bytes_of, find_garbage, sweep
 from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
 from holdfast.records import commits, drains, pins, removals, tags
 from holdfast.records.rewriting import alone
@@ -246,7 +246,7 @@ def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -
     if not infos:
         return 0
     garbage = find_garbage(store, run, without={info.id for info in infos})
-    return sum(info.size for info in garbage)
+    return bytes_of(garbage)
 
 
 def _unlist(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> None:

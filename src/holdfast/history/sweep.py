@@ -7,7 +7,7 @@ first, then this sweep; ``records.pins`` tells why a save under way is safe from
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from holdfast.errors import DataError, HoldfastError
 from holdfast.format.names import RunKeys, checkpoint_of
@@ -30,7 +30,7 @@ def sweep(store: ObjectStore, run: str) -> int:
     """
     garbage = find_garbage(store, run)
     store.delete([info.key for info in garbage])
-    return sum(info.size for info in garbage)
+    return bytes_of(garbage)
 
 
 def sweep_debris(
@@ -52,7 +52,12 @@ def sweep_debris(
             pins.delete_pin(store, run, pin.checkpoint_id, pin.rank)
     debris = find_debris(store, run)
     store.delete([info.key for info in debris])
-    return sum(info.size for info in debris)
+    return bytes_of(debris)
+
+
+def bytes_of(garbage: Iterable[ObjectInfo]) -> int:
+    """Return what deleting objects gives back: of one with other names nothing."""
+    return sum(info.size for info in garbage if info.n_names == 1)
 
 
 def find_debris(store: ObjectStore, run: str) -> list[ObjectInfo]:

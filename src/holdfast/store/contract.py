@@ -18,11 +18,15 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object in a listing: key, size in bytes, time of the last change in seconds (epoch)."""
+    """An object in a listing: key, size in bytes, time of the last change in seconds (epoch).
+
+    Its bytes are there once for all its names, of which there are several where it was linked.
+    """
 
     key: str
     size: int
     modified_s: float
+    n_names: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ class LocalStore:
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield ObjectInfo(prefix + entry.name, found.st_size, found.st_mtime)
+                yield ObjectInfo(prefix + entry.name, found.st_size, found.st_mtime, found.st_nlink)
 
     def folders(self, prefix: str) -> Sequence[str]:
         try:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import holdfast
+from holdfast import keep
 from holdfast.history.sweep import find_garbage
 from holdfast.records import commits, pins
 from holdfast.records.opening import open_store
@@ -52,6 +53,21 @@ def test_ten_runs_from_the_same_weights_take_them_once(store_path: Path) -> None
     assert holdfast.Store(store_path).verify().ok
     for seed in range(10):
         require_good(store_path, f"r{seed}@0", seed)
+
+
+def test_only_the_last_name_of_a_pack_frees_its_bytes(store_path: Path) -> None:
+    for seed in range(2):
+        save(store_path, f"r{seed}", seed)
+    for seed in range(2):
+        # Nothing of the first one is needed any more.
+        holdfast.save(store_path, {"w": 1}, run=f"r{seed}", step=1, rng=False)
+    store, freed = holdfast.Store(store_path), []
+    for run in ("r0", "r1"):
+        told = store.prune(run, keep.last(1), dry_run=True).freed_bytes
+        before = disk_bytes(store_path)
+        freed.append(store.prune(run, keep.last(1)).freed_bytes)
+        assert told == freed[-1] and 0 <= freed[-1] - (before - disk_bytes(store_path)) < 100_000
+    assert freed[0] < 200_000 < WEIGHTS.nbytes < freed[1]
 
 
 def test_each_run_keeps_what_it_needs_when_others_go(store_path: Path) -> None:
