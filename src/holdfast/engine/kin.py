@@ -24,8 +24,9 @@ from holdfast.store.contract import ObjectStore, linking
 
 _log = logging.getLogger("holdfast")
 
-# Whose newest checkpoint is looked into: those that were saved last, of those whose names come last,
-# as dates in names do. Thousands of runs would take longer to look through than to write anew.
+# Whose newest checkpoint is looked into: those that were saved last, of those whose names come
+# last, as dates in names do. Thousands of runs would take longer to look through than to write
+# anew.
 _MOST_RUNS, _MOST_NAMES = 16, 256
 
 

@@ -109,7 +109,10 @@ def test_a_chunk_is_found_elsewhere_in_the_store(store: Path) -> None:
     assert not holdfast.Store(store).verify().ok
     report = holdfast.Store(store).repair()
     assert report.ok and len(report.fixed) == 1
-    assert objects(store) == before
+    # The other run has the pack for a chunk that it shares; the one that was hurt it does not need.
+    found = {name: data for name, data in objects(store).items() if name.startswith("runs/r/")}
+    assert found == {name: data for name, data in before.items() if name in found}
+    assert holdfast.Store(store).verify().ok
 
 
 def test_what_is_beyond_repair_is_told_and_the_rest_put_right(store: Path, backup: Path) -> None:
