@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.drill import hook
+from holdfast.drill.checkpoint_files import find
 from holdfast.drill.processes import Process
 from holdfast.drill.record import Life, Sighting
 from holdfast.drill.sighting import Watcher
@@ -102,6 +104,7 @@ class Lives:
             strike=terms.strike,
             wait_for=[str(folder.root / pattern) for pattern in terms.wait_for],
             store=None if terms.store is None else folder.root / terms.store,
+            saved=[os.path.realpath(folder.root / name) for name in find(folder).files],
         )
 
 

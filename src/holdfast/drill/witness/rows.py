@@ -27,7 +27,8 @@ class Writer:
 
         Args:
             kind: ``o`` an optimizer's step, ``c`` a step of a ``Checkpointer``, ``r`` a restore,
-                ``s`` and ``e`` the begin and the end of a save of PyTorch's.
+                ``s`` and ``e`` the begin and the end of a save of PyTorch's, ``l`` a checkpoint
+                is opened.
             **facts: What was seen.
         """
         if self._pid != os.getpid():
