@@ -45,12 +45,14 @@ class Sighting:
     """What was seen from outside while a life went on.
 
     Attributes:
-        first_rows: Steps that were seen before the first checkpoint was there.
+        first_rows: Steps that were seen before there was a checkpoint of each kind that is saved
+            again and again: a script with a best one and a last one goes on from one of them.
         first_lines: Lines that were printed by then.
         first_s: When that was.
         n_writes: How many times a checkpoint's file was new or changed.
         peak_bytes: The most that the folder took.
         effects: Names of effects on the store, in order, where they were counted.
+        first_writes: Changes of checkpoints' files by then.
     """
 
     first_rows: int
@@ -59,6 +61,7 @@ class Sighting:
     n_writes: int
     peak_bytes: int
     effects: tuple[str, ...] = ()
+    first_writes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
