@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.effectiveness.lives import NOTHING_COUNTED, Life
+from holdfast.effectiveness.events import NOTHING_COUNTED
+from holdfast.effectiveness.lives import Life
 from holdfast.engine.measuring import slowed_s
 from holdfast.engine.tally import Counted
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -235,6 +237,37 @@ def test_lines_that_are_no_events_are_passed_over() -> None:
     script = a_run_that_died()
     whole = report(script)
     script.events += [{}, {"event": "saved"}, {"event": 3, "incarnation": "x"}]
+    assert report(script) == whole
+
+
+@pytest.mark.parametrize(
+    ("event", "facts"),
+    [
+        ("saved", {"held_s": None}),
+        ("saved", {"durable_s": -5.0}),
+        ("saved", {"stored_bytes": math.nan}),
+        ("saved", {"step": "x"}),
+        ("saved", {"counted": {"a": 1}}),
+        ("trainer-died", {"counted": None}),
+        ("trainer-died", {"step": math.inf}),
+    ],
+)
+def test_events_that_say_what_cannot_be_are_left_out_and_told(
+    event: str, facts: dict[str, object]
+) -> None:
+    script = a_run_that_died()
+    whole = report(script)
+    [changed] = [e for e in script.events if e["event"] == event][:1]
+    script.events.append({**changed, "mono_s": changed["mono_s"] + 0.001, **facts})
+    found = report(script)
+    assert any(d.startswith("Left out of process") and "1 event" in d for d in found.doubts)
+    assert dataclasses.replace(found, doubts=()) == dataclasses.replace(whole, doubts=())
+
+
+def test_an_event_that_is_there_twice_counts_once() -> None:
+    script = a_run_that_died()
+    whole = report(script)
+    script.events += [dict(event) for event in script.events]
     assert report(script) == whole
 
 
