@@ -64,6 +64,8 @@ class Life:
         n_pruned: Checkpoints that retention has removed.
         clock_jump_s: By how much the wall clock was set meanwhile; 0 if it was not.
         has_beginning: Whether its beginning is in the journal.
+        pace: By how much the number of the step grows from one call of ``step()`` to the next, as
+            long as it has restored nothing: who trains may count something else than calls.
         n_unread: Events of it that say what cannot be, and are left out.
     """
 
@@ -84,6 +86,7 @@ class Life:
     n_pruned: int = 0
     clock_jump_s: float = 0.0
     has_beginning: bool = True
+    pace: float = 1.0
     n_unread: int = 0
 
     @property
@@ -188,7 +191,24 @@ def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
         n_pruned=_count(events, "pruned"),
         clock_jump_s=_clock_jump_s(events),
         has_beginning=started is not None,
+        pace=_pace(events),
     )
+
+
+def _pace(events: Sequence[Event]) -> float:
+    """Return by how much steps grow with each call, from what was counted before a restore."""
+    told: list[tuple[int, int]] = []
+    for event in sorted(events, key=lambda e: e["mono_s"]):
+        at = (event.get("before") or {}) if event["event"] in RESTORES else event
+        if "counted" in at:
+            counted = counted_of(at["counted"])
+            told.append((counted.n_quiet + counted.n_busy, int(at.get("reached", at["step"]))))
+        if event["event"] in RESTORES:
+            break
+    told = [(calls, step) for calls, step in told if calls]
+    if not told or told[-1][0] == told[0][0]:
+        return 1.0
+    return max((told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0]), 1.0)
 
 
 def _how(ends: list[Event], *, is_last: bool) -> str:

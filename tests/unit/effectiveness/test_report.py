@@ -209,6 +209,31 @@ def test_storage_over_time_counts_what_retention_gives_back() -> None:
     assert [point.nbytes for point in report(script).storage] == [100, 150, 50]
 
 
+def test_steps_that_are_not_told_one_by_one_are_counted_by_their_numbers() -> None:
+    script = Script()
+    script.begin()
+
+    def train(calls: int) -> None:
+        for _ in range(calls):
+            script.step += 9
+            script.train([1.0])
+
+    script.step = -10
+    train(31)
+    script.save()
+    train(4)
+    script.end("died")
+    script.pause(30.0)
+    script.begin()
+    script.restore(300, 2.0)
+    train(20)
+    script.end("done")
+    found = report(script)
+    # Up to step 500, of which 301 to 340 were done for nothing, in 4 calls.
+    assert (found.steps, found.steps_twice) == (501, 40)
+    assert found.wall_clock.twice_s == pytest.approx(4.0, rel=0.15)
+
+
 # --- bad journals ---
 
 
