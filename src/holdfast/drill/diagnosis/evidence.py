@@ -21,6 +21,7 @@ _SHAPES = {"python": {(624,), (625,)}, "numpy": {(624,)}, "torch": {(5056,)}, "c
 _POSITION = re.compile(
     r"loader|sampler|dataset|data/|cursor|position|batch_idx|batches|epoch", re.I
 )
+_MOMENTS = re.compile(r"exp_avg|moment|optim|velocity|adam|slot|(?<![a-z])[mv](?![a-z])", re.I)
 _GENERATOR = re.compile(r"rng|random|generator|seed", re.I)
 
 
@@ -104,6 +105,10 @@ class Evidence:
             for saved in self.checkpoints()
             for path, leaf in saved.leaves.items()
         )
+
+    def has_moments(self) -> bool:
+        """Say whether any checkpoint has something that may be an optimizer's state."""
+        return any(_MOMENTS.search(path) for saved in self.checkpoints() for path in saved.leaves)
 
     def has_position(self) -> bool:
         """Say whether any checkpoint has something that may be a position in the data."""
