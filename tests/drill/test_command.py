@@ -106,7 +106,7 @@ for at in range(at, 40):
 
 
 @pytest.mark.parametrize("loads", [True, False])
-def test_a_script_that_prints_nothing_is_only_trusted_if_it_opens_its_checkpoint(tmp_path, loads):
+def test_a_script_that_prints_nothing_is_only_trusted_if_it_reads_its_checkpoint(tmp_path, loads):
     (tmp_path / "quiet.py").write_text(QUIET.format(loads=loads))
     command = ["drill", "--fault", "kill", "--dir", tmp_path, "--json", "--", sys.executable]
     done = subprocess.run(
@@ -119,7 +119,7 @@ def test_a_script_that_prints_nothing_is_only_trusted_if_it_opens_its_checkpoint
     told = json.loads(done.stdout)
     [outcome] = told["outcomes"]
     assert told["exact"] == loads and outcome["status"] == ("passed" if loads else "warned")
-    assert ("a checkpoint was opened" in outcome["words"]) == loads
+    assert ("it read a checkpoint" in outcome["words"]) == loads
 
 
 SEEDED_ELSEWHERE = """\

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ def install(
     strike: Strike | None,
     wait_for: list[str],
     store: Path | None,
-    saved: Sequence[str] = (),
 ) -> dict[str, str]:
     """Put the hook into a life's folder; return the variables with which processes find it.
 
@@ -55,7 +54,6 @@ def install(
         strike: What happens to the life, and when.
         wait_for: Patterns of paths; a process strikes itself once there is one.
         store: A store whose effects are counted or struck.
-        saved: Files that are checkpoints already.
     """
     hook = told / "hook"
     package = Path(witness.__file__).parent
@@ -67,7 +65,6 @@ def install(
     config = {
         "trace": str(told / "trace"),
         "strike": _at_row(strike, wait_for, told),
-        "saved": list(saved),
         "effects": None if store is None else _at_effects(strike, store, told),
     }
     (hook / "config.json").write_text(json.dumps(config))

@@ -53,7 +53,7 @@ def judge(
             return replace(outcome, words=f"{same}{where}")
         words = (
             f"{same}, but whether it went on or began anew cannot be seen: it prints no steps, and "
-            "was not seen to open a checkpoint. Let it print its steps"
+            "was not seen to read a checkpoint. Let it print its steps"
         )
         return replace(outcome, status="warned", words=words, is_unseen=True)
     if _only_told_once(reference, difference):
@@ -81,7 +81,7 @@ def _from_where(reference: Record, disturbed: Record, resumed_at: int | None) ->
         return f"; the last life printed {printed} lines of {whole}"
     if not any(life.had_checkpoint for life in disturbed.lives[:-1]):
         return "; nothing had been saved yet"
-    return "; a checkpoint was opened" if disturbed.last.trace.has_read else None
+    return "; it read a checkpoint" if disturbed.last.has_read else None
 
 
 def _printed_from(reference: Record, disturbed: Record) -> float | None:

@@ -24,6 +24,7 @@ class Life:
         struck: Whether what should happen to it did happen.
         had_checkpoint: Whether a checkpoint was there when it ended.
         timed_out: Whether it was ended because it took far too long.
+        has_read: Whether it was seen to read a checkpoint that was there before it.
     """
 
     status: int
@@ -33,6 +34,7 @@ class Life:
     struck: bool = False
     had_checkpoint: bool = False
     timed_out: bool = False
+    has_read: bool = False
 
     @property
     def last_words(self) -> tuple[str, ...]:

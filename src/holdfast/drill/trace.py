@@ -75,14 +75,12 @@ class Trace:
         steps: The rows of each rank, in order.
         saves: Calls of ``torch.save`` in rank 0.
         next_step: Where a ``Checkpointer`` went on, if one restored anything.
-        has_read: Whether a file was opened that was a checkpoint before the life began.
     """
 
     kind: StepKind | None = None
     steps: Mapping[str, tuple[StepRow, ...]] = field(default_factory=dict)
     saves: tuple[SaveSeen, ...] = ()
     next_step: int | None = None
-    has_read: bool = False
 
     @property
     def main(self) -> tuple[StepRow, ...]:
@@ -98,7 +96,6 @@ def parse_trace(files: Iterable[Iterable[str]]) -> Trace:
     by_kind: dict[str, dict[str, list[StepRow]]] = {"o": {}, "c": {}}
     saves: list[SaveSeen] = []
     next_step: int | None = None
-    has_read = False
     for lines in files:
         rows = [row for row in map(_parsed, lines) if row is not None]
         for row in rows:
@@ -106,13 +103,10 @@ def parse_trace(files: Iterable[Iterable[str]]) -> Trace:
                 by_kind[row["kind"]].setdefault(row["rank"], []).append(_step_row(row))
             elif row["kind"] == "r" and row["rank"] == "0":
                 next_step = row["next_step"]
-            has_read = has_read or row["kind"] == "l"
         saves += _saves(rows)
     kind: StepKind | None = "o" if by_kind["o"] else "c" if by_kind["c"] else None
     steps = by_kind[kind] if kind is not None else {}
-    return Trace(
-        kind, {r: tuple(found) for r, found in steps.items()}, tuple(saves), next_step, has_read
-    )
+    return Trace(kind, {r: tuple(found) for r, found in steps.items()}, tuple(saves), next_step)
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

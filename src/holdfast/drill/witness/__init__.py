@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import file_eyes, holdfast_eyes, imports, torch_eyes
+from . import holdfast_eyes, imports, torch_eyes
 from .rows import Writer
 from .strike import Striker
 
@@ -20,8 +20,8 @@ def attend(config: Mapping[str, Any]) -> None:
 
     Args:
         config: ``trace``, the folder that rows are written to; ``strike``, what shall happen to
-            this process and when, or None; ``saved``, files that are checkpoints already;
-            ``effects``, a store's folder whose effects are counted or struck, or None.
+            this process and when, or None; ``effects``, a store's folder whose effects are counted
+            or struck, or None.
     """
     writer = Writer(config["trace"])
     writer.striker = Striker(config.get("strike"))
@@ -29,8 +29,6 @@ def attend(config: Mapping[str, Any]) -> None:
     imports.after("torch.nn.modules.module", lambda module: torch_eyes.on_calls(module, writer))
     imports.after("torch.serialization", lambda module: torch_eyes.on_saves(module, writer))
     imports.after("holdfast.checkpointer", lambda module: holdfast_eyes.watch(module, writer))
-    if config.get("saved"):
-        file_eyes.on_opens(config["saved"], writer)
     effects = config.get("effects")
     if effects is not None:
         # Before the package is used, after it is known that the script uses it.

@@ -27,8 +27,7 @@ class Writer:
 
         Args:
             kind: ``o`` an optimizer's step, ``c`` a step of a ``Checkpointer``, ``r`` a restore,
-                ``s`` and ``e`` the begin and the end of a save of PyTorch's, ``l`` a checkpoint
-                is opened.
+                ``s`` and ``e`` the begin and the end of a save of PyTorch's.
             **facts: What was seen.
         """
         if self._pid != os.getpid():
