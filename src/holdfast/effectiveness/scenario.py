@@ -51,6 +51,8 @@ from holdfast.errors import UsageError
 
 _HOUR_S, _DAY_S, _MINUTE_S = 3600.0, 86400.0, 60.0
 _SOON_S = 600.0
+# Beyond, a Weibull distribution has its mean from failures that never come in any simulation.
+_SHAPES = (0.1, 1000.0)
 
 _JOB = {
     *("days", "work_hours", "mtbf_hours", "nodes", "per_node_day", "exponent", "shape", "relapse"),
@@ -152,7 +154,10 @@ def _usual_failures(facts: Facts, read: Callable[[str], str]) -> tuple[FailureMo
     else:
         mtbf_s = _number(facts, "mtbf_hours") * _HOUR_S
     if "shape" in facts:
-        return Weibull(mtbf_s, _number(facts, "shape")), mtbf_s
+        shape = _number(facts, "shape")
+        if not _SHAPES[0] <= shape <= _SHAPES[1]:
+            raise UsageError(f"shape is {shape!r}; it is from {_SHAPES[0]:g} to {_SHAPES[1]:g}.")
+        return Weibull(mtbf_s, shape), mtbf_s
     return Exponential(mtbf_s), mtbf_s
 
 

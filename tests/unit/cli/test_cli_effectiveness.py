@@ -148,6 +148,7 @@ def test_simulate_from_a_file_with_a_trace(here, tmp_path: Path) -> None:
         (["advise", "single"], "no-history", 2),
         (["advise", "r", "--max-overhead", "3"], "usage", 2),
         (["advise", "r", "--budget-gb", "inf"], "usage", 2),
+        (["advise", "r", "--budget-gb", "1e300"], "usage", 2),
         (["report", "r", "--budget-gb", "nan"], "usage", 2),
         (["simulate"], "usage", 2),
         (["simulate", "--mtbf-hours", "1", "--nodes", "3"], "usage", 2),

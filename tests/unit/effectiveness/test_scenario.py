@@ -96,6 +96,7 @@ def test_a_job_may_be_said_in_other_ways() -> None:
             "[job]\nmtbf_hours = 3\n[[strategy]]\nreplicas = 2\ntier = { every = 2 }\n",
             "replicas needs loses_one",
         ),
+        ("[job]\nmtbf_hours = 3\nshape = 0.001\n", "shape is 0.001; it is from 0.1"),
         # What would be passed over, so that two strategies are the same and nobody knows why.
         ("[job]\ntrace = 't'\nshape = 0.7\n", "shape and trace"),
         ("[job]\nmtbf_hours = 3\nexponent = 0.5\n", "exponent in .* without nodes"),
