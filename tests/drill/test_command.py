@@ -83,9 +83,76 @@ def test_a_script_that_cannot_run_twice_the_same_is_measured_not_judged(tmp_path
     assert done.returncode == 1
     assert "Two undisturbed runs of it do not end the same" in done.stdout
     assert "loss differs from step 1 (" in done.stdout
+    # Which leaf it is.
+    assert "out/state.pkl: " in done.stdout.partition("leaves differ")[2]
     assert "passed" not in done.stdout
     failure = ElementTree.parse(junit).getroot()[0][0][0]
     assert failure.tag == "failure" and failure.attrib["type"] == "not-repeatable"
+
+
+QUIET = """\
+import os, time
+import numpy as np
+w, at = np.zeros(3), 0
+if {loads} and os.path.exists("c.npz"):
+    with np.load("c.npz") as saved:
+        w, at = saved["w"], int(saved["at"])
+for at in range(at, 40):
+    w = w + np.sin(at)
+    time.sleep(0.01)
+    np.savez("t.npz", w=w, at=at + 1)
+    os.replace("t.npz", "c.npz")
+"""
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_a_script_that_prints_nothing_is_only_trusted_if_it_reads_its_checkpoint(tmp_path, loads):
+    (tmp_path / "quiet.py").write_text(QUIET.format(loads=loads))
+    command = ["drill", "--fault", "kill", "--dir", tmp_path, "--json", "--", sys.executable]
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *map(str, command), "quiet.py"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    [outcome] = told["outcomes"]
+    assert told["exact"] == loads and outcome["status"] == ("passed" if loads else "warned")
+    assert ("it read a checkpoint" in outcome["words"]) == loads
+
+
+SEEDED_ELSEWHERE = """\
+import numpy as np
+from holdfast import Checkpointer, every
+rng = np.random.default_rng(0)
+class Generator:
+    def state_dict(self):
+        return rng.bit_generator.state
+    def load_state_dict(self, state):
+        rng.bit_generator.state = state
+state = {"w": np.zeros(3), "rng": Generator()}
+with Checkpointer("ckpts", state, run="r", save=every(steps=4)) as ckpt:
+    ckpt.restore()
+    for step in range(ckpt.next_step, 20):
+        state["w"] += rng.normal(size=3)
+        ckpt.step(step)
+    ckpt.save(19).wait()
+"""
+
+
+def test_a_global_generator_that_nobody_seeds_or_uses_is_no_noise(tmp_path):
+    (tmp_path / "train.py").write_text(SEEDED_ELSEWHERE)
+    command = ["drill", "--fault", "kill", "--dir", tmp_path, "--", sys.executable, "train.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *map(str, command)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "@rng/numpy" in done.stdout.partition("never the same")[2]
 
 
 def test_a_script_that_fails_by_itself_is_not_drilled(tmp_path):

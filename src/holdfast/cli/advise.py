@@ -12,6 +12,7 @@ from holdfast.wording.numbers import bytes_text, duration_text, plural, share_te
 
 if TYPE_CHECKING:
     from holdfast.effectiveness.advise import Advice, Expected
+    from holdfast.effectiveness.advise_tiers import TierAdvice
 
 EXAMPLE = "holdfast --store ckpts advise gpt2-small --mtbf-hours 12"
 
@@ -80,6 +81,32 @@ def _show(found: Advice) -> None:
     if found.used is not None:
         rows.append(_expected("as it was", found.used))
     output.table(columns, rows)
+    if found.tiers:
+        output.say()
+        columns = [
+            Column("other tiers"),
+            Column("interval", right=True),
+            Column("steps", right=True),
+            Column("one takes", right=True),
+        ]
+        output.table(columns, [_tier(tier) for tier in found.tiers])
+
+
+def _tier(tier: TierAdvice) -> list[str]:
+    name = tier.tier if tier.is_measured else f"{tier.tier}, if you use it"
+    return [name, duration_text(tier.interval_s), f"{tier.steps:,}", duration_text(tier.takes_s)]
+
+
+def _held(fitting: int, filled_s: float) -> str:
+    if fitting < 1:
+        return "not even one checkpoint"
+    if fitting < 2:
+        return "one checkpoint, and no new one beside it: a save needs room for two"
+    # The new one is there before the old one goes.
+    return (
+        f"keep.last({fitting}), or {fitting - 1} while a save is under way; filled after "
+        f"{duration_text(filled_s)} of training if nothing is removed"
+    )
 
 
 def _expected(name: str, expected: Expected) -> list[str]:
@@ -114,6 +141,5 @@ def _measured(found: Advice) -> list[tuple[str, Cell]]:
         ("written", f"{bytes_text(round(found.stored_bytes_per_day))} a day before retention"),
     ]
     if found.fitting is not None:
-        keep = f"keep.last({found.fitting})" if found.fitting else "not even one checkpoint"
-        pairs.append(("the budget holds", keep))
+        pairs.append(("the budget holds", _held(found.fitting, found.filled_s or 0.0)))
     return pairs

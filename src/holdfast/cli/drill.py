@@ -196,6 +196,9 @@ def _verdict(report: DrillReport) -> Styled:
         return Styled("Whether it resumes exactly cannot be told.", "bold red")
     if not report.made:
         return Styled("No fault was made, so nothing is proven.", "bold red")
+    if not report.is_bad and any(outcome.is_unseen for outcome in report.made):
+        words = "It ends the same, but nobody saw whether it goes on or begins anew"
+        return Styled(f"{words}: {took}.", "yellow")
     if not report.is_bad:
         words = "Nothing wrong was trained on, but it does not go on by itself"
         return Styled(f"{words}: {took}.", "yellow")
@@ -230,6 +233,8 @@ def _show_undisturbed(undisturbed: Undisturbed) -> None:
     if difference.leaves:
         words = f"{len(difference.leaves):,} of {difference.n_leaves:,} leaves differ"
         output.say(f"  {words}, by {difference.farthest:.2g} of their norm at most")
+    for leaf in difference.leaves[:_SHOWN]:
+        output.say(f"    {leaf.saved}: {leaf.path}: {leaf.words}")
     for series in difference.series[:_SHOWN]:
         found = "nothing" if series.found is None else f"{series.found:.6g}"
         output.say(

@@ -73,7 +73,7 @@ def bytes_of(gigabytes: float | None, option: str) -> int | None:
     """
     if gigabytes is None:
         return None
-    if not math.isfinite(gigabytes):
+    if not math.isfinite(gigabytes * 1e9):
         raise UsageError(f"{option} is {gigabytes}; it is a number of GB, such as 200.")
     return round(gigabytes * 1e9)
 

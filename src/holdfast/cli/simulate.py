@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 EXAMPLE = "holdfast simulate --days 54 --mtbf-hours 3.1 --cost-seconds 10 --restart-seconds 300"
 
 
+# What goes with a file of a scenario; all else is said in it.
+_BESIDE_CONFIG = {"config", "histories", "seed", "html", "as_json"}
+
+
 def simulate(
+    context: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A TOML file with [job] and [[strategy]] tables."),
@@ -27,7 +32,9 @@ def simulate(
     days: Annotated[float, typer.Option(help="How long the run lasts.")] = 54.0,
     mtbf_hours: Annotated[float | None, typer.Option(help="Hours between failures.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes, in place of --mtbf-hours.")] = None,
-    per_node_day: Annotated[float, typer.Option(help="Failures of a node in a day.")] = 6.5e-3,
+    per_node_day: Annotated[
+        float | None, typer.Option(help="Failures of a node in a day; 0.0065 if not said.")
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Failures to replay, in their place.")
     ] = None,
@@ -58,6 +65,7 @@ def simulate(
     from holdfast.effectiveness.comparing import compare
 
     if config is not None:
+        _refuse_others(context, config)
         scenario = _from_file(config)
     else:
         job: dict[str, object] = {
@@ -89,6 +97,21 @@ def simulate(
     if html is not None:
         output.say(f"written: {html}")
     return 0
+
+
+def _refuse_others(context: typer.Context, config: Path) -> None:
+    """Refuse options that a file of a scenario would pass over."""
+    said = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in _BESIDE_CONFIG
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if said:
+        raise UsageError(
+            f"{', '.join(said)} beside --config: say it in {config}, which has job and strategies."
+        )
 
 
 def _from_file(config: Path) -> Scenario:

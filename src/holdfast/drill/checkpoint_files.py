@@ -35,6 +35,15 @@ def is_checkpoint(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) or _TENSORFLOW.search(name) is not None
 
 
+def turn_of(name: str) -> str:
+    """Return what a checkpoint's file is called without what counts it up.
+
+    >>> turn_of("work/step-200.pt") == turn_of("work/step-400.pt")
+    True
+    """
+    return re.sub(r"\d+", "#", name)
+
+
 def find(folder: RunFolder) -> Found:
     """Return the checkpoints that a run of the script has made."""
     files = dict(folder.files())

@@ -15,6 +15,7 @@ from holdfast.drill import refusals, work_folder
 from holdfast.drill.checkpoint_files import find
 from holdfast.drill.compare import Difference, compare, leaf_name
 from holdfast.drill.diagnosis import why_not_twice
+from holdfast.drill.diagnosis.evidence import is_generator
 from holdfast.drill.faults import Fault, affordable, chosen
 from holdfast.drill.leaves import Saved
 from holdfast.drill.lives import Lives, Terms
@@ -220,5 +221,6 @@ def _never_the_same(path: str, saved: Saved) -> bool:
     plain = leaf.kind not in ("array", "numbers", "float", "int", "bool", "bytes")
     # A whole array that tells of time is called so itself; a layer for times has weights.
     name = path.rpartition("/")[2] if math.prod(leaf.shape) > 1 else path
-    # Generators that nobody has seeded begin elsewhere each time, and are drawn from by nobody.
-    return plain or tells_of_time(name) or "@rng/python" in path
+    # A generator that nobody has seeded begins elsewhere each time. If what is drawn from it
+    # matters, other leaves and metrics differ too.
+    return plain or tells_of_time(name) or is_generator(path, leaf)

@@ -48,7 +48,14 @@ def judge(
         return _other_world(outcome, difference)
     if difference.is_none:
         same = f"{difference.n_leaves:,} leaves and {difference.n_values:,} metrics are the same"
-        return replace(outcome, words=f"{same}{_from_where(reference, disturbed, resumed_at)}")
+        where = _from_where(reference, disturbed, resumed_at)
+        if where is not None:
+            return replace(outcome, words=f"{same}{where}")
+        words = (
+            f"{same}, but whether it went on or began anew cannot be seen: it prints no steps, and "
+            "was not seen to read a checkpoint. Let it print its steps"
+        )
+        return replace(outcome, status="warned", words=words, is_unseen=True)
     if _only_told_once(reference, difference):
         first = difference.series[0]
         words = (
@@ -60,16 +67,30 @@ def judge(
     return replace(outcome, status="failed", words=_differs(difference), causes=causes)
 
 
-def _from_where(reference: Record, disturbed: Record, resumed_at: int | None) -> str:
-    """Return how much is known of where the last life went on."""
+def _from_where(reference: Record, disturbed: Record, resumed_at: int | None) -> str | None:
+    """Return how much is known of where the last life went on; None for nothing."""
     if len(disturbed.lives) < 2:
         return ""
     if resumed_at is not None:
         return f", on from step {resumed_at}"
+    told = _printed_from(reference, disturbed)
+    if told is not None:
+        return f"; the last life printed steps from {told:g} on"
     printed, whole = len(disturbed.last.lines), len(reference.last.lines)
     if printed < whole:
         return f"; the last life printed {printed} lines of {whole}"
-    return "; whether it went on or began anew cannot be seen: it prints no steps"
+    if not any(life.had_checkpoint for life in disturbed.lives[:-1]):
+        return "; nothing had been saved yet"
+    return "; it read a checkpoint" if disturbed.last.has_read else None
+
+
+def _printed_from(reference: Record, disturbed: Record) -> float | None:
+    """Return the step that the last life printed first, if it is none of the first ones."""
+    for key, series in reference.series.items():
+        if series.source == "printed" and key in disturbed.series and len(series.values) > 2:
+            first = min(disturbed.series[key].values)
+            return first if first > min(series.values) else None
+    return None
 
 
 def _only_told_once(reference: Record, difference: Difference) -> bool:

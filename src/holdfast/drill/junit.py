@@ -10,6 +10,7 @@ from holdfast.drill.report import DrillReport, Outcome
 # What XML 1.0 has no place for, escaped or not.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUITE = "holdfast drill"
+_SHOWN = 20
 
 
 def junit(report: DrillReport) -> str:
@@ -48,7 +49,9 @@ def _repeatable(suite: Xml.Element, report: DrillReport, command: str) -> None:
         words = "two undisturbed runs do not end the same"
         causes = [cause.words for cause in report.undisturbed.causes]
         failure = Xml.SubElement(case, "failure", message=_text(words), type="not-repeatable")
-        failure.text = _text("\n".join(causes))
+        leaves = report.undisturbed.difference.leaves[:_SHOWN]
+        differing = [f"{d.saved}: {d.path}: {d.words}" for d in leaves]
+        failure.text = _text("\n".join([*causes, *differing]))
 
 
 def _case(suite: Xml.Element, outcome: Outcome, command: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.drill import hook
+from holdfast.drill.checkpoint_files import find
+from holdfast.drill.opened import Opened
 from holdfast.drill.processes import Process
 from holdfast.drill.record import Life, Sighting
 from holdfast.drill.sighting import Watcher
@@ -72,13 +74,17 @@ class Lives:
         told.mkdir(parents=True)
         environment = self._prepared(folder, terms, told)
         command = filled(self._command, folder, terms.world)
-        process = Process(command, folder.work, environment, told / "printed.txt", terms.most_bytes)
-        watcher = Watcher(folder, told, process.lines)
-        try:
-            struck, timed_out = _accompanied(process, terms, watcher, told)
-        except BaseException:
-            process.kill_all()
-            raise
+        with Opened(str(folder.root / name) for name in find(folder).files) as opened:
+            process = Process(
+                command, folder.work, environment, told / "printed.txt", terms.most_bytes
+            )
+            watcher = Watcher(folder, told, process.lines)
+            try:
+                struck, timed_out = _accompanied(process, terms, watcher, told)
+            except BaseException:
+                process.kill_all()
+                raise
+            has_read = opened.any()
         watcher.look(force=True)
         life = Life(
             status=process.status,
@@ -88,6 +94,7 @@ class Lives:
             struck=struck or (isinstance(terms.strike, AtEffect) and process.status != 0),
             had_checkpoint=watcher.has_checkpoint,
             timed_out=timed_out,
+            has_read=has_read,
         )
         return life, watcher.sighting(hook.effects_of(told) if terms.store else ())
 

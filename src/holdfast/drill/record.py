@@ -24,6 +24,7 @@ class Life:
         struck: Whether what should happen to it did happen.
         had_checkpoint: Whether a checkpoint was there when it ended.
         timed_out: Whether it was ended because it took far too long.
+        has_read: Whether it was seen to read a checkpoint that was there before it.
     """
 
     status: int
@@ -33,6 +34,7 @@ class Life:
     struck: bool = False
     had_checkpoint: bool = False
     timed_out: bool = False
+    has_read: bool = False
 
     @property
     def last_words(self) -> tuple[str, ...]:
@@ -45,12 +47,14 @@ class Sighting:
     """What was seen from outside while a life went on.
 
     Attributes:
-        first_rows: Steps that were seen before the first checkpoint was there.
+        first_rows: Steps that were seen before there was a checkpoint of each kind that is saved
+            again and again: a script with a best one and a last one goes on from one of them.
         first_lines: Lines that were printed by then.
         first_s: When that was.
         n_writes: How many times a checkpoint's file was new or changed.
         peak_bytes: The most that the folder took.
         effects: Names of effects on the store, in order, where they were counted.
+        first_writes: Changes of checkpoints' files by then.
     """
 
     first_rows: int
@@ -59,6 +63,7 @@ class Sighting:
     n_writes: int
     peak_bytes: int
     effects: tuple[str, ...] = ()
+    first_writes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Literal
 from holdfast.drill.compare import Difference
 from holdfast.drill.diagnosis.cause import Cause
 
-# ``warned``: it did not go on by itself, but nothing wrong was trained on.
+# ``warned``: it did not go on by itself, or nobody saw it go on, but nothing wrong was trained on.
 Status = Literal["passed", "failed", "warned", "skipped"]
 
 
@@ -26,6 +26,7 @@ class Outcome:
         seconds: How long this took.
         resumed_at: The step that it went on with, if that is known.
         output: The last lines that it printed, where it did not end well.
+        is_unseen: Whether its end is the same, but nobody saw whether it went on or began anew.
     """
 
     fault: str
@@ -37,6 +38,7 @@ class Outcome:
     seconds: float = 0.0
     resumed_at: int | None = None
     output: tuple[str, ...] = ()
+    is_unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class DrillReport:
     def is_exact(self) -> bool:
         """Whether it resumed exactly under every fault that was made, and one was made."""
         statuses = {outcome.status for outcome in self.made}
+        if any(outcome.is_unseen for outcome in self.made):
+            return False
         return self.undisturbed.repeatable and "passed" in statuses and "failed" not in statuses
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.drill.checkpoint_files import Found
+from holdfast.drill.checkpoint_files import Found, turn_of
 from holdfast.drill.record import Life, Sighting
 from holdfast.testing.effects import WRITES, Moment
 
@@ -112,10 +113,18 @@ def in_save(shown: Shown, chance: random.Random) -> Strike:
         at = chance.choice(numbers[len(numbers) // 3 : -1])
         return AtEffect(at, "within" if within else "before", effects[at])
     if saves:
-        number = chance.randrange(min(1, len(saves) - 1), len(saves))
+        number = chance.randrange(_first_of_all([save.path for save in saves]), len(saves))
         took_s = saves[number].seconds or 0.01
         return AtRow("s", number, signal.SIGKILL, chance.random() * took_s + 1e-6, everyone=True)
-    return AtSight(signal.SIGKILL, writes=chance.randint(2, max(2, shown.seen.n_writes)))
+    first = max(2, shown.seen.first_writes + 1)
+    return AtSight(signal.SIGKILL, writes=chance.randint(first, max(first, shown.seen.n_writes)))
+
+
+def _first_of_all(paths: Sequence[str]) -> int:
+    """Return the first save before which each file that is saved again and again was saved once."""
+    kinds = [turn_of(path) for path in paths]
+    firsts = [kinds.index(kind) for kind in set(kinds) if kinds.count(kind) > 1]
+    return min(max([0, *firsts]) + 1, len(paths) - 1)
 
 
 def checkpoints_of(found: Found) -> list[str]:

@@ -12,13 +12,15 @@ import numpy as np
 
 from holdfast.effectiveness import belief, intervals
 from holdfast.effectiveness.adaptive import seen_in
+from holdfast.effectiveness.advise_tiers import Copies, TierAdvice, advise_tiers, copies_in
 from holdfast.effectiveness.alternatives import costs_of_lives, used_interval_s
 from holdfast.effectiveness.comparing import Spread, simulated_best_s, spread
 from holdfast.effectiveness.failures import Uncertain
-from holdfast.effectiveness.lives import Life, read_lives
+from holdfast.effectiveness.lives import Life, lives_of
 from holdfast.effectiveness.simulate import Job, simulate
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.effectiveness.wall_clock import down_s
+from holdfast.engine import journal
 from holdfast.errors import NoHistory, UsageError
 from holdfast.policy import Costs, Failures
 from holdfast.policy.checks import positive_number
@@ -44,6 +46,7 @@ class Measured:
         used_interval_s: Training for a save, as it was; infinite without saves.
         failures: How often the run has failed.
         watched_s: How long it was watched.
+        copies: What copies to far tiers have taken.
     """
 
     costs: Costs
@@ -53,6 +56,7 @@ class Measured:
     used_interval_s: float
     failures: int
     watched_s: float
+    copies: tuple[Copies, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Advice:
         used: What the interval in use is expected to give; None without saves.
         stored_bytes_per_day: What is written in a day of training.
         fitting: How many checkpoints fit into the budget; None without one.
+        filled_s: After how much time of training the budget is used up, if nothing is removed.
+        tiers: How often to save in memory, and in the far tiers that the run has used.
     """
 
     measured: Measured
@@ -99,6 +105,8 @@ class Advice:
     used: Expected | None
     stored_bytes_per_day: float
     fitting: int | None
+    filled_s: float | None = None
+    tiers: tuple[TierAdvice, ...] = ()
 
 
 def read_advice(
@@ -121,7 +129,8 @@ def read_advice(
     Raises:
         NoHistory: No save of the run has been measured.
     """
-    measured = measured_in(run, read_lives(store, run))
+    events = journal.events(store, run)
+    measured = replace(measured_in(run, lives_of(events, run)), copies=copies_in(events))
     return advise(
         measured, mtbf_hours=mtbf_hours, max_overhead=max_overhead, budget_bytes=budget_bytes
     )
@@ -177,6 +186,9 @@ def advise(
     Raises:
         UsageError: The overhead is no share, or hours or budget cannot be.
     """
+    for name, given in (("max_overhead", max_overhead), ("budget_bytes", budget_bytes)):
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int | float)):
+            raise UsageError(f"{name} is {given!r}; it is a number.")
     if max_overhead is not None and not 0.0 < max_overhead < 1.0:
         raise UsageError(f"max_overhead is {max_overhead!r}; it is a share between 0 and 1.")
     if mtbf_hours is not None:
@@ -188,6 +200,7 @@ def advise(
     mtbf_s, costs = believed.mean_mtbf_s, measured.costs
     exact_s = intervals.best_s(costs.paid_s, mtbf_s)
     interval_s = intervals.bounded_s(costs, mtbf_s, max_overhead)
+    fitting = None if budget_bytes is None else budget_bytes // max(measured.stored_bytes, 1)
     strategy = Strategy(
         "advised", interval_s, costs.paid_s, lag_s=costs.durable_s, restart_s=measured.restart_s
     )
@@ -209,7 +222,16 @@ def advise(
         advised=_expected(believed, strategy, interval_s, seed),
         used=_expected(believed, strategy, used_s, seed) if math.isfinite(used_s) else None,
         stored_bytes_per_day=measured.stored_bytes * _DAY_S / (interval_s + costs.paid_s),
-        fitting=None if budget_bytes is None else budget_bytes // max(measured.stored_bytes, 1),
+        fitting=fitting,
+        filled_s=None if fitting is None else fitting * (interval_s + costs.paid_s),
+        tiers=advise_tiers(
+            costs,
+            measured.copies,
+            home_s=interval_s,
+            mtbf_s=mtbf_s,
+            max_overhead=max_overhead,
+            step_s=measured.step_s,
+        ),
     )
 
 

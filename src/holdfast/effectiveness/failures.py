@@ -20,6 +20,9 @@ from holdfast.errors import UsageError
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 DAY_S = 86400.0
+# A failure at a time of its own that is nearer than this is the one that the attempt follows: the
+# sum of what attempts took is rounded, and would else meet it again and again.
+_JUST_NOW_S = 1e-6
 
 
 class FailureModel(ABC):
@@ -159,7 +162,7 @@ def replayed(at_s: Sequence[float], length_s: float | None = None) -> Replayed:
         raise UsageError("A trace without a failure says nothing about failures.")
     # As much again after the last failure as there is between two on average.
     whole_s = length_s if length_s is not None else times[-1] * (1.0 + 1.0 / len(times))
-    if whole_s <= 0.0:
+    if whole_s <= _JUST_NOW_S:
         raise UsageError(
             f"All failures of the trace ({len(times)}) are at the moment at which it begins, so "
             "that nobody knows how far apart they are. It takes two moments, or the times at which "
@@ -201,17 +204,22 @@ class _Scheduled(Drawing):
         self._every_s = every_s
 
     def lasts_s(self, which: Indices, started_s: Floats) -> Floats:
-        return self._every_s - np.mod(started_s, self._every_s)
+        left_s = self._every_s - np.mod(started_s, self._every_s)
+        return np.where(left_s <= _just_now_s(started_s), left_s + self._every_s, left_s)
 
 
 class _Replay(Drawing):
     def __init__(self, model: Replayed, offsets_s: Floats) -> None:
-        self._at_s = np.array([*model.at_s, model.at_s[0] + model.length_s])
+        once_s = np.array(model.at_s)
+        # Who stands right before the end of one round may have to look beyond the next.
+        self._at_s = np.concatenate([once_s + i * model.length_s for i in range(3)])
         self._length_s, self._offsets_s = model.length_s, offsets_s
 
     def lasts_s(self, which: Indices, started_s: Floats) -> Floats:
-        now_s = np.mod(self._offsets_s[which] + started_s, self._length_s)
-        following = self._at_s[np.searchsorted(self._at_s[:-1], now_s, side="right")]
+        so_far_s = self._offsets_s[which] + started_s
+        now_s = np.mod(so_far_s, self._length_s)
+        seen_s = now_s + _just_now_s(so_far_s)
+        following = self._at_s[np.searchsorted(self._at_s, seen_s, side="right")]
         lasts: Floats = following - now_s
         return lasts
 
@@ -224,3 +232,8 @@ class _FirstOf(Drawing):
         drawn = [drawing.lasts_s(which, started_s) for drawing in self._drawings]
         first: Floats = np.minimum.reduce(drawn)
         return first
+
+
+def _just_now_s(at_s: Floats) -> Floats:
+    """Return what is no time at all: a microsecond, or what times so large are rounded by."""
+    return np.maximum(_JUST_NOW_S, 8.0 * np.spacing(at_s))

@@ -1,71 +1,43 @@
 """The journal of a run as values: one *life* for each process that trained it.
 
-The only place that knows how events are written down. Lives are in the order in which they began
+Lives are in the order in which they began
 to write, never by the clock on the wall, which can be set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from holdfast.effectiveness.events import (
+    NOTHING_COUNTED,
+    RESTORES,
+    Event,
+    Freed,
+    Restore,
+    Save,
+    counted_of,
+    freed_of,
+    is_by_hand,
+    is_sound,
+    is_whole,
+    restore_of,
+    save_of,
+)
 from holdfast.engine import journal
 from holdfast.engine.tally import Counted
 from holdfast.errors import JournalMixed
 from holdfast.store.contract import ObjectStore
 
-Event = Mapping[str, Any]
-
 DIED, VANISHED, RUNNING = "died", "vanished", "running"
-_RESTORES = {"restored", "rolled-back"}
 _OF_THE_PERSISTER = {"saved", "save-failed", "pruned", "freed", "trainer-died", "steps"}
 # What goes on beside training, and after it.
 _OF_TIERS = {"drained", "drain-failed"}
 _NS = 1_000_000_000
 # Wall clock and monotonic clock drift apart by less than this unless somebody sets the former.
 _CLOCK_TOLERANCE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """A save that became durable; times in seconds, sizes in bytes."""
-
-    step: int
-    at_ns: int
-    held_s: float
-    queued_s: float
-    persist_s: float
-    durable_s: float
-    state_bytes: int
-    stored_bytes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restore:
-    """A restore: the step that training went on from, and where the process was before.
-
-    What was read of the store, and for how much of the state, is that of all ranks together; 0
-    where an older version did not say.
-    """
-
-    step: int
-    at_ns: int
-    took_s: float
-    state_bytes: int
-    reached: int
-    before: Counted
-    read_bytes: int = 0
-    wanted_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Freed:
-    """Bytes that retention has given back."""
-
-    at_ns: int
-    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +64,9 @@ class Life:
         n_pruned: Checkpoints that retention has removed.
         clock_jump_s: By how much the wall clock was set meanwhile; 0 if it was not.
         has_beginning: Whether its beginning is in the journal.
+        pace: By how much the number of the step grows from one call of ``step()`` to the next, as
+            long as it has restored nothing: who trains may count something else than calls.
+        n_unread: Events of it that say what cannot be, and are left out.
     """
 
     incarnation: str
@@ -111,6 +86,8 @@ class Life:
     n_pruned: int = 0
     clock_jump_s: float = 0.0
     has_beginning: bool = True
+    pace: float = 1.0
+    n_unread: int = 0
 
     @property
     def alive_s(self) -> float:
@@ -122,9 +99,6 @@ class Life:
         """Whether it ended as nobody wanted it to: not done, not told to leave."""
         is_error = self.how.startswith("exception") and self.how != "exception KeyboardInterrupt"
         return self.how in (DIED, VANISHED) or is_error
-
-
-NOTHING_COUNTED = Counted(0, 0.0, 0, 0.0, 0.0, 0.0, 0, 0.0, {})
 
 
 def read_lives(store: ObjectStore, run: str) -> list[Life]:
@@ -139,17 +113,27 @@ def read_lives(store: ObjectStore, run: str) -> list[Life]:
 def lives_of(events: Iterable[Event], run: str) -> list[Life]:
     """Return the lives that events tell of, in the order in which they began.
 
-    Events that lack what all have, written by hand or by something else, are passed over.
+    Events that lack what all have, written by hand or by something else, are passed over; of those
+    that say what cannot be is told how many there are. One that is there twice counts once.
 
     Raises:
         JournalMixed: Some are of another run.
     """
     by_incarnation: dict[str, list[Event]] = {}
     by_hand: dict[str, list[Event]] = {}
+    n_unread: Counter[str] = Counter()
+    seen: set[str] = set()
     for event in events:
-        if _is_by_hand(event):
+        said = json.dumps(event, sort_keys=True, default=str)
+        if said in seen:
+            continue  # Of two copies of a journal that somebody has put together.
+        seen.add(said)
+        if is_by_hand(event):
             by_hand.setdefault(next(reversed(by_incarnation), ""), []).append(event)
-        if not _is_whole(event):
+        if not is_whole(event):
+            continue
+        if not is_sound(event):
+            n_unread[event["incarnation"]] += 1
             continue
         if event["event"] == "started" and event.get("run") != run:
             raise JournalMixed(
@@ -163,15 +147,12 @@ def lives_of(events: Iterable[Event], run: str) -> list[Life]:
             by_incarnation.setdefault(event["incarnation"], []).append(event)
     newest = next(reversed(by_incarnation), None)
     return [
-        _with_by_hand(_life(name, of, is_last=name == newest), by_hand.get(name, ()))
+        replace(
+            _with_by_hand(_life(name, of, is_last=name == newest), by_hand.get(name, ())),
+            n_unread=n_unread[name],
+        )
         for name, of in by_incarnation.items()
     ]
-
-
-def _is_by_hand(event: Event) -> bool:
-    """Say whether an event tells of what a command has removed: no process that trains did it."""
-    is_of_nobody = "incarnation" not in event and type(event.get("time_ns")) is int
-    return is_of_nobody and event.get("event") in ("pruned", "freed")
 
 
 def _with_by_hand(life: Life, events: Sequence[Event]) -> Life:
@@ -183,23 +164,14 @@ def _with_by_hand(life: Life, events: Sequence[Event]) -> Life:
     )
 
 
-def _is_whole(event: Event) -> bool:
-    return (
-        isinstance(event.get("event"), str)
-        and isinstance(event.get("incarnation"), str)
-        and type(event.get("time_ns")) is int
-        and isinstance(event.get("mono_s"), int | float)
-    )
-
-
 def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
     started = next((e for e in events if e["event"] == "started"), None)
     first = started or min(events, key=lambda e: e["mono_s"])
     ends = [e for e in events if e["event"] in ("ended", "trainer-died")]
     told = max((e for e in events if "counted" in e), key=lambda e: e["mono_s"], default=None)
-    counted = _counted(told["counted"]) if told is not None else NOTHING_COUNTED
+    counted = counted_of(told["counted"]) if told is not None else NOTHING_COUNTED
     end_s = _end_s(events, counted)
-    saves = tuple(_save(e) for e in events if e["event"] == "saved")
+    saves = tuple(save_of(e) for e in events if e["event"] == "saved")
     reached = int(told.get("reached", told["step"])) if told is not None else -1
     return Life(
         incarnation=incarnation,
@@ -212,14 +184,31 @@ def _life(incarnation: str, events: list[Event], *, is_last: bool) -> Life:
         reached=max([reached, *(save.step for save in saves)]) if not ends else reached,
         counted=counted,
         saves=saves,
-        restores=tuple(_restore(e) for e in events if e["event"] in _RESTORES),
+        restores=tuple(restore_of(e) for e in events if e["event"] in RESTORES),
         freed=_freed(events),
         n_failed=_count(events, "save-failed"),
         n_skipped=sum(_skipped(event) for event in events),
         n_pruned=_count(events, "pruned"),
         clock_jump_s=_clock_jump_s(events),
         has_beginning=started is not None,
+        pace=_pace(events),
     )
+
+
+def _pace(events: Sequence[Event]) -> float:
+    """Return by how much steps grow with each call, from what was counted before a restore."""
+    told: list[tuple[int, int]] = []
+    for event in sorted(events, key=lambda e: e["mono_s"]):
+        at = (event.get("before") or {}) if event["event"] in RESTORES else event
+        if "counted" in at:
+            counted = counted_of(at["counted"])
+            told.append((counted.n_quiet + counted.n_busy, int(at.get("reached", at["step"]))))
+        if event["event"] in RESTORES:
+            break
+    told = [(calls, step) for calls, step in told if calls]
+    if not told or told[-1][0] == told[0][0]:
+        return 1.0
+    return max((told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0]), 1.0)
 
 
 def _how(ends: list[Event], *, is_last: bool) -> str:
@@ -254,7 +243,7 @@ def _clock_jump_s(events: list[Event]) -> float:
 
 
 def _freed(events: Sequence[Event]) -> tuple[Freed, ...]:
-    return tuple(Freed(e["time_ns"], int(e["bytes"])) for e in events if e["event"] == "freed")
+    return tuple(freed_of(e) for e in events if e["event"] == "freed")
 
 
 def _count(events: Sequence[Event], name: str) -> int:
@@ -264,39 +253,3 @@ def _count(events: Sequence[Event], name: str) -> int:
 def _skipped(event: Event) -> int:
     # Where saves were skipped again and again, one event tells of many.
     return int(event.get("count", 1)) if event["event"] == "save-skipped" else 0
-
-
-def _save(event: Event) -> Save:
-    return Save(
-        step=int(event["step"]),
-        at_ns=event["time_ns"],
-        held_s=float(event["held_s"]),
-        queued_s=float(event.get("queued_s", 0.0)),
-        persist_s=float(event.get("persist_s", event["durable_s"])),
-        durable_s=float(event["durable_s"]),
-        state_bytes=int(event["state_bytes"]),
-        stored_bytes=int(event["stored_bytes"]),
-        reason=str(event.get("reason", "")),
-    )
-
-
-def _restore(event: Event) -> Restore:
-    before = event.get("before") or {}
-    nbytes = event.get("bytes_of_ranks") or [
-        (event.get("read_bytes", 0), event.get("wanted_bytes", 0))
-    ]
-    return Restore(
-        step=int(event["step"]),
-        at_ns=event["time_ns"],
-        took_s=float(event.get("took_s", 0.0)),
-        state_bytes=int(event.get("state_bytes", 0)),
-        reached=int(before.get("step", -1)),
-        before=_counted(before["counted"]) if "counted" in before else NOTHING_COUNTED,
-        read_bytes=sum(int(read) for read, _ in nbytes),
-        wanted_bytes=sum(int(wanted) for _, wanted in nbytes),
-    )
-
-
-def _counted(facts: Mapping[str, Any]) -> Counted:
-    lengths = {int(number): int(count) for number, count in facts["lengths"].items()}
-    return Counted(**{**facts, "lengths": lengths})

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.effectiveness.lives import NOTHING_COUNTED, Life
+from holdfast.effectiveness.events import NOTHING_COUNTED
+from holdfast.effectiveness.lives import Life
 from holdfast.engine.measuring import slowed_s
 from holdfast.engine.tally import Counted
 
@@ -113,7 +114,7 @@ def _piece(
 ) -> Piece | None:
     n_steps = now.n_quiet + now.n_busy - base.n_quiet - base.n_busy
     # Where nobody said where it begins, the steps that were counted end at the one reached.
-    after = max(reached - n_steps, -1) if back_to is None else back_to
+    after = max(reached - round(n_steps * life.pace), -1) if back_to is None else back_to
     if n_steps <= 0 or reached <= after:
         return None
     took_s = now.quiet_s + now.busy_s - base.quiet_s - base.busy_s

@@ -131,6 +131,8 @@ def read_report(store: ObjectStore, run: str, budget_bytes: int | None = None) -
         NoHistory: Its journal has no events that tell of training.
         JournalMixed: Its journal has events of another run.
     """
+    if budget_bytes is not None and not isinstance(budget_bytes, int | float):
+        raise UsageError(f"budget_bytes is {budget_bytes!r}; it is a number of bytes.")
     if budget_bytes is not None and budget_bytes <= 0:
         raise UsageError(f"A budget of {budget_bytes} bytes holds nothing; it is above 0.")
     return report_of(run, read_lives(store, run), read_holdings(store, run), budget_bytes)

@@ -51,6 +51,8 @@ from holdfast.errors import UsageError
 
 _HOUR_S, _DAY_S, _MINUTE_S = 3600.0, 86400.0, 60.0
 _SOON_S = 600.0
+# Beyond, a Weibull distribution has its mean from failures that never come in any simulation.
+_SHAPES = (0.1, 1000.0)
 
 _JOB = {
     *("days", "work_hours", "mtbf_hours", "nodes", "per_node_day", "exponent", "shape", "relapse"),
@@ -60,6 +62,20 @@ _STRATEGY = {
     *("name", "every_minutes", "formula", "cost_seconds", "durable_seconds", "restart_seconds"),
     *("keep", "stored_gb", "spoiled", "notice", "tier", "replicas", "loses_one"),
     *("state_gb", "copy_gbps", "store_gbps", "ratio", "codec_gbps", "blocking", "slowed"),
+}
+# Facts that mean nothing without another one, and what would pass them over in silence.
+_NEEDED = {
+    **dict.fromkeys(("per_node_day", "exponent"), "nodes"),
+    "relapse_minutes": "relapse",
+    **dict.fromkeys(
+        ("copy_gbps", "store_gbps", "ratio", "codec_gbps", "blocking", "slowed"), "state_gb"
+    ),
+    "loses_one": "replicas",
+}
+_EITHER = {
+    "shape": "trace",
+    "formula": "every_minutes",
+    **dict.fromkeys(("cost_seconds", "durable_seconds", "stored_gb"), "state_gb"),
 }
 _TIER = {"every", "survives", "restart_seconds", "lag_seconds"}
 
@@ -108,6 +124,7 @@ def job_of(facts: Facts, read: Callable[[str], str]) -> tuple[Job, float]:
         UsageError: A fact is not known, or is no number where there must be one.
     """
     _check_names(facts, _JOB, "[job]")
+    _check_together(facts, "[job]")
     usual, mtbf_s = _usual_failures(facts, read)
     if "relapse" in facts:
         soon_s = _number(facts, "relapse_minutes", _SOON_S / _MINUTE_S) * _MINUTE_S
@@ -137,7 +154,10 @@ def _usual_failures(facts: Facts, read: Callable[[str], str]) -> tuple[FailureMo
     else:
         mtbf_s = _number(facts, "mtbf_hours") * _HOUR_S
     if "shape" in facts:
-        return Weibull(mtbf_s, _number(facts, "shape")), mtbf_s
+        shape = _number(facts, "shape")
+        if not _SHAPES[0] <= shape <= _SHAPES[1]:
+            raise UsageError(f"shape is {shape!r}; it is from {_SHAPES[0]:g} to {_SHAPES[1]:g}.")
+        return Weibull(mtbf_s, shape), mtbf_s
     return Exponential(mtbf_s), mtbf_s
 
 
@@ -148,6 +168,7 @@ def strategy_of(facts: Facts, mtbf_s: float) -> Strategy:
         UsageError: A fact is not known, or cannot be.
     """
     _check_names(facts, _STRATEGY, "[[strategy]]")
+    _check_together(facts, "[[strategy]]")
     base = _with_costs(facts)
     interval_s = _interval_s(facts, base, mtbf_s)
     return Strategy(
@@ -181,7 +202,11 @@ def _with_costs(facts: Facts) -> Strategy:
         _number(facts, "ratio", 1.0),
         _number(facts, "codec_gbps", math.inf) * 1e9,
     )
+    if not isinstance(facts.get("blocking", False), bool):
+        raise UsageError(f"blocking is {facts['blocking']!r}; it is true or false.")
     if facts.get("blocking"):
+        if "slowed" in facts:
+            raise UsageError("slowed is of saves in the background; blocking ones have none.")
         return blocking("", math.inf, saving, 0.0)
     return in_background("", math.inf, saving, 0.0, _share(facts, "slowed"))
 
@@ -215,6 +240,12 @@ def _tier_of(facts: Facts) -> Tier | None:
     if not isinstance(tier, Mapping):
         raise UsageError("tier is a table: { every = 6, survives = 0.9, restart_seconds = 60 }.")
     _check_names(tier, _TIER, "tier")
+    every = _count(tier, "every", 1)
+    if ("survives" in tier) == ("replicas" in facts):
+        raise UsageError(
+            "A tier needs either survives, the probability that its checkpoints outlive a failure, "
+            "or replicas and loses_one, from which it follows."
+        )
     kept = _share(tier, "survives")
     if "replicas" in facts:
         if "loses_one" not in facts:
@@ -222,7 +253,7 @@ def _tier_of(facts: Facts) -> Tier | None:
         # Each copy is lost alone with the probability that a single one is lost with.
         kept = survives(_share(facts, "loses_one"), _count(facts, "replicas"))
     return Tier(
-        every=_count(tier, "every", 1),
+        every=every,
         survives=kept,
         restart_s=_number(tier, "restart_seconds", 0.0, zero=True),
         lag_s=_number(tier, "lag_seconds", 0.0, zero=True),
@@ -235,6 +266,16 @@ def _check_names(facts: Facts, known: set[str], what: str) -> None:
         raise UsageError(
             f"{what} does not know {', '.join(unknown)}. It knows {', '.join(sorted(known))}."
         )
+
+
+def _check_together(facts: Facts, what: str) -> None:
+    """Refuse facts that would be passed over: nobody should compare what is the same unseen."""
+    for name, other in _NEEDED.items():
+        if name in facts and other not in facts:
+            raise UsageError(f"{name} in {what} means nothing without {other}.")
+    for name, other in _EITHER.items():
+        if name in facts and other in facts:
+            raise UsageError(f"{what} says {name} and {other}, of which only one can hold.")
 
 
 def _share(facts: Facts, name: str) -> float:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from holdfast.effectiveness.lives import Life
 from holdfast.effectiveness.pieces import Loss, Piece
+from holdfast.wording.numbers import plural
 
 _NS = 1_000_000_000
 
@@ -93,6 +94,11 @@ def doubts(lives: Sequence[Life]) -> list[str]:
     for number, life in enumerate(lives, 1):
         if not life.has_beginning:
             found.append(f"The beginning of process {number} is not in the journal.")
+        if life.n_unread:
+            found.append(
+                f"Left out of process {number}: {plural(life.n_unread, 'event')} that cannot be as "
+                "the journal says."
+            )
         if life.clock_jump_s:
             found.append(
                 f"The clock was set by {life.clock_jump_s:.0f} s while process {number} ran; its "

@@ -136,6 +136,8 @@ def test_simulate_from_a_file_with_a_trace(here, tmp_path: Path) -> None:
     )
     ran = here("simulate", "--config", tmp_path / "s.toml", "--histories", "20")
     assert ran.status == 0 and "mine" in ran.out
+    besides = here("simulate", "--config", tmp_path / "s.toml", "--days", "3", "--json")
+    assert besides.status == 2 and "--days beside --config" in besides.error["message"]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,12 @@ def test_simulate_from_a_file_with_a_trace(here, tmp_path: Path) -> None:
         (["advise", "single"], "no-history", 2),
         (["advise", "r", "--max-overhead", "3"], "usage", 2),
         (["advise", "r", "--budget-gb", "inf"], "usage", 2),
+        (["advise", "r", "--budget-gb", "1e300"], "usage", 2),
         (["report", "r", "--budget-gb", "nan"], "usage", 2),
         (["simulate"], "usage", 2),
         (["simulate", "--mtbf-hours", "1", "--nodes", "3"], "usage", 2),
         (["simulate", "--config", "nowhere.toml"], "usage", 2),
+        (["simulate", "--mtbf-hours", "3", "--per-node-day", "0.1"], "usage", 2),
         (["simulate", "--trace", "nowhere.csv"], "usage", 2),
         (["simulate", "--mtbf-hours", "1", "--cost-seconds", "-1"], "usage", 2),
         (["simulate", "--mtbf-hours", "1", "--every-minutes", "0"], "usage", 2),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from holdfast.drill.compare import Difference, LeafDifference, compare
 from holdfast.drill.diagnosis import diagnose
+from holdfast.drill.leaves import Leaf, Saved
 from holdfast.drill.record import Life, Record
 from holdfast.drill.series import Series
 from holdfast.drill.trace import Moments, StepRow, Trace
@@ -105,7 +106,21 @@ def test_weights_that_are_older_than_their_moments_are_a_stale_copy():
     assert found["stale"].words.startswith(
         "a stale buffer was saved: the weights are those of step 9"
     )
-    assert "step" not in found
+    # The rest is as it was at step 12, and not to blame.
+    assert found.keys() == {"stale"}
+
+
+def test_a_generator_that_begins_anew_is_told_where_what_it_augments_differs():
+    rows = [
+        replace(row(n), rng={"torch": f"r{n - 12}", "python": "p"}, inputs=(f"x{n}", f"y{n}"))
+        for n in range(12, 20)
+    ]
+    state = Saved("last.pt", {"rng": Leaf("array", "d", "uint8", (5056,))})
+    resumed = replace(traced(rows), saved={"last.pt": state})
+    reference = traced([row(n) for n in range(20)])
+    found = diagnose(reference, resumed, Difference(n_leaves=3))
+    assert [cause.rule for cause in found] == ["rng"]
+    assert "is in the checkpoint, but not put back" in found[0].words
 
 
 def test_one_tensor_that_is_new_is_not_called_stale():

@@ -54,7 +54,10 @@ def test_beginning_anew_shows_in_what_is_printed_too():
 def test_a_script_that_shows_nothing_is_told_what_cannot_be_known():
     whole = record(Life(0, 1.0, lines=("loading", "epoch", "epoch", "done")))
     silent = judged("kill", killed(), Life(0, 1.0, lines=("a", "b", "c", "d")), reference=whole)
-    assert silent.status == "passed" and "cannot be seen" in silent.words
+    assert silent.status == "warned" and "cannot be seen" in silent.words and silent.is_unseen
+    opened = Life(0, 1.0, lines=("a", "b", "c", "d"), has_read=True)
+    seen = judged("kill", killed(), opened, reference=whole)
+    assert seen.status == "passed" and "it read a checkpoint" in seen.words
     shorter = judged("kill", killed(), Life(0, 1.0, lines=("loading", "done")), reference=whole)
     assert "printed 2 lines of 4" in shorter.words
 

@@ -54,6 +54,11 @@ def test_a_kill_in_a_save_is_within_one_that_is_not_the_first():
         assert 0.0 < save.delay_s <= 0.51
         other = in_save(shown(), random.Random(seed))
         assert isinstance(other, AtSight) and 2 <= (other.writes or 0) <= 6
+        # A script that keeps a best one and a last one goes on from the last: not before that.
+        both = [*("best.pt",) * 3, "step-7.pt", "best.pt", "step-14.pt", "best.pt", "swa.pt"]
+        saves = tuple(SaveSeen(path, n, 0.5) for n, path in enumerate(both))
+        save = in_save(shown(rows=20, saves=saves), random.Random(seed))
+        assert isinstance(save, AtRow) and 4 <= save.row < 8
     # Within any of the others, but for the last, which another run may do without.
     assert moments == {n for n in range(10, 28) if effects[n] in ("write", "link")}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from histories import Script
 
 from holdfast.effectiveness.advise import Measured, advise, measured_in
+from holdfast.effectiveness.advise_tiers import Copies, copies_in
 from holdfast.effectiveness.comparing import ettr_at
 from holdfast.effectiveness.failures import Exponential
 from holdfast.effectiveness.lives import lives_of
@@ -21,7 +23,7 @@ from holdfast.policy import Costs
 HOUR_S = 3600.0
 
 
-def measured(held_s: float = 10.0, mtbf_s: float = 3 * HOUR_S, **other: float) -> Measured:
+def measured(held_s: float = 10.0, mtbf_s: float = 3 * HOUR_S, **other: Any) -> Measured:
     """A run that has failed so often that its rate is known."""
     costs = Costs(held_s, durable_s=other.pop("durable_s", 0.0))
     known = Measured(
@@ -77,7 +79,38 @@ def test_what_bounds_the_interval_is_said() -> None:
     assert (disk.interval_s, disk.bounded_by) == (pytest.approx(600.1), "disk")
     share = advise(measured(), max_overhead=0.001)
     assert (share.interval_s, share.bounded_by) == (pytest.approx(9990.0), "overhead")
-    assert advise(measured(), budget_bytes=5 * 10**9).fitting == 5
+    held = advise(measured(), budget_bytes=5 * 10**9)
+    assert held.fitting == 5
+    assert held.filled_s == pytest.approx(5 * (held.interval_s + 10.0))
+
+
+def test_memory_is_filled_as_often_as_the_copy_alone_allows() -> None:
+    # At home a save is slow to become durable; in memory it is there with the copy.
+    [memory] = advise(measured(held_s=0.1, durable_s=600.0)).tiers
+    assert (memory.tier, memory.takes_s) == ("memory", 0.1)
+    assert memory.interval_s == pytest.approx(math.sqrt(2 * 0.1 * 3 * HOUR_S), rel=0.02)
+    assert memory.steps == round(memory.interval_s / 2.0)
+    # Where home costs no more than that, memory gains nothing.
+    assert advise(measured()).tiers == ()
+
+
+def test_a_far_tier_gets_what_its_link_carries() -> None:
+    drained = [
+        {"event": "drained", "tier": "archive", "took_s": took_s} for took_s in (900.0, 1e3, 1.1e3)
+    ]
+    broken = [
+        {"event": "drained", "tier": "archive", "took_s": None},
+        {"event": "drain-failed", "tier": "archive"},
+    ]
+    copies = copies_in([*drained, *broken])
+    assert copies == (Copies("archive", 3, 1000.0),)
+    found = advise(measured(copies=copies))
+    [far] = found.tiers
+    # Home has one every 464 s and 10 s for the save: each third is the first that it is ready for.
+    assert far.interval_s == pytest.approx(3 * found.interval_s)
+    assert far.steps == round(far.interval_s / 2.0)
+    [quick] = advise(measured(copies=(Copies("archive", 9, 1.0),))).tiers
+    assert quick.interval_s == found.interval_s
 
 
 def test_what_a_run_has_measured() -> None:
@@ -111,11 +144,18 @@ def test_no_save_no_advice() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mtbf_hours": -1.0}, {"mtbf_hours": math.nan}, {"budget_bytes": -5}]
+    "wrong",
+    [
+        {"mtbf_hours": -1.0},
+        {"mtbf_hours": math.nan},
+        {"budget_bytes": -5},
+        {"budget_bytes": "5"},
+        {"max_overhead": "x"},
+    ],
 )
-def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
-        advise(measured(), **wrong)  # type: ignore[arg-type]
+        advise(measured(), **wrong)
 
 
 def test_a_run_that_saves_for_free_is_told_so() -> None:

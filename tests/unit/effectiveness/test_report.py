@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -207,6 +209,31 @@ def test_storage_over_time_counts_what_retention_gives_back() -> None:
     assert [point.nbytes for point in report(script).storage] == [100, 150, 50]
 
 
+def test_steps_that_are_not_told_one_by_one_are_counted_by_their_numbers() -> None:
+    script = Script()
+    script.begin()
+
+    def train(calls: int) -> None:
+        for _ in range(calls):
+            script.step += 9
+            script.train([1.0])
+
+    script.step = -10
+    train(31)
+    script.save()
+    train(4)
+    script.end("died")
+    script.pause(30.0)
+    script.begin()
+    script.restore(300, 2.0)
+    train(20)
+    script.end("done")
+    found = report(script)
+    # Up to step 500, of which 301 to 340 were done for nothing, in 4 calls.
+    assert (found.steps, found.steps_twice) == (501, 40)
+    assert found.wall_clock.twice_s == pytest.approx(4.0, rel=0.15)
+
+
 # --- bad journals ---
 
 
@@ -235,6 +262,37 @@ def test_lines_that_are_no_events_are_passed_over() -> None:
     script = a_run_that_died()
     whole = report(script)
     script.events += [{}, {"event": "saved"}, {"event": 3, "incarnation": "x"}]
+    assert report(script) == whole
+
+
+@pytest.mark.parametrize(
+    ("event", "facts"),
+    [
+        ("saved", {"held_s": None}),
+        ("saved", {"durable_s": -5.0}),
+        ("saved", {"stored_bytes": math.nan}),
+        ("saved", {"step": "x"}),
+        ("saved", {"counted": {"a": 1}}),
+        ("trainer-died", {"counted": None}),
+        ("trainer-died", {"step": math.inf}),
+    ],
+)
+def test_events_that_say_what_cannot_be_are_left_out_and_told(
+    event: str, facts: dict[str, object]
+) -> None:
+    script = a_run_that_died()
+    whole = report(script)
+    [changed] = [e for e in script.events if e["event"] == event][:1]
+    script.events.append({**changed, "mono_s": changed["mono_s"] + 0.001, **facts})
+    found = report(script)
+    assert any(d.startswith("Left out of process") and "1 event" in d for d in found.doubts)
+    assert dataclasses.replace(found, doubts=()) == dataclasses.replace(whole, doubts=())
+
+
+def test_an_event_that_is_there_twice_counts_once() -> None:
+    script = a_run_that_died()
+    whole = report(script)
+    script.events += [dict(event) for event in script.events]
     assert report(script) == whole
 
 

@@ -30,7 +30,7 @@ restart_seconds = 300
 stored_gb = 1.5
 replicas = 2
 loses_one = 0.1
-tier = { every = 6, survives = 0.9, restart_seconds = 60, lag_seconds = 1 }
+tier = { every = 6, restart_seconds = 60, lag_seconds = 1 }
 
 [[strategy]]
 formula = "young"
@@ -95,6 +95,34 @@ def test_a_job_may_be_said_in_other_ways() -> None:
         (
             "[job]\nmtbf_hours = 3\n[[strategy]]\nreplicas = 2\ntier = { every = 2 }\n",
             "replicas needs loses_one",
+        ),
+        ("[job]\nmtbf_hours = 3\nshape = 0.001\n", "shape is 0.001; it is from 0.1"),
+        # What would be passed over, so that two strategies are the same and nobody knows why.
+        ("[job]\ntrace = 't'\nshape = 0.7\n", "shape and trace"),
+        ("[job]\nmtbf_hours = 3\nexponent = 0.5\n", "exponent in .* without nodes"),
+        ("[job]\nmtbf_hours = 3\nrelapse_minutes = 5\n", "without relapse"),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\nratio = 4\n", "ratio .* without state_gb"),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nstate_gb = 4\ncost_seconds = 3\n",
+            "cost_seconds and state_gb",
+        ),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nevery_minutes = 4\nformula = 'none'\n",
+            "formula and every_minutes",
+        ),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nreplicas = 2\nloses_one = 0.1\n"
+            "tier = { survives = 0.5 }\n",
+            "either survives",
+        ),
+        ("[job]\nmtbf_hours = 3\n[[strategy]]\ntier = { every = 2 }\n", "either survives"),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nstate_gb = 4\nblocking = 'no'\n",
+            "true or false",
+        ),
+        (
+            "[job]\nmtbf_hours = 3\n[[strategy]]\nstate_gb = 4\nblocking = true\nslowed = 0.1\n",
+            "in the background",
         ),
     ],
 )

@@ -262,6 +262,22 @@ def test_a_trace_is_replayed_round() -> None:
         replayed([5.0], 2.0)
 
 
+@pytest.mark.parametrize("every_h", [24 / 7, 24 / 11, 1.1, 8.3, 7.0])
+def test_each_preemption_on_schedule_happens_once(every_h: float) -> None:
+    # None of these is a number of seconds that sums of others meet exactly.
+    job = Job(Scheduled(every_h * 3600.0), wall_s=54.3 * DAY_S)
+    found = simulate(job, Strategy("s", 100.0, 1.0, restart_s=30.0), count=2)
+    assert set(found.n_failures) == {float(int(54.3 * 24 / every_h))}
+
+
+def test_each_failure_of_a_trace_happens_once_in_a_round() -> None:
+    at_s = np.random.default_rng(0).uniform(0.0, 1e6 / 3, 97)
+    for times in (at_s, [0.0, *at_s], [1e6 / 3, *at_s]):
+        job = Job(replayed([float(t) for t in times], 1e6 / 3), wall_s=10 * 1e6 / 3)
+        found = simulate(job, Strategy("s", 100.0, 1.0, restart_s=30.0), count=200)
+        assert np.abs(found.n_failures - 10 * len(times)).max() <= 1
+
+
 def test_what_is_uncertain_differs_from_history_to_history() -> None:
     drawn = lasts(Uncertain(np.array([1.0, 1e6])), count=1000)
     assert drawn[::2].mean() < 2 and drawn[1::2].mean() > 1e5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from holdfast.drill.compare import Difference
 from holdfast.drill.diagnosis.cause import Cause
 from holdfast.drill.diagnosis.end_rules import END_RULES
 from holdfast.drill.diagnosis.evidence import evidence_of
-from holdfast.drill.diagnosis.trace_rules import TRACE_RULES
+from holdfast.drill.diagnosis.trace_rules import TRACE_RULES, is_stale
 from holdfast.drill.record import Record
 
 __all__ = ["Cause", "diagnose", "why_not_twice"]
@@ -24,7 +26,13 @@ def diagnose(reference: Record, disturbed: Record, difference: Difference) -> tu
         difference: How its end differs.
     """
     evidence = evidence_of(reference, disturbed, difference)
-    causes = [cause for rule in TRACE_RULES for cause in rule.find(evidence)]
+    # Old weights alone move no schedule and no data: these are where the run stands by the rest.
+    rest = replace(evidence, by_weights=None) if is_stale(evidence) else evidence
+    causes = [
+        cause
+        for rule in TRACE_RULES
+        for cause in rule.find(evidence if rule.name == "stale" else rest)
+    ]
     if any(cause.rule != "gradients" for cause in causes):
         causes = [cause for cause in causes if cause.rule != "gradients"]
     if not causes or all(cause.rule == "gradients" for cause in causes):

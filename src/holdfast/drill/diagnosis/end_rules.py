@@ -163,6 +163,8 @@ def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
     lacks = [f"RNG of {LIBRARIES[lib]}" for lib in ("python", "numpy") if not e.has_generator(lib)]
     if not e.has_position():
         lacks.append("position in the data")
+    if not e.has_moments():
+        lacks.append("state of an optimizer, such as its momentum")
     where = ""
     step = None
     if e.difference.series:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from holdfast.drill.compare import Difference
 from holdfast.drill.diagnosis.cause import Cause
-from holdfast.drill.leaves import Saved
+from holdfast.drill.leaves import Leaf, Saved
 from holdfast.drill.record import Record
 from holdfast.drill.trace import StepRow
 
@@ -21,6 +21,7 @@ _SHAPES = {"python": {(624,), (625,)}, "numpy": {(624,)}, "torch": {(5056,)}, "c
 _POSITION = re.compile(
     r"loader|sampler|dataset|data/|cursor|position|batch_idx|batches|epoch", re.I
 )
+_MOMENTS = re.compile(r"exp_avg|moment|optim|velocity|adam|slot|(?<![a-z])[mv](?![a-z])", re.I)
 _GENERATOR = re.compile(r"rng|random|generator|seed", re.I)
 
 
@@ -99,19 +100,31 @@ class Evidence:
 
     def has_generator(self, library: str) -> bool:
         """Say whether any checkpoint has the state of a library's generator."""
-        for saved in self.checkpoints():
-            for path, leaf in saved.leaves.items():
-                if path.startswith(f"@rng/{library}"):
-                    return True
-                if leaf.shape in _SHAPES[library] and (
-                    _GENERATOR.search(path) or leaf.kind == "numbers" or library == "torch"
-                ):
-                    return True
-        return False
+        return any(
+            is_generator(path, leaf, (library,))
+            for saved in self.checkpoints()
+            for path, leaf in saved.leaves.items()
+        )
+
+    def has_moments(self) -> bool:
+        """Say whether any checkpoint has something that may be an optimizer's state."""
+        return any(_MOMENTS.search(path) for saved in self.checkpoints() for path in saved.leaves)
 
     def has_position(self) -> bool:
         """Say whether any checkpoint has something that may be a position in the data."""
         return any(_POSITION.search(path) for saved in self.checkpoints() for path in saved.leaves)
+
+
+def is_generator(path: str, leaf: Leaf, libraries: Iterable[str] = LIBRARIES) -> bool:
+    """Say whether a leaf is the state of a generator of some libraries, or a part of it."""
+    for library in libraries:
+        if path.startswith(f"@rng/{library}"):
+            return True
+        if leaf.shape in _SHAPES[library] and (
+            _GENERATOR.search(path) or leaf.kind == "numbers" or library == "torch"
+        ):
+            return True
+    return False
 
 
 def in_use(rows: Iterable[StepRow], library: str) -> bool:

@@ -14,7 +14,7 @@ _FIRST_TURNS = 8
 
 
 def _off_by(e: Evidence) -> Iterator[Cause]:
-    if e.at is None or e.by_weights is None or e.by_weights == e.at or _is_stale(e):
+    if e.at is None or e.by_weights is None or e.by_weights == e.at or is_stale(e):
         return
     gap = e.by_weights - e.at
     if gap > 1 and _rewound(e) is not None:
@@ -30,7 +30,7 @@ def _off_by(e: Evidence) -> Iterator[Cause]:
     )
 
 
-def _is_stale(e: Evidence) -> bool:
+def is_stale(e: Evidence) -> bool:
     """Say whether weights are older than the moments that were saved with them."""
     if e.at is None or e.by_weights is None or not 0 <= e.at < len(e.all_expected):
         return False
@@ -39,7 +39,7 @@ def _is_stale(e: Evidence) -> bool:
 
 
 def _stale(e: Evidence) -> Iterator[Cause]:
-    if _is_stale(e):
+    if is_stale(e):
         yield Cause(
             "stale",
             f"a stale buffer was saved: the weights are those of step {e.by_weights}, the "
@@ -122,7 +122,7 @@ def _changed_moments(e: Evidence, name: str, one: Moments, other: Moments) -> st
             f"optimizer moments cast: all values of {name} are rounded to {other.rounded} after "
             "the resume"
         )
-    if not _is_stale(e) and e.by_weights is not None:
+    if not is_stale(e) and e.by_weights is not None:
         return f"optimizer state not restored as saved: {name} has other values"
     return None
 
@@ -161,6 +161,13 @@ def _generators(e: Evidence) -> Iterator[Cause]:
             step = step if inputs is None else e.step_name(inputs)
             yield Cause("rng", f"RNG of {name} not in the state: {what} from step {step}", step)
         # Where other data came first, the loader has drawn from it at another time.
+        elif _begins_anew(e, library):
+            yield Cause(
+                "rng",
+                f"RNG of {name} is in the checkpoint, but not put back: at step {step} it stands "
+                "as at the very beginning",
+                step,
+            )
         elif _shared(e, library) is None and (inputs is None or after < inputs):
             yield Cause(
                 "rng",
@@ -168,6 +175,13 @@ def _generators(e: Evidence) -> Iterator[Cause]:
                 "is not put back, or drawn from before training goes on",
                 step,
             )
+
+
+def _begins_anew(e: Evidence, library: str) -> bool:
+    """Say whether a generator stands, at the first step, where it stood at the run's first one."""
+    if not e.start or not e.found or library not in e.found[0].rng:
+        return False
+    return e.found[0].rng[library] == e.all_expected[0].rng.get(library)
 
 
 def _loader(e: Evidence) -> Iterator[Cause]:
@@ -179,6 +193,9 @@ def _loader(e: Evidence) -> Iterator[Cause]:
     if any(_off_by(e)):
         return
     step, rewound = e.step_name(after), _rewound(e)
+    anew = (lib for lib in LIBRARIES if in_use(e.all_expected, lib) and _begins_anew(e, lib))
+    if rewound is None and any(anew):
+        return  # The same samples, augmented with other draws.
     counted = _twice(e)
     trained = e.first(lambda row: (row.params, row.grads))
     if counted.endswith("others than before") and trained is not None and trained < after:
