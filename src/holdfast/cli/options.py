@@ -169,7 +169,10 @@ def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = 
     store = Store(location, sign=sign, trust=named_trust(context, location))
     if store.is_encrypted:
         return _keyed(store, _keys_for(context, location))
-    return store if store.place.is_there else _keyed(store, secrets.configured(location))
+    if store.place.is_there:
+        _require_no_key_for(location)
+        return store
+    return _keyed(store, secrets.configured(location))
 
 
 def with_keys(context: typer.Context, location: str) -> Store:
@@ -180,7 +183,25 @@ def with_keys(context: typer.Context, location: str) -> Store:
     from holdfast.repository import Store
 
     store = Store(location)
-    return _keyed(store, _keys_for(context, location)) if store.is_encrypted else store
+    if store.is_encrypted:
+        return _keyed(store, _keys_for(context, location))
+    if store.place.is_there:
+        _require_no_key_for(location)
+    return store
+
+
+def _require_no_key_for(location: str) -> None:
+    """Refuse a store in the open where the user's settings say that it is encrypted.
+
+    Whoever has put it there would read what is saved next.
+    """
+    named = [name for name in user_settings.KEYS if name in user_settings.of_store(location)]
+    if named:
+        raise UsageError(
+            f"The settings name a key ({named[0]}) for the store at {location!r}, but what is "
+            "there is not encrypted; it may not be the store that they mean. Nothing was read or "
+            "changed. If it is, take the key out of the settings."
+        )
 
 
 def _keys_for(context: typer.Context, location: str) -> Key | Sequence[Key] | None:
