@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -26,7 +26,6 @@ _DENSE_BYTES = 32 << 10
 _TOLD = 5
 # Kept as they are where the state is written from where it is.
 _WHOLE_BYTES = 4 << 10
-_NOTHING = np.empty(0, np.uint8)
 
 
 class TornWatch:
@@ -91,18 +90,18 @@ class StillWatch:
         torn = [
             leaf.path
             for at, leaf in enumerate(self._leaves)
-            if self._changes[at] != now[at]
-            or not np.array_equal(self._words[at], self._words_now(at))
+            if self._changes[at] != now[at] or self._words[at] != self._words_now(at)
         ]
         _refuse(torn, step)
 
-    def _words_now(self, at: int) -> np.ndarray[tuple[int], Any]:
+    def _words_now(self, at: int) -> bytes:
         leaf = self._leaves[at]
         if leaf.address is None:
-            return _NOTHING
+            return b""
         if leaf.spec.nbytes <= _WHOLE_BYTES:
-            return np.frombuffer(bytes(_source(leaf)), np.uint8)
-        return _words(_source(leaf), _DENSE_BYTES if self._changes[at] is None else _SPARSE_BYTES)
+            return ctypes.string_at(leaf.address, leaf.spec.nbytes)
+        every_bytes = _DENSE_BYTES if self._changes[at] is None else _SPARSE_BYTES
+        return _words(_source(leaf), every_bytes).tobytes()
 
 
 def _refuse(torn: Sequence[str], step: int) -> None:
