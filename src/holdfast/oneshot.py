@@ -15,6 +15,7 @@ from holdfast.engine.restore import Wanted
 from holdfast.engine.restore_ref import restore_ref
 from holdfast.engine.run_writer import RunWriter
 from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.torn import StillWatch
 from holdfast.errors import UsageError
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
@@ -80,6 +81,7 @@ def save(
     Raises:
         UnsupportedLeaf: Some value cannot be saved; nothing was.
         RunBusy: Another process is writing the run.
+        SnapshotTorn: Another thread has changed the state meanwhile; nothing was committed.
         SigningFailed: The store's signer failed; nothing was committed.
         Untrusted: The store's trust policy would not believe its signer; nothing was saved.
         NoSpace, StoreUnavailable: Nothing was committed; earlier checkpoints are safe.
@@ -98,6 +100,7 @@ def save(
     if rng:
         state[rng_state.ROOT_KEY] = rng_state.capture()
     flat = flatten(state, only=only, skip=skip)
+    watch = StillWatch(flat.leaves)
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
     at = Store(location).place
     store = at.open_to_save(run)
@@ -119,7 +122,8 @@ def save(
                 environment=environment.capture(),
                 lineage=lineage,
             )
-            saved = writer.save(job, StreamSource(layout, leaf_filler(flat.leaves, layout)))
+            source = StreamSource(layout, leaf_filler(flat.leaves, layout))
+            saved = writer.save(job, source, check=lambda: watch.check(step=step))
         finally:
             writer.close()
     catalog.note(store, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import collections
+import fractions
 import gzip
 import io
 import lzma
@@ -94,6 +95,10 @@ CALLS: dict[str, Any] = {
     "shutil": Attack(__import__("shutil").rmtree, "nothing"),
     "socket": Attack(__import__("socket").create_connection, ("127.0.0.1", 1)),
     "type": Attack(type, "X", (), {}),
+    "more bytes than there are": Attack(bytearray, 1 << 45),
+    "more numbers than there are": Attack(list, range(1 << 45)),
+    "a larger array than there is": Attack(np.ndarray, (1 << 20, 1 << 25)),
+    "a number with a long way to zero": Attack(fractions.Fraction, "1e999999999"),
 }  # fmt: skip
 
 ATTACKS: dict[str, bytes] = {

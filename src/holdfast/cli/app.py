@@ -55,6 +55,7 @@ _ANYWHERE = {
     "--trust": True,
     "--identity": True,
     "--passphrase-file": True,
+    "--sign-key": True,
     "--debug": False,
 }
 
@@ -127,6 +128,14 @@ def holdfast(
             help="A file with the passphrase of an encrypted store.",
         ),
     ] = None,
+    sign_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar=options.SIGN_VARIABLE,
+            metavar="FILE",
+            help="The private key, in PEM, that signs what a command saves.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
@@ -137,7 +146,7 @@ def holdfast(
     if context.invoked_subcommand is None:
         print(context.get_help(), end="")
         raise typer.Exit(2)
-    context.obj = options.Settings(store, trust_file, identity, passphrase_file)
+    context.obj = options.Settings(store, trust_file, identity, passphrase_file, sign_key)
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:

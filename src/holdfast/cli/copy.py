@@ -30,7 +30,9 @@ def copy(
     The store is made if it is not there. Chunks that its newest checkpoint has are not sent.
     """
     store = options.open_store(context)
-    target = options.keyed_store(context, destination)
+    target = options.keyed_store(
+        context, destination, sign=options.named_signer(context, destination)
+    )
     copied = store.copy(ref, target)
     if as_json:
         output.result_json(checkpoints.as_json(copied) | {"store": target.place.path})

@@ -60,7 +60,8 @@ def import_(
 
     if unknown not in ("refuse", "keep"):
         raise UsageError(f"--unknown is 'refuse' or 'keep', not {unknown!r}.")
-    store, notes = options.open_store(context), list[str]()
+    store = options.open_store(context, sign=options.named_signer(context))
+    notes = list[str]()
     with ByteBar("importing") as bar:
         info = import_checkpoint(
             store,

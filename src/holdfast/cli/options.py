@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import completion, secrets
+from holdfast.cli import completion, passphrases, secrets
+from holdfast.cli import settings as user_settings
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 STORE_VARIABLE = "HOLDFAST_STORE"
 TRUST_VARIABLE = "HOLDFAST_TRUST"
+SIGN_VARIABLE = "HOLDFAST_SIGN_KEY"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Ref = Annotated[
@@ -41,6 +44,7 @@ class Settings:
     trust: str | None = None
     identity: str | None = None
     passphrase_file: str | None = None
+    sign_key: str | None = None
 
 
 def named_values(texts: Sequence[str]) -> dict[str, object]:
@@ -84,10 +88,41 @@ def named_store(context: typer.Context) -> str | None:
     return (settings.store or None) if settings is not None else None
 
 
-def named_trust(context: typer.Context) -> str | None:
-    """Return the trust file that ``--trust`` or the environment names."""
+def named_trust(context: typer.Context, location: str | None = None) -> str | None:
+    """Return the trust file that ``--trust``, the environment or the user's settings name.
+
+    Args:
+        context: Of the command.
+        location: The store that it is for, in the settings; None: the one that was named.
+    """
     settings = context.find_object(Settings)
-    return (settings.trust or None) if settings is not None else None
+    if settings is not None and settings.trust:
+        return settings.trust
+    location = location or named_store(context)
+    return user_settings.of_store(location).get("trust") if location else None
+
+
+def named_sign_key(context: typer.Context, location: str | None = None) -> Path | None:
+    """Return the private key to sign with that an option, the environment or the settings name.
+
+    The arguments are those of ``named_trust``.
+    """
+    settings = context.find_object(Settings)
+    if settings is not None and settings.sign_key:
+        return Path(settings.sign_key)
+    location = location or named_store(context)
+    file = user_settings.of_store(location).get("sign") if location else None
+    return Path(file) if file else None
+
+
+def named_signer(context: typer.Context, location: str | None = None) -> Signer | None:
+    """Return who signs what a command saves, or None; asks for the passphrase of the key."""
+    key = named_sign_key(context, location)
+    if key is None:
+        return None
+    from holdfast.security.signing import key_file
+
+    return key_file(key, passphrase=passphrases.of_key(key, None))
 
 
 def open_store(context: typer.Context, *, sign: Signer | None = None) -> Store:
@@ -131,10 +166,13 @@ def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = 
     """
     from holdfast.repository import Store
 
-    store = Store(location, sign=sign, trust=named_trust(context))
+    store = Store(location, sign=sign, trust=named_trust(context, location))
     if store.is_encrypted:
         return _keyed(store, _keys_for(context, location))
-    return store if store.place.is_there else _keyed(store, secrets.configured(location))
+    if store.place.is_there:
+        _require_no_key_for(location)
+        return store
+    return _keyed(store, secrets.configured(location))
 
 
 def with_keys(context: typer.Context, location: str) -> Store:
@@ -145,7 +183,25 @@ def with_keys(context: typer.Context, location: str) -> Store:
     from holdfast.repository import Store
 
     store = Store(location)
-    return _keyed(store, _keys_for(context, location)) if store.is_encrypted else store
+    if store.is_encrypted:
+        return _keyed(store, _keys_for(context, location))
+    if store.place.is_there:
+        _require_no_key_for(location)
+    return store
+
+
+def _require_no_key_for(location: str) -> None:
+    """Refuse a store in the open where the user's settings say that it is encrypted.
+
+    Whoever has put it there would read what is saved next.
+    """
+    named = [name for name in user_settings.KEYS if name in user_settings.of_store(location)]
+    if named:
+        raise UsageError(
+            f"The settings name a key ({named[0]}) for the store at {location!r}, but what is "
+            "there is not encrypted; it may not be the store that they mean. Nothing was read or "
+            "changed. If it is, take the key out of the settings."
+        )
 
 
 def _keys_for(context: typer.Context, location: str) -> Key | Sequence[Key] | None:

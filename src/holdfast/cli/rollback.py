@@ -14,7 +14,7 @@ def rollback(context: typer.Context, ref: options.Ref, as_json: options.Json = F
 
     Nothing is removed. A process that is training goes back by ckpt.rollback() instead.
     """
-    store = options.open_store(context)
+    store = options.open_store(context, sign=options.named_signer(context))
     source = store.info(ref)
     made = store.rollback(ref)
     if as_json:

@@ -6,12 +6,10 @@ Or typed on a terminal; never as an argument, where everybody on the machine cou
 from __future__ import annotations
 
 import getpass
-import os
 import sys
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.cli import settings
 from holdfast.errors import InvalidKey, KeyExposed, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY"
 PASSPHRASE_VARIABLE = "HOLDFAST_PASSPHRASE_FILE"
-_SETTINGS = ("identity", "passphrase_file")
 
 
 def keys_of(identity: str | None, passphrase_file: str | None) -> list[Key]:
@@ -53,30 +50,7 @@ def configured(store: str) -> list[Key]:
     Raises:
         UsageError: The settings cannot be read.
     """
-    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    path = Path(folder) / "holdfast" / "config.toml"
-    try:
-        settings = tomllib.loads(path.read_text())
-        stores = {
-            os.path.realpath(Path(name).expanduser()): s for name, s in settings["stores"].items()
-        }
-        files = stores[os.path.realpath(store)]
-        named = [files.get(name) for name in _SETTINGS]
-    except (FileNotFoundError, NotADirectoryError, KeyError):
-        return []
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(f"The settings in {str(path)!r} cannot be read: {error}.") from error
-    if odd := [name for name in files if name not in _SETTINGS]:
-        # Not its value: it may be the secret itself.
-        raise UsageError(
-            f"The settings in {str(path)!r} have {odd[0]!r} for {store!r}; there are "
-            f"{' and '.join(_SETTINGS)}, each with the path of a file."
-        )
-    if not all(file is None or isinstance(file, str) for file in named):
-        raise UsageError(
-            f"In the settings in {str(path)!r}, what is named for {store!r} is no path."
-        )
-    return keys_of(*(str(Path(file).expanduser()) if file else None for file in named))
+    return keys_of(*(settings.of_store(store).get(name) for name in settings.KEYS))
 
 
 def ask(prompt: str, *, twice: bool = False) -> Passphrase | None:

@@ -83,6 +83,8 @@ def sign(
     if new_key is not None:
         _make_key(new_key, passphrases.for_new_key(passphrase_file, wanted=encrypt), p256=p256)
         return 0
+    if key is None and ref is not None:
+        key = options.named_sign_key(context)
     if key is None:
         raise UsageError("Who signs? Name the private key with --key FILE.")
     passphrase = passphrases.of_key(key, passphrase_file)

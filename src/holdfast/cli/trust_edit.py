@@ -128,7 +128,8 @@ def pin(
     judge = policy
     if force:
         judge = replace(policy, heads={name: h for name, h in policy.heads.items() if name != run})
-    head = Store(options.require_store(context), trust=judge).head(run)
+    at = options.with_keys(context, options.require_store(context))
+    head = Store(at, trust=judge).head(run)
     _save(context, replace(policy, heads={**policy.heads, run: head}))
     output.say(f"head of {run}: commit {head.seq}, {head.digest.hex()}")
     return 0

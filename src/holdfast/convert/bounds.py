@@ -8,6 +8,8 @@ any is asked for.
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,37 @@ def require_in_proportion(
         )
 
 
+def require_plain(path: Path) -> None:
+    """Refuse what has no bytes of its own: a pipe, which may never give any, a socket, a device.
+
+    Raises:
+        ForeignRefused: It is such a thing, or a folder that has one.
+    """
+    for file in _below(path) if path.is_dir() else [str(path)]:
+        try:
+            mode = os.stat(file).st_mode
+        except OSError:
+            continue  # Whoever wants to read it says more.
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ForeignRefused(
+                f"{file!r} is no plain file but a pipe, a socket or a device. Nothing of it was "
+                "read, nothing was saved.",
+                path=file,
+                what="no plain file",
+            )
+
+
 def bytes_at(path: Path) -> int:
     """Return how many bytes a file or folder has, with those that it tells of."""
     if path.is_dir():
-        return sum(
-            _size(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names
-        )
+        return sum(map(_size, _below(path)))
     if not path.is_file() or path.name.endswith(_INDICES):
         return sum(_size(str(beside)) for beside in path.parent.iterdir())
     return _size(str(path))
+
+
+def _below(folder: Path) -> Iterator[str]:
+    return (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
 
 
 def _size(path: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from holdfast.convert import (
     lazy,  # noqa: F401 - arrays of files are leaves of what is imported
 )
-from holdfast.convert.bounds import require_in_proportion
+from holdfast.convert.bounds import require_in_proportion, require_plain
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
 from holdfast.convert.counting import counted
 from holdfast.convert.naming import Rename, parse_renames, renamed
@@ -78,6 +78,7 @@ def import_checkpoint(
     # What the files of a checkpoint of TensorFlow begin with is no file itself.
     if not where.exists() and not Path(f"{where}.index").is_file():
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
+    require_plain(where)
     rules = parse_renames(rename)
     reader = format_named(format) if format is not None else format_of(where)
     found = _read(reader, where, unknown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 from holdfast.chunks.digesting import Look
@@ -24,15 +25,24 @@ class PartManifest:
         source: The bytes of its chunks.
         keys: Those of the run.
         known: What was counted in an earlier save.
+        check: Raises where the source has not given one moment of the state.
 
     Attributes:
         refs: What the commit says of it, once it is made.
         known: What the next save may know of these chunks.
     """
 
-    def __init__(self, job: SaveJob, source: ChunkSource, keys: RunKeys, known: Known) -> None:
+    def __init__(
+        self,
+        job: SaveJob,
+        source: ChunkSource,
+        keys: RunKeys,
+        known: Known,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._job = job
         self._source = source
+        self._check = check
         self._key = keys.part(job.id, job.rank)
         self._counts: list[int | None] = []
         self._finite: FiniteLook | None = None
@@ -54,6 +64,8 @@ class PartManifest:
 
     def complete(self, written: Written) -> tuple[str, bytes]:
         """Return key and bytes of the manifest, now that it is known where the chunks lie."""
+        # All of the source has been read, and nothing names what was written of it.
+        self._check()
         if self._finite is not None:
             digests = [place.digest for place in written.places]
             self._counts = self._finite.counts(digests, self._content)

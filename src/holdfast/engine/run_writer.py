@@ -192,6 +192,7 @@ class RunWriter:
         job: SaveJob,
         source: ChunkSource,
         unchanged: Callable[[], Mapping[int, Stored]] = dict,
+        check: Callable[[], None] = lambda: None,
     ) -> Saved:
         """Write a checkpoint and commit it; it is durable on return.
 
@@ -200,19 +201,22 @@ class RunWriter:
             source: The bytes of its chunks.
             unchanged: Tells, once all chunks have arrived, where those are stored, by index, that
                 have not changed since the writer's last save.
+            check: Raises where the source has not given one moment of the state. Asked once all of
+                it was read; nothing of what was written stays then.
 
         Raises:
             RunBusy: Another writer has committed to the run.
             KeyNeeded: The keys of the store were changed, and nobody could read it.
             NoSpace, StoreUnavailable: Nothing was committed.
         """
-        return self.finish(self.write(job, source, unchanged))
+        return self.finish(self.write(job, source, unchanged, check))
 
     def write(
         self,
         job: SaveJob,
         source: ChunkSource,
         unchanged: Callable[[], Mapping[int, Stored]] = dict,
+        check: Callable[[], None] = lambda: None,
     ) -> Unfinished:
         """Make this process's share of a checkpoint durable, for ``finish`` to commit it.
 
@@ -226,7 +230,7 @@ class RunWriter:
             unlocking.follow(self.store)
         try:
             base = self._carrying.pinned(job.id, drafts.draft_of(job))
-            manifest = PartManifest(job, source, self._keys, self._known_finite)
+            manifest = PartManifest(job, source, self._keys, self._known_finite, check)
             if self.rank and self._first.has_written(job):
                 self._first.show_again(job)
                 return Unfinished(job)

@@ -2,14 +2,16 @@
 
 Frameworks that count the changes of their arrays are asked before and after the copy. Where nobody
 counts, and for writes that pass by the counter, some words of each large array are compared with
-what was copied. That finds whatever changes all of an array, as a step of training does. What was
-half changed before the copy, and stays so until it is done, looks whole from here.
+what was copied, or with what they were where no copy stays. That finds whatever changes all of an
+array, as a step of training does. What was half changed before the copy, and stays so until it is
+done, looks whole from here.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from holdfast.state.flatten import Leaf
 _SPARSE_BYTES = 1 << 20
 _DENSE_BYTES = 32 << 10
 _TOLD = 5
+# Kept as they are where the state is written from where it is.
+_WHOLE_BYTES = 4 << 10
 
 
 class TornWatch:
@@ -60,15 +64,57 @@ class TornWatch:
             copy = arena.view[at : at + leaf.spec.nbytes]
             if leaf.path not in torn and not np.array_equal(words, _words(copy, _SPARSE_BYTES)):
                 torn.append(leaf.path)
-        if torn:
-            names = ", ".join(map(repr, torn[:_TOLD])) + (", …" if len(torn) > _TOLD else "")
-            raise SnapshotTorn(
-                f"Step {step} was not saved: {len(torn)} array(s) were changed while they were "
-                f"being copied: {names}. Checkpoints committed before are safe. Save when nothing "
-                "else trains or updates the state.",
-                step=step,
-                leaves=tuple(torn),
-            )
+        _refuse(torn, step)
+
+
+@final
+class StillWatch:
+    """Knows what the leaves of a state were before they are written straight from where they are.
+
+    Args:
+        leaves: The leaves, before any of them is read.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        self._leaves = leaves
+        self._changes = _changes(leaves)
+        self._words = [self._words_now(at) for at in range(len(leaves))]
+
+    def check(self, *, step: int) -> None:
+        """Compare with what the leaves are now, all of them having been read.
+
+        Raises:
+            SnapshotTorn: Some leaf has changed.
+        """
+        now = _changes(self._leaves)
+        torn = [
+            leaf.path
+            for at, leaf in enumerate(self._leaves)
+            if self._changes[at] != now[at] or self._words[at] != self._words_now(at)
+        ]
+        _refuse(torn, step)
+
+    def _words_now(self, at: int) -> bytes:
+        leaf = self._leaves[at]
+        if leaf.address is None:
+            return b""
+        if leaf.spec.nbytes <= _WHOLE_BYTES:
+            return ctypes.string_at(leaf.address, leaf.spec.nbytes)
+        every_bytes = _DENSE_BYTES if self._changes[at] is None else _SPARSE_BYTES
+        return _words(_source(leaf), every_bytes).tobytes()
+
+
+def _refuse(torn: Sequence[str], step: int) -> None:
+    if not torn:
+        return
+    names = ", ".join(map(repr, torn[:_TOLD])) + (", …" if len(torn) > _TOLD else "")
+    raise SnapshotTorn(
+        f"Step {step} was not saved: {len(torn)} array(s) were changed while they were "
+        f"being copied: {names}. Checkpoints committed before are safe. Save when nothing "
+        "else trains or updates the state.",
+        step=step,
+        leaves=tuple(torn),
+    )
 
 
 def _changes(leaves: Sequence[Leaf]) -> list[int | None]:

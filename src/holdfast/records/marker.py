@@ -6,7 +6,15 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from holdfast.errors import ChunkMissing, DataError, ManifestDamaged, StoreTooNew, UsageError
+from holdfast.errors import (
+    ChunkMissing,
+    DataError,
+    HoldfastError,
+    ManifestDamaged,
+    StoreTooNew,
+    StoreUnavailable,
+    UsageError,
+)
 from holdfast.format import envelope
 from holdfast.format.names import MARKER_KEY, is_id
 from holdfast.records import commits, keyrings
@@ -123,7 +131,21 @@ def put_new(store: ObjectStore, made: Made) -> bool:
 
 def renew(store: ObjectStore) -> None:
     """Write the marker anew; what is in the store stays, and its id where a checkpoint tells it."""
-    store.put(MARKER_KEY, _marker(Made(share_of(store), find_ring(store)), _id_in_commits(store)))
+    made = Made(share_of(store), find_ring(store))
+    try:
+        store.put(MARKER_KEY, _marker(made, _id_in_commits(store)))
+    except StoreUnavailable:
+        # Somebody else who opens the store has cleared our temporary file away; and is at the same.
+        if not _is_good(store):
+            raise
+
+
+def _is_good(store: ObjectStore) -> bool:
+    try:
+        check(store)
+    except HoldfastError:
+        return False
+    return True
 
 
 def _id_in_commits(store: ObjectStore) -> str | None:

@@ -195,7 +195,11 @@ def _make(store: ObjectStore, keys: Keys | None) -> tuple[Made, bool]:
     store.create()
     share = marker.share_of(store)
     if isinstance(store, SealedStore) or store.folders(RUNS_PREFIX):
-        return Made(share, marker.find_ring(store)), True
+        try:
+            # Who made it since we looked has put its marker before the first run; it has an id.
+            return marker.check(store), False
+        except ChunkMissing:
+            return Made(share, marker.find_ring(store)), True
     made = Made(share, unlocking.make(store, keys).ring if keys is not None else None)
     if marker.put_new(store, made):
         return made, False

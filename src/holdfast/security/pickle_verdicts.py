@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, Protocol
 
+from holdfast.security.pickle_amounts import asks_for_too_much
 from holdfast.security.pickle_machine import Call, Global, Items, Persistent, Program
 
 Level = Literal["safe", "unknown", "dangerous"]
@@ -210,6 +211,9 @@ def _judge_calls(calls: Sequence[Call]) -> Iterator[Finding]:
             yield Finding("dangerous", what, call.position)
         elif isinstance(function, Global):
             if is_safe(function):
+                if asks_for_too_much(function, call.args):
+                    what = f"takes memory without bound: {shown(call)}"
+                    yield Finding("dangerous", what, call.position)
                 continue
             level, words = _words(function)
             yield Finding(level, f"{words}: {shown(call)}", call.position)

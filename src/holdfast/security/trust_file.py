@@ -34,11 +34,18 @@ def load(path: str | os.PathLike[str]) -> TrustPolicy:
     data = read_authentic(name, BadTrustFile)
     try:
         return from_json(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
-        raise BadTrustFile(
-            f"{name!r} is no trust file: {error}. Nothing is trusted by it, and nothing was used.",
-            path=name,
-        ) from error
+    except (ValueError, UsageError) as error:
+        raise _no_trust_file(name, str(error).rstrip(".")) from error
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        # Python's words for it say nothing of the file.
+        raise _no_trust_file(name, "something in it is missing, or of the wrong kind") from error
+
+
+def _no_trust_file(name: str, why: str) -> BadTrustFile:
+    return BadTrustFile(
+        f"{name!r} is no trust file: {why}. Nothing is trusted by it, and nothing was used.",
+        path=name,
+    )
 
 
 def save(path: str | os.PathLike[str], policy: TrustPolicy) -> None:
@@ -66,6 +73,8 @@ def from_json(value: Mapping[str, Any]) -> TrustPolicy:
     Raises:
         ValueError, KeyError, TypeError, AttributeError, UsageError: It is no policy.
     """
+    if not isinstance(value, dict) or "format" not in value:
+        raise ValueError("it is no object with a 'format'")
     if value["format"] != FORMAT:
         raise ValueError(f"its format is {value['format']!r}, not {FORMAT}")
     # What is misspelt would else be passed over, and a key be trusted longer than was meant.

@@ -42,6 +42,7 @@ def environment(**extra: str | None) -> dict[str, str]:
         "HOLDFAST_TRUST",
         "HOLDFAST_IDENTITY",
         "HOLDFAST_PASSPHRASE_FILE",
+        "HOLDFAST_SIGN_KEY",
         "COLUMNS",
         "NO_COLOR",
         "FORCE_COLOR",

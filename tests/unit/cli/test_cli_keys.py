@@ -146,6 +146,18 @@ def test_a_store_that_is_made_with_keys_named_is_encrypted(here, sealed):
         assert not [p for p in (sealed / name).rglob("*") if "hush" in p.name]
 
 
+def test_a_store_in_the_open_in_place_of_an_encrypted_one_is_refused(here, sealed):
+    holdfast.save(sealed / "open", {"w": np.zeros(3)}, run="r", step=1)
+    np.savez(sealed / "w.npz", hush=np.arange(3.0))
+    settings = sealed / "holdfast" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text(f'[stores."{sealed / "open"}"]\nidentity = "{sealed / "me.key"}"\n')
+    for command in (["log"], ["import", sealed / "w.npz", "--run", "hush"]):
+        done = here(*command, store=sealed / "open", XDG_CONFIG_HOME=str(sealed))
+        assert done.status == 2 and "is not encrypted" in done.err
+    assert holdfast.Store(sealed / "open").runs() == ["r"]
+
+
 @pytest.mark.parametrize("line", ["identity = 5", 'passphrase = "hush"', "identity = []"])
 def test_settings_that_make_no_sense_are_told(here, sealed, line):
     settings = sealed / "holdfast" / "config.toml"

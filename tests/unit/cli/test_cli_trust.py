@@ -205,3 +205,61 @@ def test_the_trust_file_is_json_that_people_can_read(trust):
     found = json.loads(trust.read_text())
     assert found["keys"][0]["name"] == "anna" and trust.read_text().count("\n") > 10
     assert trust.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture
+def settings(tmp_path: Path, store: Path, key: Path, trust: Path) -> dict[str, str]:
+    """The environment of somebody whose settings name a policy and a signer for the store."""
+    file = tmp_path / "config" / "holdfast" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f'[stores."{store}"]\ntrust = "{trust}"\nsign = "{key}"\n')
+    return {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
+def test_settings_name_the_policy_of_a_store(here, store, settings, tmp_path):
+    refused = here("verify", "gpt@200", store=store, **settings)
+    assert refused.status == 1 and "not trusted" in refused.out
+    export = ("export", "gpt@200", tmp_path / "w.npz", "-f", "npz")
+    assert here(*export, store=store, **settings).status == 1
+    assert here("trust", "check", "gpt@200", store=store, **settings).status == 1
+    assert here("trust", "list", store=store, **settings).out.startswith("name")
+    # The settings are those of that store; what is said for one call counts first.
+    other = shutil.copytree(store, tmp_path / "other")
+    assert here("verify", "gpt@200", store=other, **settings).status == 0
+    gone = here("verify", "gpt@200", store=store, HOLDFAST_TRUST=str(tmp_path / "x"), **settings)
+    assert gone.status == 2 and "'" + str(tmp_path / "x") + "'" in gone.err
+
+
+def test_settings_name_who_signs_for_a_store(here, store, settings, tmp_path):
+    for ref in ("gpt@200", "gpt@400"):
+        assert here("sign", ref, store=store, **settings).status == 0
+        assert here("trust", "check", ref, store=store, **settings).status == 0
+    assert here("rollback", "gpt@200", store=store, **settings).status == 0
+    file = here("export", "gpt@200", tmp_path / "w.npz", "-f", "npz", store=store, **settings)
+    assert file.status == 0, file.err
+    assert here("import", tmp_path / "w.npz", "--run", "g2", store=store, **settings).status == 0
+    for ref in ("gpt@latest", "g2@0"):
+        assert here("show", ref, store=store, **settings).status == 0
+    assert package.Store(store).info("g2@0").signed_by
+
+
+def test_a_variable_names_who_signs_what_is_saved(here, store, trust, key, tmp_path):
+    here("sign", "gpt@400", "--key", key, store=store)
+    signer = {"HOLDFAST_TRUST": str(trust), "HOLDFAST_SIGN_KEY": str(key)}
+    assert here("copy", "gpt@400", tmp_path / "far", store=store, **signer).status == 0
+    assert here("trust", "check", "gpt", store=tmp_path / "far", **signer).status == 0
+    key.chmod(0o640)
+    refused = here("copy", "gpt@400", tmp_path / "far2", store=store, **signer)
+    assert refused.status == 2 and "chmod 600" in refused.err
+    assert not (tmp_path / "far2").exists()
+
+
+def test_the_head_of_a_run_in_an_encrypted_store_is_pinned(here, trust, key, tmp_path):
+    me = ["--identity", tmp_path / "me.key"]
+    package.keys.new_identity(tmp_path / "me.key")
+    sealed = package.Store(tmp_path / "sealed", keys=package.keys.identity(tmp_path / "me.key"))
+    signed = package.Store(sealed, sign=package.signing.key_file(key))
+    package.save(signed, {"w": 1}, run="gpt", step=1)
+    options = {"store": tmp_path / "sealed", "HOLDFAST_TRUST": str(trust)}
+    assert here("trust", "pin", "gpt", *me, **options).status == 0
+    assert here("trust", "check", "gpt", *me, **options).status == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -155,3 +156,11 @@ def test_an_orbax_checkpoint_with_links_that_lead_out(tmp_path: Path, link: str)
         (inside / "w" / ".zarray").write_text(json.dumps(array))
         (inside / "w" / "0").symlink_to(outside / "0")
     refused(inside, "leads out")
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x/model.safetensors", "x/.metadata"])
+def test_what_may_never_give_a_byte_is_refused(tmp_path: Path, name: str) -> None:
+    pipe = tmp_path / name
+    pipe.parent.mkdir(exist_ok=True)
+    os.mkfifo(pipe)
+    refused(pipe if pipe.parent == tmp_path else pipe.parent, "no plain file")

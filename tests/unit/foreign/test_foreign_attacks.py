@@ -129,9 +129,11 @@ def _split(name: str) -> tuple[str, str]:
 # --- arguments that would be dangerous, if what is called were called ---
 
 ARGUMENTS: dict[str, tuple[bytes, str]] = {
-    "a billion bytes": (op(b"cbuiltins\nbytes\n(J\x00\x00\x00\x40tR."), "no bytes"),
-    "a bytearray": (op(b"cbuiltins\nbytearray\n(J\x00\x00\x00\x40tR."), "no bytes"),
-    "a fraction": (op(b"cfractions\nFraction\n(X\x09\x00\x00\x001e9999999tR."), "no fraction"),
+    "a billion bytes": (op(b"cbuiltins\nbytes\n(J\x00\x00\x00\x40tR."), "memory without bound"),
+    "some bytes": (op(b"cbuiltins\nbytes\n(J\x40\x00\x00\x00tR."), "no bytes"),
+    "a bytearray": (op(b"cbuiltins\nbytearray\n(J\x40\x00\x00\x00tR."), "no bytes"),
+    "a fraction": (op(b"cfractions\nFraction\n(X\x06\x00\x00\x001e9999tR."), "no fraction"),
+    "a long one": (op(b"cfractions\nFraction\n(X\x09\x00\x00\x001e9999999tR."), "without bound"),
     "a codec": (op(b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00hextR."), "encoding"),
     "a time zone": (
         op(b"czoneinfo\nZoneInfo._unpickle\n(X\x09\x00\x00\x00../secretI1\ntR."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import decimal
+import fractions
 import gzip
 import io
 import os
@@ -72,6 +74,7 @@ GOOD: dict[str, Any] = {
     ],
     "arguments": argparse.Namespace(lr=0.1, name="x"),
     "ids": uuid.UUID(int=5),
+    "numbers": [fractions.Fraction(1, 3), decimal.Decimal("1e9"), range(10**12), bytearray(b"x")],
 }  # fmt: skip
 
 

@@ -195,7 +195,7 @@ def test_a_file_that_is_not_as_it_must_be_is_refused(
         holdfast.trust.file(write(tmp_path / "trust.json", change))
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"\xff", b"{", b"[" * 100_000])
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff", b"{", b"[" * 100_000])
 def test_what_is_no_trust_file_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "trust.json").write_bytes(text)
     with pytest.raises(BadTrustFile):
@@ -250,3 +250,20 @@ def test_an_envelope_covers_its_signatures_by_its_digest() -> None:
             bad = data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :]
             with pytest.raises(holdfast.errors.ManifestDamaged):
                 envelope.open_envelope(bad, "t", what="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"{}", "no object with a 'format'"),
+        (b"[]", "no object with a 'format'"),
+        (b'{"format": 1, "unsigned": "refuse", "keys": 5, "heads": {}}', "of the wrong kind"),
+        (b'{"format": 1, "unsigned": "refuse", "keys": ["a"], "heads": {}}', "of the wrong kind"),
+    ],
+)
+def test_what_is_wrong_with_a_trust_file_is_told_in_words(
+    tmp_path: Path, text: bytes, why: str
+) -> None:
+    (tmp_path / "trust.json").write_bytes(text)
+    with pytest.raises(BadTrustFile, match=why):
+        holdfast.trust.file(tmp_path / "trust.json")
