@@ -119,8 +119,8 @@ class Case:
         self.store = folder / "store"
         self._before = before
         self._is_repair = name == "repair"
-        # `make crash` looks at all of it. The last two are a save and a few replacements.
-        self._stride = 1 if IS_FULL else 3 if name in ("copy", "repair") else 2
+        # These are a save and a few replacements: `make crash` looks at all of it.
+        self._stride = 3 if name in ("copy", "repair") and not IS_FULL else 1
         self._operation = operation
         self._removes = removes
         for step in before:

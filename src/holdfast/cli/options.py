@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import completion, passphrases, secrets
-from holdfast.cli import settings as user_settings
+from holdfast.cli import completion, passphrases, secrets, user_settings
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,10 +95,8 @@ def named_trust(context: typer.Context, location: str | None = None) -> str | No
         location: The store that it is for, in the settings; None: the one that was named.
     """
     settings = context.find_object(Settings)
-    if settings is not None and settings.trust:
-        return settings.trust
-    location = location or named_store(context)
-    return user_settings.of_store(location).get("trust") if location else None
+    given = settings.trust if settings is not None else None
+    return given or _configured(context, location, "trust")
 
 
 def named_sign_key(context: typer.Context, location: str | None = None) -> Path | None:
@@ -108,11 +105,15 @@ def named_sign_key(context: typer.Context, location: str | None = None) -> Path 
     The arguments are those of ``named_trust``.
     """
     settings = context.find_object(Settings)
-    if settings is not None and settings.sign_key:
-        return Path(settings.sign_key)
-    location = location or named_store(context)
-    file = user_settings.of_store(location).get("sign") if location else None
+    given = settings.sign_key if settings is not None else None
+    file = given or _configured(context, location, "sign")
     return Path(file) if file else None
+
+
+def _configured(context: typer.Context, location: str | None, name: str) -> str | None:
+    """Return the file of that name in the user's settings for a store."""
+    location = location or named_store(context)
+    return user_settings.of_store(location).get(name) if location else None
 
 
 def named_signer(context: typer.Context, location: str | None = None) -> Signer | None:
@@ -195,7 +196,8 @@ def _require_no_key_for(location: str) -> None:
 
     Whoever has put it there would read what is saved next.
     """
-    named = [name for name in user_settings.KEYS if name in user_settings.of_store(location)]
+    files = user_settings.of_store(location)
+    named = [name for name in user_settings.KEYS if name in files]
     if named:
         raise UsageError(
             f"The settings name a key ({named[0]}) for the store at {location!r}, but what is "

@@ -9,7 +9,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from holdfast.cli import settings
+from holdfast.cli import user_settings
 from holdfast.errors import InvalidKey, KeyExposed, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def configured(store: str) -> list[Key]:
     Raises:
         UsageError: The settings cannot be read.
     """
-    return keys_of(*(settings.of_store(store).get(name) for name in settings.KEYS))
+    files = user_settings.of_store(store)
+    return keys_of(*map(files.get, user_settings.KEYS))
 
 
 def ask(prompt: str, *, twice: bool = False) -> Passphrase | None:

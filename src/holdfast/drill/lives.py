@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Lives:
         told.mkdir(parents=True)
         environment = self._prepared(folder, terms, told)
         command = filled(self._command, folder, terms.world)
-        with Opened(str(folder.root / name) for name in find(folder).files) as opened:
+        with closing(Opened(str(folder.root / name) for name in find(folder).files)) as opened:
             process = Process(
                 command, folder.work, environment, told / "printed.txt", terms.most_bytes
             )

@@ -6,7 +6,6 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
-from types import TracebackType
 
 # inotify(7): data was read; a file that was not opened for writing was closed.
 _IN_ACCESS, _IN_CLOSE_NOWRITE = 0x1, 0x10
@@ -16,7 +15,7 @@ _MOST_BYTES = 1 << 16
 
 
 class Opened:
-    """Watches files until it is left; where the system cannot do that, nothing is ever seen.
+    """Watches files until it is closed; where the system cannot do that, nothing is ever seen.
 
     Args:
         paths: The files. A name that is given to another file meanwhile is not followed.
@@ -33,15 +32,8 @@ class Opened:
             for name in names:
                 libc.inotify_add_watch(self._fd, name, _WANTED)
 
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Watch no more."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

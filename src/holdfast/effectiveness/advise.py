@@ -186,15 +186,12 @@ def advise(
     Raises:
         UsageError: The overhead is no share, or hours or budget cannot be.
     """
-    for name, given in (("max_overhead", max_overhead), ("budget_bytes", budget_bytes)):
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int | float)):
-            raise UsageError(f"{name} is {given!r}; it is a number.")
-    if max_overhead is not None and not 0.0 < max_overhead < 1.0:
+    if max_overhead is not None and positive_number("max_overhead", max_overhead) >= 1.0:
         raise UsageError(f"max_overhead is {max_overhead!r}; it is a share between 0 and 1.")
     if mtbf_hours is not None:
         positive_number("advise(mtbf_hours=…)", mtbf_hours)
-    if budget_bytes is not None and budget_bytes < 0:
-        raise UsageError(f"budget_bytes is {budget_bytes!r}; it is 0 or more.")
+    if budget_bytes is not None:
+        positive_number("budget_bytes", budget_bytes)
     before = belief.prior(None if mtbf_hours is None else mtbf_hours * belief.HOUR_S)
     believed = belief.posterior(before, Failures(measured.failures, measured.watched_s))
     mtbf_s, costs = believed.mean_mtbf_s, measured.costs

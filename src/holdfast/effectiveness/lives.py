@@ -1,7 +1,7 @@
 """The journal of a run as values: one *life* for each process that trained it.
 
-Lives are in the order in which they began
-to write, never by the clock on the wall, which can be set.
+Lives are in the order in which they began to write, never by the clock on the wall, which can be
+set.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from holdfast.effectiveness.lives import RUNNING, Life, read_lives
 from holdfast.effectiveness.pieces import settle
 from holdfast.effectiveness.wall_clock import WallClock, doubts, wall_clock
 from holdfast.engine.tally import class_bounds_s
-from holdfast.errors import NoHistory, UsageError
+from holdfast.errors import NoHistory
+from holdfast.policy.checks import positive_number
 from holdfast.store.contract import ObjectStore
 
 _HOUR_S = 3600.0
@@ -131,10 +132,8 @@ def read_report(store: ObjectStore, run: str, budget_bytes: int | None = None) -
         NoHistory: Its journal has no events that tell of training.
         JournalMixed: Its journal has events of another run.
     """
-    if budget_bytes is not None and not isinstance(budget_bytes, int | float):
-        raise UsageError(f"budget_bytes is {budget_bytes!r}; it is a number of bytes.")
-    if budget_bytes is not None and budget_bytes <= 0:
-        raise UsageError(f"A budget of {budget_bytes} bytes holds nothing; it is above 0.")
+    if budget_bytes is not None:
+        positive_number("budget_bytes", budget_bytes)
     return report_of(run, read_lives(store, run), read_holdings(store, run), budget_bytes)
 
 

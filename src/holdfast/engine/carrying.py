@@ -94,14 +94,14 @@ class Carrying:
         return self._without_remains(self._without_damage(base))
 
     def _pinned(self, checkpoint_id: str, draft: Mapping[str, Any] | None) -> Base | None:
-        base = self.base
+        base = self._kin.base() if self._kin is not None else self.base
         keys = base.part_keys if base else ()
-        kin = self._kin.base() if self._kin is not None else None
-        packs = tuple(self._kin.packs(kin)) if self._kin is not None and kin is not None else ()
+        packs = tuple(self._kin.packs) if self._kin is not None else ()
         pin = pins.Pin(checkpoint_id, keys, self._rank, self._incarnation, draft, packs)
         pins.put_pin(self._store, self._run, pin)
-        if kin is not None:
-            return kin
+        if self._kin is not None:
+            # Of other runs nothing is relied on but what has been linked.
+            return base
         # After the pin is visible, not before: see records.pins.
         if base is not None and not self._store.exists(self._keys.commit(base.seq)):
             base = self.base = None

@@ -60,17 +60,19 @@ class Kin:
             for record in self._newest():
                 found = load_base(self._store, record, self._rank)
                 if found is not None:
-                    chunks = {name: self._ours(at) for name, at in found.chunks.items()} | chunks
+                    # No differences: each of those takes two packs.
+                    whole = {name: at for name, at in found.chunks.items() if at.base is None}
+                    chunks = {name: self._ours(at) for name, at in whole.items()} | chunks
         except HoldfastError as error:
             _log.warning("What other runs have is written again: %s", error)
         if chunks:
-            whole = {name: at for name, at in chunks.items() if at.base is None}
-            self._base = Base(0, "", (), whole, is_ours=False, written_bytes=0)
+            self._base = Base(0, "", (), chunks, is_ours=False, written_bytes=0)
         return self._base
 
-    def packs(self, base: Base) -> Sequence[str]:
-        """Return this run's names of the packs that a save may link for a base."""
-        return sorted({place.pack_key for place in base.chunks.values()})
+    @property
+    def packs(self) -> Sequence[str]:
+        """This run's names of the packs that may be linked."""
+        return sorted(self._theirs)
 
     def is_good(self, place: Stored) -> bool:
         """Link the pack of a chunk, and say whether the chunk is there and what it is called.

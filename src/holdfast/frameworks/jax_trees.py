@@ -13,6 +13,7 @@ from collections.abc import Container
 from typing import Any
 
 import jax
+import numpy as np
 
 from holdfast.state import rebuild
 from holdfast.state.paths import put_at
@@ -20,6 +21,8 @@ from holdfast.state.stateful import accessors
 
 STATIC = "@static"
 _PLAIN = (int, float, bool, str)
+# Leaves by far the most often; of what is none of these JAX is asked.
+_LEAVES = (jax.Array, np.ndarray, np.generic, *_PLAIN)
 _OTHERS_CARE = (dict, OrderedDict, list, tuple, type(None))
 
 
@@ -102,7 +105,11 @@ def _static(value: Any) -> dict[Any, Any]:
     children = _children(value)
     if children is None:
         return {}
-    found: dict[Any, Any] = {n: kept for n, child in children.items() if (kept := _static(child))}
+    found: dict[Any, Any] = {
+        name: kept
+        for name, child in children.items()
+        if not isinstance(child, _LEAVES) and (kept := _static(child))
+    }
     for name in _kept(value, children):
         own = getattr(value, name, None)
         if _is_plain(own):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.errors import UsageError
+from holdfast.history.diff.compare import NothingToCompare
 from holdfast.history.diff.movement import Movement
 from holdfast.history.diff.report import DiffReport, prefix_of
 from holdfast.history.info import CheckpointInfo
@@ -74,11 +75,11 @@ def layers_over_time(
             f"Run {run!r} has {len(line)} checkpoint(s); movement is from one to the next.", run=run
         )
     tracks: dict[str, list[Movement | None]] = {}
-    read_bytes, nothing = 0, list[UsageError]()
+    read_bytes, nothing = 0, list[NothingToCompare]()
     for i, pair in enumerate(pairwise(line)):
         try:
             report = compare(*pair)
-        except UsageError as error:
+        except NothingToCompare as error:
             # Of what comes later, or goes, these two have nothing.
             nothing.append(error)
             continue

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_what_is_read_is_seen_and_what_is_written_is_not(tmp_path: Path) -> None
     path.write_text("x")
     other.write_text("x")
     link.symlink_to(path)
-    with Opened([str(path), str(tmp_path / "none")]) as opened:
+    with closing(Opened([str(path), str(tmp_path / "none")])) as opened:
         assert not opened.any()
         other.read_text()
         path.write_text("y")
@@ -39,5 +40,5 @@ def test_what_is_read_is_seen_and_what_is_written_is_not(tmp_path: Path) -> None
 
 
 def test_without_files_nothing_is_seen() -> None:
-    with Opened([]) as opened:
+    with closing(Opened([])) as opened:
         assert not opened.any()

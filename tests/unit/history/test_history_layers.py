@@ -44,7 +44,8 @@ def test_tensors_that_never_change_are_in_no_layer(store_path: Path) -> None:
         holdfast.save(store_path, state, run="r", step=step, rng=False)
     shown = layers(holdfast.Store(store_path))
     assert [layer.prefix for layer in shown.layers] == ["w"] and shown.n_frozen == 1
-    assert shown.read_bytes < 100_000
+    # A page of each checkpoint of each pair.
+    assert shown.read_bytes <= 4 * 4096
 
 
 def test_layers_that_are_not_there_are_no_layers_that_stand_still(store_path: Path) -> None:

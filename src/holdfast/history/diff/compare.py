@@ -34,6 +34,10 @@ class Source:
     trust: TrustPolicy | None = None
 
 
+class NothingToCompare(UsageError):
+    """Neither of two checkpoints has a leaf that was chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """Which leaves are compared, and that in words."""
@@ -55,7 +59,7 @@ def diff(
     Raises:
         Untrusted: A policy does not believe one of them.
         NotFound: A ref names no checkpoint.
-        UsageError: Neither has a leaf that is chosen: that would look as if both were the same.
+        NothingToCompare: Of what is chosen neither has a leaf: they would look the same.
         DataError: One of them is damaged; the message says which, and which leaf.
     """
     is_chosen = selector(only, skip)
@@ -108,7 +112,7 @@ def _compare(
 def _require_some(chosen: Chosen, before: Side, after: Side, paths: Sequence[str]) -> None:
     if paths and not any(map(chosen.is_chosen, paths)):
         refs = " or ".join(dict.fromkeys(info_of(side.record).ref for side in (before, after)))
-        raise UsageError(
+        raise NothingToCompare(
             f"{chosen.text} leave nothing to compare: no leaf path of {refs} matches. 'holdfast "
             "show' lists the paths.",
         )
