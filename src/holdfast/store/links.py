@@ -45,7 +45,8 @@ def link_in_store(path: str) -> LinkInStore:
 
 def read_whole(path: str, key: str) -> bytes:
     """Return the bytes of a plain file that is no larger than any record."""
-    with os.fdopen(os.open(path, READ_FLAGS), "rb") as file:
+    # By an opener, which closes what it opened where that turns out to be a folder.
+    with open(path, "rb", opener=lambda path, _: os.open(path, READ_FLAGS)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise FileNotFoundError(2, "not a file", path)

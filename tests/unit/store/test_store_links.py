@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import holdfast
-from holdfast.errors import DataError, HoldfastError, LinkInStore
+from holdfast.errors import ChunkMissing, DataError, HoldfastError, LinkInStore
 from holdfast.policy import keep
 from holdfast.records.opening import open_store
 
@@ -128,6 +128,16 @@ def test_a_pipe_is_not_waited_for(store: Path) -> None:
         path.unlink()
         os.mkfifo(path)
     everything(store)
+
+
+def test_a_folder_in_the_place_of_an_object_leaves_no_descriptor_open(store: Path) -> None:
+    descriptors = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    opened = open_store(store, create=False)
+    before = os.listdir(descriptors)
+    for _ in range(3):
+        with pytest.raises(ChunkMissing):
+            opened.get(f"{ID}/parts")
+    assert len(os.listdir(descriptors)) == len(before)
 
 
 def test_a_record_larger_than_any_is_not_read(store: Path) -> None:
