@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from holdfast.format.tree import NodeKind
+from holdfast.frameworks import torch_memory
 from holdfast.frameworks.torch_dtensors import local
 from holdfast.frameworks.torch_expanded import into_expanded
 from holdfast.state.bind import Binder
@@ -61,6 +62,8 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
                 placed.append(bound)
         elif not isinstance(value, torch.Tensor) or child.row < 0:
             handed[key] = binder.fresh(child)
+        elif key in named and not _is_lazy(value) and not torch_memory.is_writable(value):
+            placed.append(binder.problem(join(path, key), torch_memory.READ_ONLY))
         elif plain and not _is_lazy(value) and value.data_ptr() in own:
             shares = not value.is_contiguous() and shares_elements(value.shape, value.stride())
             into = into_expanded if shares else Binder.into

@@ -14,6 +14,7 @@ from holdfast.frameworks import (
     torch_changes,
     torch_dtensors,  # noqa: F401 - registers what lies on several ranks
     torch_guards,
+    torch_memory,
     torch_modules,
     torch_optimizers,
     torch_sharded_tensors,  # noqa: F401 - likewise
@@ -123,7 +124,8 @@ class TorchAdapter:
 
     def is_writable(self, value: Any) -> bool:
         # Elements of an expanded tensor share their memory.
-        return value.is_contiguous() or not shares_elements(value.shape, value.stride())
+        shares = not value.is_contiguous() and shares_elements(value.shape, value.stride())
+        return not shares and torch_memory.is_writable(value)
 
     def assign(self, value: Any, data: memoryview) -> None:
         if value.numel():
