@@ -76,8 +76,8 @@ def bytes_of(gigabytes: float | None, option: str) -> int | None:
     """
     if gigabytes is None:
         return None
-    if not math.isfinite(gigabytes * 1e9):
-        raise UsageError(f"{option} is {gigabytes}; it is a number of GB, such as 200.")
+    if not 0 < gigabytes * 1e9 < math.inf:
+        raise UsageError(f"{option} is {gigabytes}; it is a number of GB above 0, such as 200.")
     return round(gigabytes * 1e9)
 
 
