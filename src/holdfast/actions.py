@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.engine import journal
 from holdfast.engine.copying import copy
 from holdfast.engine.repair import repair
 from holdfast.engine.resign import sign_checkpoint
@@ -25,12 +24,12 @@ from holdfast.history.diff.compare import Source, diff
 from holdfast.history.health import DoctorReport
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.metrics import read_metrics
-from holdfast.history.refs import read_ref, resolve
+from holdfast.history.refs import read_ref, resolve, split_ref
 from holdfast.history.retention import PruneReport, apply_retention
 from holdfast.history.unpack import unpack
 from holdfast.history.verify import verify
 from holdfast.policy import KeepPolicy
-from holdfast.records import commits
+from holdfast.records import commits, journal
 from holdfast.records.place import Place
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
@@ -97,7 +96,15 @@ def prune(
     Raises:
         UsageError: No checkpoint has what the policy goes by; nothing was removed.
     """
-    report = apply_retention(store, run, policy, dry_run=dry_run, only_ids=only_ids, trust=trust)
+    report = apply_retention(
+        store,
+        run,
+        policy,
+        dry_run=dry_run,
+        only_ids=only_ids,
+        trust=trust,
+        announce=lambda removed: journal.record_removals(store, run, removed, by="prune"),
+    )
     _write_down(store, run, report, by="prune")
     return report
 
@@ -108,7 +115,10 @@ def remove(store: ObjectStore, ref: str) -> PruneReport:
     Raises:
         NotFound: The ref names no checkpoint.
     """
-    report = retention.remove(store, ref)
+    run = split_ref(ref)[0]
+    report = retention.remove(
+        store, ref, lambda removed: journal.record_removals(store, run, removed, by="rm")
+    )
     _write_down(store, report.removed[0][0].run, report, by="rm")
     return report
 
@@ -117,8 +127,6 @@ def _write_down(store: ObjectStore, run: str, report: PruneReport, *, by: str) -
     """Write down what was removed. No process that trains did it, so the events name none."""
     if report.dry_run or not report.removed:
         return
-    for info, why in report.removed:
-        journal.record(store, run, "pruned", step=info.step, id=info.id, reason=why, by=by)
     n = len(report.removed)
     journal.record(store, run, "freed", bytes=report.freed_bytes, checkpoints=n, by=by)
 

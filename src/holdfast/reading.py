@@ -28,12 +28,12 @@ from holdfast.store.modes import Share
 if TYPE_CHECKING:
     from holdfast.effectiveness.advise import Advice
     from holdfast.effectiveness.report import Report
-    from holdfast.engine.journal import GivenBack
     from holdfast.format.commit import Link
     from holdfast.history.diff.report import DiffReport
     from holdfast.history.metrics import MetricsLog
     from holdfast.history.verify import VerifyReport
     from holdfast.policy.curve import Curve
+    from holdfast.records.journal import GivenBack
 
 
 class StoreReader:
@@ -130,7 +130,7 @@ class StoreReader:
 
     def given_back(self, run: str) -> GivenBack:
         """Return how many checkpoints of a run were removed so far, and the bytes that freed."""
-        from holdfast.engine import journal
+        from holdfast.records import journal
 
         return journal.given_back(self.place.open(), run)
 

@@ -12,7 +12,7 @@ import pytest
 
 import holdfast
 from distributed.launching import IS_FULL, Job, launch, run
-from holdfast.engine import journal
+from holdfast.records import journal
 from holdfast.records.opening import open_store
 
 KILLED = -signal.SIGKILL

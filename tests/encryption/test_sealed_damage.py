@@ -14,9 +14,8 @@ from sealed_stores import RUN, files, fill, flip, loads, only
 
 import holdfast
 from holdfast import Checkpointer
-from holdfast.engine import journal
 from holdfast.errors import DataError, HoldfastError, ManifestDamaged, SealBroken
-from holdfast.records import commits, tags
+from holdfast.records import commits, journal, tags
 from holdfast.security.keys import Identity
 
 # Bits of every file that are flipped, one at a time.

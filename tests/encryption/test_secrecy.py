@@ -17,10 +17,9 @@ from sealed_stores import files, fill, loads, only, tree
 
 import holdfast
 from holdfast import Checkpointer, every, keep, keys
-from holdfast.engine import journal
 from holdfast.errors import HoldfastError, InvalidKey, KeyNeeded, UsageError, WrongKey
 from holdfast.format.names import RunKeys
-from holdfast.records import pins
+from holdfast.records import journal, pins
 from holdfast.sealed.store import SealedStore
 from holdfast.security.keys import Identity
 

@@ -32,7 +32,6 @@ from holdfast.convert.tensorflow import table
 from holdfast.convert.tensorflow.messages import BundleEntry
 from holdfast.convert.tensorflow.reading import BundleReader
 from holdfast.convert.zip_plan import Member, extra_field, plan_zip
-from holdfast.engine import journal
 from holdfast.errors import (
     ForeignDamaged,
     HoldfastError,
@@ -52,7 +51,7 @@ from holdfast.format.codecs import DELTA, PLANES
 from holdfast.format.names import RunKeys, check_run, check_tag, last_component, run_of_component
 from holdfast.history.refs import split_ref
 from holdfast.policy.text import format_keep, parse_keep
-from holdfast.records import marker, pins, removals, tags
+from holdfast.records import journal, marker, pins, removals, tags
 from holdfast.security.pickle_files import scan_file
 from holdfast.state.flatten import flatten
 from holdfast.state.nodes import decode_tree, plain_value

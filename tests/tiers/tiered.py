@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import holdfast
-from holdfast.engine import journal
+from holdfast.records import journal
 from holdfast.store.local import LocalStore
 
 RUN = "r"

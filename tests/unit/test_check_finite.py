@@ -12,9 +12,9 @@ import torch
 
 import holdfast
 from holdfast import Checkpointer, keep, keys, on
-from holdfast.engine import journal
 from holdfast.errors import NotFound, UsageError
 from holdfast.plan.layout import CHUNK_BYTES
+from holdfast.records import journal
 
 RUN = "run"
 

@@ -11,10 +11,9 @@ import pytest
 import holdfast
 from holdfast import Checkpointer
 from holdfast.chunks import write
-from holdfast.engine import journal
 from holdfast.errors import ChunkDamaged, NoGoodCheckpoint
 from holdfast.format.part import Part
-from holdfast.records import commits
+from holdfast.records import commits, journal
 from holdfast.records.opening import open_store
 
 # Of 100 kB each: they lie together, in chunks of about a megabyte.

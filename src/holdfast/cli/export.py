@@ -97,6 +97,8 @@ def export(
             options=options.named_values(option or ()),
             progress=bar,
         )
+    if store.is_encrypted:
+        output.notice(f"{report.path} is not encrypted, as the store is that it came from.")
     return _tell(report, as_json)
 
 

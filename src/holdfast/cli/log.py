@@ -15,11 +15,11 @@ from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
 from holdfast.wording.visible import visible
 
 if TYPE_CHECKING:
-    from holdfast.engine.journal import GivenBack
     from holdfast.history.info import CheckpointInfo
     from holdfast.history.lineage import Branch
     from holdfast.history.log import RunLog
     from holdfast.history.summary import RunSummary
+    from holdfast.records.journal import GivenBack
     from holdfast.repository import Store
 
 EXAMPLE = "holdfast --store ckpts log gpt2-small"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.errors import UsageError
+from holdfast.errors import NotFound, UsageError
 from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text
 
 if TYPE_CHECKING:
     from holdfast.history.info import CheckpointInfo
+    from holdfast.history.retention import PruneReport
 
 EXAMPLE = "holdfast --store ckpts rm gpt2-small@400 --yes"
 
@@ -27,7 +28,13 @@ def rm(
 ) -> int:
     """Remove a checkpoint, and the bytes that no other one needs."""
     store = options.open_store(context)
-    info = store.info(ref)
+    try:
+        info = store.info(ref)
+    except NotFound:
+        # One without its commit record is not listed, but can be given up.
+        if not yes:
+            raise
+        return _removed(store.remove(ref), as_json)
     if not yes and not _agreed(info):
         output.notice("Nothing was removed.")
         return UsageError.exit_code
@@ -37,7 +44,11 @@ def rm(
             "Nothing was removed. Say the command again.",
             ref=ref,
         )
-    report = store.remove(ref)
+    return _removed(store.remove(ref), as_json)
+
+
+def _removed(report: PruneReport, as_json: bool) -> int:
+    ((info, _),) = report.removed
     if as_json:
         removed = checkpoints.as_json(info)
         output.result_json({"removed": [removed], "freed_bytes": report.freed_bytes})

@@ -48,7 +48,11 @@ def format_named(name: str) -> Format:
             return known
     if name == tensorboard.NAME:
         raise UsageError("tensorboard gets the metrics of a run: convert.export_metrics().")
-    raise UsageError(f"There is no format {name!r}; there are {', '.join(format_names())}.")
+    *written, only_read = format_names()
+    raise UsageError(
+        f"There is no format {name!r}; there are {', '.join(written)}, and, to be read only, "
+        f"{only_read}."
+    )
 
 
 def format_of(path: Path) -> Format:

@@ -20,10 +20,10 @@ from holdfast.effectiveness.lives import Life, lives_of
 from holdfast.effectiveness.simulate import Job, simulate
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.effectiveness.wall_clock import down_s
-from holdfast.engine import journal
 from holdfast.errors import NoHistory, UsageError
 from holdfast.policy import Costs, Failures
 from holdfast.policy.checks import positive_number
+from holdfast.records import journal
 from holdfast.store.contract import ObjectStore
 
 # Where nothing was seen to fail: about what it takes to start a process and restore.

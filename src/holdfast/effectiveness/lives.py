@@ -26,9 +26,9 @@ from holdfast.effectiveness.events import (
     restore_of,
     save_of,
 )
-from holdfast.engine import journal
 from holdfast.engine.tally import Counted
 from holdfast.errors import JournalMixed
+from holdfast.records import journal
 from holdfast.store.contract import ObjectStore
 
 DIED, VANISHED, RUNNING = "died", "vanished", "running"

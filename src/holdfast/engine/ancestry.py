@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.engine import journal
 from holdfast.engine.restore import Outcome
 from holdfast.format.lineage import Lineage, Origin
-from holdfast.records import marker
+from holdfast.records import journal, marker
 from holdfast.store.contract import ObjectStore
 
 

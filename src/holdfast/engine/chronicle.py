@@ -10,12 +10,13 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from holdfast.engine import journal
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.format.commit import CommitRecord
+from holdfast.records import journal
+from holdfast.records.journal import Removal
 from holdfast.store.contract import ObjectStore
 
 # A journal of two months then has some megabytes.
@@ -60,6 +61,11 @@ class Chronicle:
             if self._n_recorded % SHORTEN_EVERY == 0:
                 journal.shorten(self._store, self._run)
 
+    def record_removals(self, removals: Iterable[Removal]) -> None:
+        """Write down, durably, what is about to be removed."""
+        with self._lock:
+            journal.record_removals(self._store, self._run, removals, incarnation=self._incarnation)
+
     def record_saved(
         self,
         saved: CommitRecord,
@@ -80,6 +86,7 @@ class Chronicle:
             "saved",
             step=saved.step,
             id=saved.id,
+            seq=saved.seq,
             **times,
             state_bytes=saved.state_bytes,
             stored_bytes=saved.stored_bytes if is_home else 0,

@@ -138,6 +138,7 @@ class Housekeeping:
             only_of=only_of,
             trust=self._trust,
             ahead_s=self._clock.ahead_s(),
+            announce=self._chronicle.record_removals,
         )
         if not report.removed:
             if may_be_left:
@@ -146,8 +147,6 @@ class Housekeeping:
         return report
 
     def _tell(self, report: PruneReport) -> None:
-        for removed, reason in report.removed:
-            self._chronicle.record("pruned", step=removed.step, id=removed.id, reason=reason)
         if report.removed or report.freed_bytes:
             n = len(report.removed)
             self._chronicle.record("freed", bytes=report.freed_bytes, checkpoints=n)

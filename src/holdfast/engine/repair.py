@@ -20,6 +20,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.format.part import Part
+from holdfast.history.missing import Missing, missing_commits
 from holdfast.history.sweep import bytes_of, find_debris, sweep_debris
 from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, keyring_repair, marker, tags
@@ -122,6 +123,8 @@ class _Repair:
         for found in list(commits.all_commits(self.store, run)):
             if isinstance(found, DamagedCommit) and not found.is_too_new:
                 self._fix_commit(run, found)
+        for missing in missing_commits(self.store, run):
+            self._bring_back(missing)
         self._fix_tags(run)
         done, lost = mend_written(self.store, run, self.sources, dry_run=self.dry_run)
         self.fixed += [Fixed(key, what) for key, what in done]
@@ -138,6 +141,19 @@ class _Repair:
                 self._put(source, damaged.key, "commit record")
                 return
         self.lost.append(str(damaged.error))
+
+    def _bring_back(self, missing: Missing) -> None:
+        key = RunKeys(missing.run).commit(missing.seq)
+        for source in self.sources:
+            try:
+                record = commits.read_commit(source, missing.run, missing.seq)
+            except HoldfastError:
+                continue
+            # Never in the place of another one.
+            if record.id == missing.id and not self.store.exists(key):
+                self._put(source, key, "commit record")
+                return
+        self.lost.append(missing.problem)
 
     def _is_of_this_run(self, source: ObjectStore, record: CommitRecord) -> bool:
         """Say whether a commit record was this run's: another store may have one of that name."""

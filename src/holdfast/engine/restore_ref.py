@@ -21,6 +21,7 @@ from holdfast.errors import (
 )
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
+from holdfast.history import missing
 from holdfast.history.chain import objection, require_head
 from holdfast.history.log import require_run
 from holdfast.history.meaning import LATEST
@@ -109,7 +110,7 @@ def restore_latest(store: ObjectStore, run: str, wanted: Wanted) -> Outcome | No
 def _restore_newest(
     store: ObjectStore, run: str, wanted: Wanted, damaged: dict[str, str]
 ) -> Outcome | None:
-    listed = list(commits.all_commits(store, run))
+    listed = missing.all_commits(store, run)
     require_head(run, listed, wanted.trust)
     return restore_first(
         run, [Candidate(store, found) for found in reversed(listed)], wanted, damaged

@@ -14,6 +14,7 @@ from holdfast.errors import DataError, HoldfastError, RestoreIncomplete
 from holdfast.format.commit import CommitRecord
 from holdfast.history.chain import require_head
 from holdfast.history.meaning import LATEST
+from holdfast.history.missing import missing_commits
 from holdfast.history.refs import resolve
 from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
@@ -103,8 +104,10 @@ def _found(
         record = resolve(store, ref if "@" in str(ref) else f"{run}@{ref}")
         return {"run": record.run, "seq": record.seq, "is_named": True}
     require_head(run, list(commits.all_commits(store, run)), wanted.trust)
-    left = [n for n in commits.sequence_numbers(store, run) if (run, n) not in tried]
-    return {"seq": left[-1] if left else None}
+    lost = {missing.seq for missing in missing_commits(store, run)}
+    numbers = {*commits.sequence_numbers(store, run), *lost}
+    left = [number for number in numbers if (run, number) not in tried]
+    return {"seq": max(left, default=None)}
 
 
 def _tried(

@@ -35,6 +35,7 @@ from holdfast.format import part as part_format
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.chain import linked
+from holdfast.history.missing import missing_commits
 from holdfast.history.sweep import sweep_debris
 from holdfast.plan.elements import elements_of_chunks
 from holdfast.records import commits, pins, unlocking
@@ -112,7 +113,11 @@ class RunWriter:
 
     def _look_around(self) -> None:
         numbers = commits.sequence_numbers(self.store, self.run)
-        self._committing.go_on_after(numbers)
+        lost = missing_commits(self.store, self.run)
+        for missing in lost:
+            _log.warning("%s", missing.problem)
+        # Their numbers stay theirs: they may be brought back.
+        self._committing.go_on_after(sorted({*numbers, *(missing.seq for missing in lost)}))
         if self._has_completed():
             numbers = commits.sequence_numbers(self.store, self.run)
         sweep_debris(self.store, self.run, self._incarnation)

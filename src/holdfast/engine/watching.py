@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.engine import journal
 from holdfast.errors import HoldfastError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.meaning import best_name
@@ -17,7 +16,7 @@ from holdfast.policy.checks import Mode
 from holdfast.policy.finding import Finding
 from holdfast.policy.ranking import rankable
 from holdfast.policy.watch import Tracker, WatchPolicy
-from holdfast.records import commits
+from holdfast.records import commits, journal
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore
 

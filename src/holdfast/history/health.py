@@ -9,6 +9,7 @@ from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history import catalog
+from holdfast.history.missing import missing_commits
 from holdfast.history.sweep import find_garbage
 from holdfast.records import commits, keyrings, marker, metric_files, notes, pins, tags
 from holdfast.records.commits import DamagedCommit
@@ -43,6 +44,7 @@ def examine(store: ObjectStore) -> DoctorReport:
             state_bytes += found.state_bytes
             problems += troubles
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
+        problems += [missing.problem for missing in missing_commits(store, run)]
         problems += notes.problems(store, run) + metric_files.problems(store, run)
         stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
         garbage = find_garbage(store, run)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import UsageError
+from holdfast.errors import NotFound, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
 from holdfast.history.log import read_log, require_run
 from holdfast.history.measured import require_measured
-from holdfast.history.refs import resolve
+from holdfast.history.missing import missing_commits
+from holdfast.history.refs import resolve, split_ref
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import bytes_of, find_garbage, sweep
 from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
 from holdfast.records import commits, drains, pins, removals, tags
+from holdfast.records.journal import Removal
 from holdfast.records.rewriting import alone
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 _Removed = tuple[CheckpointInfo, str]
+Announce = Callable[[Iterable[Removal]], None]
 _Divided = tuple[list[tuple[CheckpointInfo, list[str]]], list[_Removed]]
 
 
@@ -71,6 +74,7 @@ def apply_retention(
     spared_ids: Collection[str] = (),
     trust: TrustPolicy | None = None,
     ahead_s: float = 0.0,
+    announce: Announce = lambda removed: None,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
@@ -93,6 +97,7 @@ def apply_retention(
             there are spared anyway.
         trust: Whom to believe.
         ahead_s: By how much the clock was set forward since the process began.
+        announce: Called before anything is removed with what will be, to be written down.
 
     Raises:
         NotFound: There is no such run.
@@ -122,8 +127,8 @@ def apply_retention(
         spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])
     else:
-        spared, removed = _carry_out(store, run, removed)
-        freed = sweep(store, run)
+        spared, removed = _carry_out(store, run, removed, announce)
+        freed = sweep(store, run, {info.id for info, _ in removed})
     return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
 
 
@@ -148,12 +153,14 @@ def _divided(
     return kept, removed
 
 
-def _carry_out(store: ObjectStore, run: str, removed: Sequence[_Removed]) -> _Divided:
+def _carry_out(
+    store: ObjectStore, run: str, removed: Sequence[_Removed], announce: Announce
+) -> _Divided:
     """Unlist what shall go; return what has got a tag meanwhile, and what has gone."""
     with removals.announced(store, run, [info.id for info, _ in removed]):
         # After the announcement is visible, not before: see records.removals.
         spared, gone = _without_tagged(store, run, removed)
-        _unlist(store, run, [info for info, _ in gone])
+        _unlist(store, run, gone, announce)
     return spared, gone
 
 
@@ -225,21 +232,34 @@ def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -
     return kept, [(info, reason) for info, reason in removed if info.id not in named]
 
 
-def remove(store: ObjectStore, ref: str) -> PruneReport:
-    """Remove one checkpoint with its tags.
+def remove(store: ObjectStore, ref: str, announce: Announce = lambda removed: None) -> PruneReport:
+    """Remove one checkpoint with its tags; ``announce`` as in ``apply_retention``.
 
     Raises:
         NotFound: The ref names no checkpoint.
     """
-    record = resolve(store, ref)
+    record = _named(store, ref)
+    removed = [(info_of(record), "asked for")]
     with removals.announced(store, record.run, [record.id]):
         names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
         for name in names:
             tags.delete_tag(store, record.run, name)
-        _unlist(store, record.run, [info_of(record)])
+        _unlist(store, record.run, removed, announce)
     rest = [(other, ["not asked for"]) for other in read_log(store, record.run)]
-    removed = [(info_of(record, names), "asked for")]
-    return PruneReport(rest, removed, sweep(store, record.run), dry_run=False)
+    freed = sweep(store, record.run, {record.id})
+    return PruneReport(rest, [(info_of(record, names), "asked for")], freed, dry_run=False)
+
+
+def _named(store: ObjectStore, ref: str) -> CommitRecord:
+    """Return what a ref names; of a checkpoint without its commit, by its step, a stand-in."""
+    try:
+        return resolve(store, ref)
+    except NotFound:
+        run, what = split_ref(ref)
+        for missing in missing_commits(store, run):
+            if str(missing.step) == what:
+                return missing.stand_in
+        raise
 
 
 def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> int:
@@ -249,8 +269,12 @@ def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -
     return bytes_of(garbage)
 
 
-def _unlist(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -> None:
+def _unlist(store: ObjectStore, run: str, removed: Sequence[_Removed], announce: Announce) -> None:
     """Delete commits, durably; what they alone needed is garbage from now on."""
+    if not removed:
+        return
     keys = RunKeys(run)
+    # Before: a commit that is gone without a word was lost (history.missing).
+    announce([Removal(info.step, info.id, reason) for info, reason in removed])
     with alone(store, run):
-        store.delete([keys.commit(info.seq) for info in sorted(infos, key=lambda i: i.seq)])
+        store.delete([keys.commit(seq) for seq in sorted(info.seq for info, _ in removed)])

@@ -7,10 +7,11 @@ first, then this sweep; ``records.pins`` tells why a save under way is safe from
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from holdfast.errors import DataError, HoldfastError
 from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.history.missing import told_saved
 from holdfast.history.pack_names import packs_in
 from holdfast.records import commits, pins, removals
 from holdfast.records.commits import DamagedCommit
@@ -22,13 +23,18 @@ _log = logging.getLogger("holdfast")
 _spared: dict[tuple[str, str], frozenset[str]] = {}
 
 
-def sweep(store: ObjectStore, run: str) -> int:
+def sweep(store: ObjectStore, run: str, without: Collection[str] = ()) -> int:
     """Delete what neither a commit nor a pin of the run names; return the bytes freed.
 
     Where a commit or a manifest cannot be read, nothing is deleted that was there when that was
-    found out.
+    found out; nor anything of a checkpoint whose commit was lost.
+
+    Args:
+        store: Where to look.
+        run: The run.
+        without: Ids of checkpoints that were removed.
     """
-    garbage = find_garbage(store, run)
+    garbage = find_garbage(store, run, without)
     store.delete([info.key for info in garbage])
     return bytes_of(garbage)
 
@@ -81,7 +87,7 @@ def without_commit(store: ObjectStore, run: str) -> list[str]:
     return sorted(present - known)
 
 
-def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> list[ObjectInfo]:
+def find_garbage(store: ObjectStore, run: str, without: Collection[str] = ()) -> list[ObjectInfo]:
     """Return the packs and parts of a run that neither a commit nor a pin names.
 
     Args:
@@ -94,12 +100,19 @@ def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> 
     present = [*store.list(keys.packs), *store.list(keys.parts)]
     pinned = pins.all_pins(store, run)
     parts: dict[str, bytes | None] = {key: None for pin in pinned for key in pin.base_parts}
+    under_way = {pin.checkpoint_id for pin in pinned}
+    ignored = {*without, *under_way}
+    manifests = [info.key for info in present if info.key.startswith(keys.parts)]
+    uncommitted = {name for name in map(checkpoint_of, manifests) if name not in ignored}
     unreadable: dict[str, HoldfastError] = {}
     for found in commits.all_commits(store, run):
         if isinstance(found, DamagedCommit):
             unreadable[found.key] = found.error
         elif found.id not in without:
             parts.update((ref.key, ref.digest) for ref in found.parts)
+            uncommitted.discard(found.id)
+    lost = {missing.id for missing in told_saved(store, run, uncommitted)}
+    parts.update((key, None) for key in manifests if checkpoint_of(key) in lost)
     live = {*parts, *(key for pin in pinned for key in pin.packs)}
     for key, expected in parts.items():
         try:
@@ -107,7 +120,6 @@ def find_garbage(store: ObjectStore, run: str, without: Container[str] = ()) -> 
         except DataError as error:
             unreadable[key] = error
     live |= _spare(store, unreadable, present)
-    under_way = {pin.checkpoint_id for pin in pinned}
     return [
         info
         for info in present

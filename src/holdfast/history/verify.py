@@ -13,6 +13,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.chain import chain_problems, head_problem, linked, objection
 from holdfast.history.log import require_run
+from holdfast.history.missing import missing_commits
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.plan.reads import plan_reads
 from holdfast.records import commits, keyrings, marker, notes, tags
@@ -97,6 +98,7 @@ def verify(
         names, problems = [ref], []
     for run in names:
         problems += _tag_problems(store, run) + _chain_problems(store, run, trust)
+        problems += [missing.problem for missing in missing_commits(store, run)]
     return VerifyReport(_checks(store, names, job), tuple(problems), job.done_bytes)
 
 

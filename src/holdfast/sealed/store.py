@@ -106,9 +106,9 @@ class SealedStore:
     def put_new(self, key: str, data: Buffer) -> bool:
         return self.inner.put_new(self._stored(key), self._sealed(key, data))
 
-    def append(self, key: str, data: bytes) -> None:
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
         stored = self._stored(key)
-        self.inner.append(stored, seal_line(self.seals, stored, key, data))
+        self.inner.append(stored, seal_line(self.seals, stored, key, data), durable=durable)
 
     def open_lock(self, key: str) -> SealedLock:
         stored = self._stored(key)

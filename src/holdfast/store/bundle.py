@@ -126,7 +126,7 @@ class BundleStore:
     def put_new(self, key: str, data: Buffer) -> bool:
         self._refuse()
 
-    def append(self, key: str, data: bytes) -> None:
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
         self._refuse()
 
     def open_lock(self, key: str) -> StoreLock:

@@ -129,8 +129,8 @@ class ObjectStore(Protocol):
         """Write an object unless the key is taken, durable on return; say if it was."""
         ...
 
-    def append(self, key: str, data: bytes) -> None:
-        """Add to the end of an object, making it if need be, in one piece; need not be durable."""
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Add to the end of an object, making it if need be, in one piece."""
         ...
 
     def open_lock(self, key: str) -> StoreLock:

@@ -176,7 +176,7 @@ class LocalStore:
             sync_folder(os.path.dirname(final))
             return True
 
-    def append(self, key: str, data: bytes) -> None:
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
         with translated("write", key):
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
@@ -185,6 +185,8 @@ class LocalStore:
             try:
                 # A write may be short, on a disk that fills up say; the rest then says why.
                 direct.write_all(fd, [memoryview(data)])
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, final
 
 from holdfast.errors import ChunkMissing, HoldfastError, NoSpace, StoreUnavailable
@@ -123,8 +124,8 @@ class FaultyStore:
     def put_new(self, key: str, data: Buffer) -> bool:
         return self._write("put_new", key, data, self.inner.put_new)
 
-    def append(self, key: str, data: bytes) -> None:
-        self._write("append", key, data, self.inner.append)
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        self._write("append", key, data, partial(self.inner.append, durable=durable))
 
     def delete(self, keys: Sequence[str]) -> None:
         def effect(faults: Sequence[Fault]) -> None:

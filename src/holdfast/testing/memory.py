@@ -70,7 +70,7 @@ class MemoryStore:
         with self._lock:
             return self._objects.setdefault(check_key(key), new) is new
 
-    def append(self, key: str, data: bytes) -> None:
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
         with self._lock:
             before, _ = self._objects.get(check_key(key), (b"", 0.0))
             self._objects[key] = before + data, time.time()

@@ -39,6 +39,8 @@ def test_what_goes_wrong_has_its_status(store_path: Path, tmp_path: Path) -> Non
     library.save(store_path, {"w": np.zeros(2, "<U3")}, run="r", step=0, rng=False)
     done = holdfast("export", "r@0", tmp_path / "x", "--format", "torch", store=store_path)
     assert done.status == 2 and "'w' has the dtype np:<U3" in done.err
+    done = holdfast("export", "r@0", tmp_path / "x", "--format", "foo", store=store_path)
+    assert done.status == 2 and "npz, and, to be read only, pickle" in done.err
     done = holdfast("import", tmp_path / "none", "--run", "r", store=store_path)
     assert done.status == 2 and not (tmp_path / "x").exists()
     done = holdfast("import", tmp_path, "--run", "r", "--unknown", "maybe", store=store_path)

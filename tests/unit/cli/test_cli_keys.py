@@ -203,3 +203,16 @@ def test_keys_that_are_in_the_environment_do_no_harm_to_a_plain_store(here, seal
 def test_every_command_has_an_example(here):
     for command in ("new", "list", "add", "remove", "rotate", "reencrypt"):
         assert f"keys {command}" in here("keys", command, "--help").out.split("Example:\n")[1]
+
+
+@pytest.mark.parametrize("command", ["copy", "export"])
+def test_what_leaves_an_encrypted_store_in_the_open_is_told(here, sealed, command):
+    arguments = [
+        command,
+        "r@t",
+        sealed / "out",
+        *(["--format", "npz"] if command == "export" else []),
+    ]
+    done = here(*arguments, "--identity", sealed / "me.key", "--json", store=sealed / "ckpts")
+    assert done.status == 0 and done.json
+    assert "not encrypted, as the store is that it came from" in " ".join(done.err.split())

@@ -12,12 +12,12 @@ import pytest
 
 import holdfast
 from holdfast import Checkpointer, every, keep
-from holdfast.engine import housekeeping, journal
+from holdfast.engine import housekeeping
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.housekeeping import Housekeeping
 from holdfast.engine.wall_clock import WallClock
-from holdfast.records import commits, pins
+from holdfast.records import commits, journal, pins
 from holdfast.store.local import LocalStore
 
 

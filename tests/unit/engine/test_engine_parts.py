@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.engine import journal
 from holdfast.engine.channel import Channel, Closed
 from holdfast.engine.handle import SaveHandle, error_of_kind
 from holdfast.engine.heartbeat import Heartbeat
@@ -29,6 +28,7 @@ from holdfast.errors import HoldfastError, NoSpace, PersisterDied, RunBusy, Save
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo
 from holdfast.plan.layout import Layout
+from holdfast.records import journal
 from holdfast.store.local import LocalStore
 
 # --- channel ---

@@ -77,7 +77,7 @@ def test_what_a_save_costs_is_the_median_of_the_last_ones(tally: Tally) -> None:
 
 
 def test_steps_are_written_down_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    from holdfast.engine import journal
+    from holdfast.records import journal
 
     store, heartbeat = MemoryStore(), Heartbeat.create()
     now_s = [0.0]

@@ -13,9 +13,10 @@ import torch
 
 import holdfast
 from holdfast import Checkpointer, every, watch
-from holdfast.engine import journal, watching
+from holdfast.engine import watching
 from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, StoreUnavailable, UsageError
+from holdfast.records import journal
 from holdfast.store.local import LocalStore
 
 

@@ -11,13 +11,12 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
-from holdfast.engine import journal
 from holdfast.errors import UsageError
 from holdfast.format.names import RunKeys
 from holdfast.history import pack_names
 from holdfast.history.retention import apply_retention
 from holdfast.policy import keep
-from holdfast.records import commits
+from holdfast.records import commits, journal
 from holdfast.store.local import LocalStore
 
 FROZEN = np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8)

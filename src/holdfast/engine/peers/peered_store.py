@@ -181,8 +181,8 @@ class PeeredStore:
             )
         _log.warning("Host(s) %s. Enough others have; it gets it when training starts again.", why)
 
-    def append(self, key: str, data: bytes) -> None:
-        self.local.append(key, data)
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        self.local.append(key, data, durable=durable)
 
     def open_lock(self, key: str) -> StoreLock:
         return self.local.open_lock(key)

@@ -34,6 +34,7 @@ from holdfast.errors import (
 )
 from holdfast.format.commit import MAX_NUMBER, CommitRecord
 from holdfast.format.names import RunKeys
+from holdfast.history import missing
 from holdfast.history.chain import require_head
 from holdfast.history.meaning import LATEST
 from holdfast.history.refs import ATTEMPTS, removed_too_fast
@@ -117,7 +118,7 @@ def _listed(source: Source, run: str) -> Iterator[CommitRecord | DamagedCommit]:
     """Yield the commits of a store, newest first."""
     has_head = source.trust is not None and run in source.trust.heads
     if source.tier == HOME or has_head:
-        listed = list(commits.all_commits(source.store, run))
+        listed = missing.all_commits(source.store, run)
         require_head(run, listed, source.trust)
         yield from reversed(listed)
         return
@@ -136,15 +137,15 @@ def _listed(source: Source, run: str) -> Iterator[CommitRecord | DamagedCommit]:
 def _named(
     sources: Sequence[Source], run: str, name: str | int | None, wanted: Wanted
 ) -> Outcome | None:
-    missing: NotFound | None = None
+    not_found: NotFound | None = None
     for source in sorted(sources, key=lambda source: source.tier != HOME):
         try:
             outcome = restore_named(source.store, run, name, replace(wanted, trust=source.trust))
             return None if outcome is None else replace(outcome, tier=source.tier)
         except NotFound as error:
-            missing = missing or error
-    assert missing is not None
-    raise missing
+            not_found = not_found or error
+    assert not_found is not None
+    raise not_found
 
 
 def restore_together_nearest(

@@ -159,7 +159,7 @@ class RemoteStore:
         self._prove()
         return conditional.put_new(self._client, key, data, self.location)
 
-    def append(self, key: str, data: bytes) -> None:
+    def append(self, key: str, data: bytes, *, durable: bool = False) -> None:
         # Buckets cannot append; what is appended to (events, metrics) is kept short by its writer.
         try:
             before = self.get(key)

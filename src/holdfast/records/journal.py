@@ -1,6 +1,7 @@
 """The journal of a run: one JSON object per line for every event.
 
 It is for people and reports; no checkpoint depends on it. A line torn by a crash is passed over.
+What is removed is written down before, so that a checkpoint which is gone without that was lost.
 What has grown long is put away, compressed to a tenth or less.
 """
 
@@ -11,7 +12,7 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.errors import ChunkMissing, HoldfastError, SealBroken
@@ -21,7 +22,24 @@ from holdfast.store.contract import ObjectStore
 _log = logging.getLogger("holdfast")
 
 MAX_BYTES = 4 << 20
-_FREED = b'"freed"'
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that became durable: its step, its id and the number of its commit."""
+
+    step: int
+    id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A checkpoint that is about to be removed, and why."""
+
+    step: int
+    id: str
+    reason: str
 
 
 def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None:
@@ -30,11 +48,26 @@ def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None
     It is of this moment, by the wall clock (``time_ns``) and by the one that cannot be set
     (``mono_s``), unless the facts say of which.
     """
+    _append(store, run, _line(event, facts))
+
+
+def record_removals(
+    store: ObjectStore, run: str, removals: Iterable[Removal], /, **facts: object
+) -> None:
+    """Append, durably, that some checkpoints are about to be removed; trouble is only logged."""
+    lines = (_line("pruned", {**facts, **asdict(removal)}) for removal in removals)
+    _append(store, run, b"".join(lines), durable=True)
+
+
+def _line(event: str, facts: Mapping[str, object]) -> bytes:
     now = {"event": event, "time_ns": time.time_ns(), "mono_s": time.monotonic()}
-    line = json.dumps({**now, **facts}, separators=(",", ":"))
+    # The newline first ends a line that a crash has torn.
+    return b"\n" + json.dumps({**now, **facts}, separators=(",", ":")).encode() + b"\n"
+
+
+def _append(store: ObjectStore, run: str, lines: bytes, *, durable: bool = False) -> None:
     try:
-        # The newline first ends a line that a crash has torn.
-        store.append(RunKeys(run).events, b"\n" + line.encode() + b"\n")
+        store.append(RunKeys(run).events, lines, durable=durable)
     except HoldfastError as error:
         _log.warning("An event of run %r is lost: %s", run, error)
 
@@ -42,6 +75,21 @@ def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None
 def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     """Return the events of a run, oldest first."""
     return [event for data in _pieces(store, run) for event in _parsed(data)]
+
+
+def saved_and_kept(store: ObjectStore, run: str) -> list[Saved]:
+    """Return the checkpoints that were saved here and, as far as is written down, not removed."""
+    kept: dict[str, Saved] = {}
+    for event in _parsed(_lines_with(store, run, b'"saved"', b'"pruned"')):
+        name, step, id_, seq = (event.get(member) for member in ("event", "step", "id", "seq"))
+        if not isinstance(id_, str):
+            continue
+        if name == "pruned":
+            kept.pop(id_, None)
+        elif name == "saved" and type(step) is type(seq) is int and "tier" not in event:
+            # What was saved into another tier is committed here later, or never.
+            kept[id_] = Saved(step, id_, seq)
+    return list(kept.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +102,8 @@ class GivenBack:
 
 def given_back(store: ObjectStore, run: str) -> GivenBack:
     """Return what was removed of a run so far, as far as its journal goes."""
-    # Few lines of a long journal say so, and only those are parsed.
-    lines = (line for data in _pieces(store, run) for line in data.splitlines() if _FREED in line)
-    freed = [event for event in _parsed(b"\n".join(lines)) if event.get("event") == "freed"]
+    parsed = _parsed(_lines_with(store, run, b'"freed"'))
+    freed = [event for event in parsed if event.get("event") == "freed"]
     return GivenBack(_total(freed, "checkpoints"), _total(freed, "bytes"))
 
 
@@ -131,6 +178,12 @@ def _unpacked(store: ObjectStore, run: str, number: int) -> bytes:
     except (ChunkMissing, SealBroken, zlib.error) as error:
         _log.warning("Events of run %r from long ago cannot be read: %s", run, error)
         return b""
+
+
+def _lines_with(store: ObjectStore, run: str, *words: bytes) -> bytes:
+    """Return the lines of a journal that have one of some words; few do, and only those count."""
+    lines = (line for data in _pieces(store, run) for line in data.splitlines())
+    return b"\n".join(line for line in lines if any(word in line for word in words))
 
 
 def _parsed(data: bytes) -> Iterator[dict[str, Any]]:

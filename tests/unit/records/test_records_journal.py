@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine import chronicle as chronicles
-from holdfast.engine import journal
 from holdfast.engine.chronicle import Chronicle
 from holdfast.engine.heartbeat import Heartbeat
 from holdfast.errors import EnvironmentTrouble
-from holdfast.records import unlocking
+from holdfast.records import journal, unlocking
 from holdfast.sealed.store import SealedStore
 from holdfast.security import keys
 from holdfast.store.contract import ObjectStore
