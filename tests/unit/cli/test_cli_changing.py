@@ -167,3 +167,16 @@ def test_repair_from_where_no_store_is(here, store, tmp_path):
     assert ran.status == 2
     assert "There is no store at" in ran.err
     assert contents(store) == before
+
+
+def test_rm_gives_up_what_has_lost_its_commit_record(tmp_path):
+    store = tmp_path / "store"
+    with package.Checkpointer(store, {"n": 1}, run="gpt", save=package.every(steps=1)) as ckpt:
+        for step in (1, 2):
+            ckpt.step(step)
+    (store / "runs/gpt/commits/000000000002").unlink()
+    told = holdfast("verify", store=store)
+    assert told.status == 1 and "gpt@2" in told.out and "is missing" in " ".join(told.out.split())
+    assert holdfast("rm", "gpt@2", store=store).status == 2
+    assert holdfast("rm", "gpt@2", "--yes", store=store).out.startswith("removed gpt@2, ")
+    assert holdfast("verify", store=store).status == 0
