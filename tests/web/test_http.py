@@ -150,12 +150,19 @@ def test_on_loopback_no_token_is_needed(site: Served) -> None:
     assert urllib.parse.urlsplit(site.address).hostname == "127.0.0.1"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def test_any_loopback_address_answers_at_the_address_that_is_printed(store, host: str) -> None:
+    with served(store, "--host", host) as found:
+        assert "token" not in found.address
+        assert ask(found, "/").status == 200
+        assert ask(found, "/", Host="127.0.0.3").status == 403
+
+
 # --- changes ---
 
 
-def secret_of(site: Served) -> str:
-    text = ask(site, "/checkpoint?ref=base@200").text
-    return text.partition('name="secret" value="')[2].partition('"')[0]
+def secret_of(site: Served, path: str = "/checkpoint?ref=base@200", name: str = "secret") -> str:
+    return ask(site, path).text.partition(f'name="{name}" value="')[2].partition('"')[0]
 
 
 def test_nothing_is_changed_where_changes_were_not_allowed(site: Served) -> None:
@@ -203,7 +210,8 @@ def test_what_is_removed_is_what_was_shown(changing: Served) -> None:
     refused = ask(changing, "/prune", method="POST", form=form, Origin=origin)
     assert refused.status == 400 and "Nothing was removed" in refused.text
     assert len(store.log("base")) == 14
-    form["removes"] = " ".join(info.id for info, _ in plan.removed)
+    form["removes"] = secret_of(changing, "/storage?run=base&keep=last:2", "removes")
+    assert len(form["removes"]) == 64 and len(plan.removed) == 11
     assert ask(changing, "/prune", method="POST", form=form, Origin=origin).status == 303
     assert [info.step for info in store.log("base")] == [200, 260, 280]
 

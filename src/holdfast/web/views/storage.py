@@ -8,6 +8,7 @@ from starlette.responses import Response
 from holdfast.errors import UsageError
 from holdfast.history.retention import united
 from holdfast.web.site import page, site_of
+from holdfast.web.views.changes import mark_of
 from holdfast.web.views.query import slice_of
 
 PAGE_ROWS = 100
@@ -38,6 +39,7 @@ def storage(request: Request) -> Response:
         run=run,
         keep=" ".join(keep),
         plan=plan,
+        mark=mark_of(plan) if plan is not None else "",
         fates=fates[part.begin : part.end],
         part=part,
         why=why,
