@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast import Checkpointer
 from web.serving import COMMAND, Served, served
 from web.training import HOSTILE
 
@@ -277,3 +278,23 @@ def test_a_store_without_runs_says_how_to_begin(tmp_path: Path) -> None:
 def test_a_place_without_a_store_is_told(tmp_path: Path) -> None:
     ran = refused("ui", store=tmp_path / "absent")
     assert ran.returncode == 2 and "absent" in ran.stderr
+
+
+# --- retention ---
+
+
+def test_the_next_removal_of_a_runs_own_retention_is_shown(tmp_path: Path) -> None:
+    keep = holdfast.keep.last(2) | holdfast.keep.best("loss")
+    with Checkpointer(tmp_path / "ckpts", {"w": 1}, run="kept", keep=keep) as ckpt:
+        for step, loss in ((10, 0.1), (20, 0.9), (30, 0.8)):
+            ckpt.save(step, metrics={"loss": loss}).wait()
+    holdfast.save(tmp_path / "ckpts", {"w": 1}, run="all", step=1)
+    assert holdfast.Store(tmp_path / "ckpts").retention("kept") == ("last:2", "best:loss:1:min")
+    with served(tmp_path / "ckpts") as found:
+        shown = (
+            ask(found, "/storage?run=kept").text.partition('id="next"')[2].partition("</section>")
+        )
+        assert "With its next save 1 checkpoint goes" in shown[0] and "best:loss:1:min" in shown[0]
+        assert "ref=kept%4020" in shown[0] and "not of the last 2" in shown[0]
+        assert "ref=kept%4010" not in shown[0] and "ref=kept%4030" not in shown[0]
+        assert "without a retention" in ask(found, "/storage?run=all").text

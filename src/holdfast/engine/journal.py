@@ -22,6 +22,7 @@ _log = logging.getLogger("holdfast")
 
 MAX_BYTES = 4 << 20
 _FREED = b'"freed"'
+_STARTED = b'"started"'
 
 
 def record(store: ObjectStore, run: str, event: str, /, **facts: object) -> None:
@@ -58,6 +59,15 @@ def given_back(store: ObjectStore, run: str) -> GivenBack:
     lines = (line for data in _pieces(store, run) for line in data.splitlines() if _FREED in line)
     freed = [event for event in _parsed(b"\n".join(lines)) if event.get("event") == "freed"]
     return GivenBack(_total(freed, "checkpoints"), _total(freed, "bytes"))
+
+
+def kept_by(store: ObjectStore, run: str) -> tuple[str, ...]:
+    """Return the retention that the newest process of a run was given, as texts; () for none."""
+    lines = (line for data in _pieces(store, run) for line in data.splitlines())
+    started = _parsed(b"\n".join(line for line in lines if _STARTED in line))
+    keeps = [event.get("keep") for event in started if event.get("event") == "started"]
+    newest = keeps[-1] if keeps else None
+    return tuple(str(text) for text in newest) if isinstance(newest, list) else ()
 
 
 def _total(events: Iterable[Mapping[str, Any]], name: str) -> int:

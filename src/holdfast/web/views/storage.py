@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.errors import UsageError
+from holdfast.history.next_removal import next_removed
 from holdfast.history.retention import united
+from holdfast.web.history import history_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.changes import mark_of
 from holdfast.web.views.query import slice_of
@@ -30,6 +32,7 @@ def storage(request: Request) -> Response:
         fates = [(info, "keep", ", ".join(reasons)) for info, reasons in plan.kept]
         fates += [(info, "remove", reason) for info, reason in plan.removed]
         fates.sort(key=lambda fate: fate[0].seq, reverse=True)
+    own = site.store.retention(run) if run else ()
     part = slice_of(request, len(fates), PAGE_ROWS)
     return page(
         request,
@@ -38,6 +41,9 @@ def storage(request: Request) -> Response:
         total_bytes=sum(sizes.values()),
         run=run,
         keep=" ".join(keep),
+        own=own,
+        going=next_removed(history_of(site, run).checkpoints, united(own)) if own else [],
+        most=PAGE_ROWS,
         plan=plan,
         mark=mark_of(plan) if plan is not None else "",
         fates=fates[part.begin : part.end],
