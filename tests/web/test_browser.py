@@ -217,3 +217,36 @@ def test_damage_is_found_from_the_page(browser: Browser, changing: Served) -> No
         pack.write_bytes(data)
         page.get_by_role("link", name="Check again").click()
         expect(page.locator(".alert").first).to_contain_text("base@200")
+
+
+def test_damage_has_its_pages_and_hides_nothing_else(browser: Browser, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "ckpts", np.random.default_rng(0)
+    for step in range(1, 5):
+        holdfast.save(
+            folder, {"w": rng.standard_normal(99)}, run="Hurt", step=step, metrics={"loss": step}
+        )
+    infos = holdfast.Store(folder).log("Hurt")
+    pack = next((folder / "runs/Hurt/packs").glob(f"{infos[1].id}-*"))
+    data = bytearray(pack.read_bytes())
+    data[100] ^= 1
+    pack.write_bytes(data)
+    part = next((folder / "runs/Hurt/parts").glob(f"{infos[2].id}-*"))
+    part.write_bytes(part.read_bytes()[:20])
+    with served(folder) as site, page_of(browser, site) as page:
+        page.goto("/checkpoint?ref=Hurt@3")
+        expect(page.locator(".alert")).to_contain_text("the manifest of Hurt@3")
+        expect(page.locator("dl.facts").first).to_contain_text("loss")
+        page.get_by_role("link", name="← Hurt@2").click()
+        page.get_by_role("link", name="Check every byte").click()
+        assert page.locator(".alert").inner_text().startswith("Hurt@2")
+        page.goto("/diff?a=Hurt@2&b=Hurt@4")
+        expect(page.locator(".alert")).to_contain_text("Hurt@2")
+        page.goto("/layers?run=Hurt")
+        settle(page)
+        expect(page.locator(".alert")).to_have_count(2)
+        assert page.locator(".heat thead th").all_inner_texts() == ["Layer", "4"]
+    for commit in (folder / "runs/Hurt/commits").iterdir():
+        commit.write_bytes(b"none")
+    with served(folder) as site, page_of(browser, site) as page:
+        page.goto("/run?run=Hurt")
+        expect(page.locator("#checkpoints .empty")).to_contain_text("none can be read")
