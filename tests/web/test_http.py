@@ -297,4 +297,4 @@ def test_the_next_removal_of_a_runs_own_retention_is_shown(tmp_path: Path) -> No
         assert "With its next save 1 checkpoint goes" in shown[0] and "best:loss:1:min" in shown[0]
         assert "ref=kept%4020" in shown[0] and "not of the last 2" in shown[0]
         assert "ref=kept%4010" not in shown[0] and "ref=kept%4030" not in shown[0]
-        assert "without a retention" in ask(found, "/storage?run=all").text
+        assert "No retention is known" in ask(found, "/storage?run=all").text
