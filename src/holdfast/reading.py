@@ -134,6 +134,25 @@ class StoreReader:
 
         return journal.given_back(self.place.open(), run)
 
+    def retention(self, run: str) -> tuple[str, ...]:
+        """Return what the newest process of a run was told to keep, as texts; () where all stays.
+
+        >>> import holdfast, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> with holdfast.Checkpointer(folder, {"w": 1}, run="a", keep=holdfast.keep.last(3)) as c:
+        ...     _ = c.save(1).wait()
+        >>> holdfast.Store(folder).retention("a")
+        ('last:3',)
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        from holdfast.records import journal
+
+        store = self.place.open()
+        require_run(store, run)
+        return journal.kept_by(store, run)
+
     def info(self, ref: str) -> CheckpointInfo:
         """Return what a ref names. Its chunks are not read: ``verify`` does that.
 

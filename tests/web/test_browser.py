@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import holdfast
 from holdfast import Checkpointer, every
+from unit.history.big_store import make_big_store
 from web.chromium import RULES
 from web.serving import Served, served
 from web.training import HOSTILE
@@ -217,3 +218,134 @@ def test_damage_is_found_from_the_page(browser: Browser, changing: Served) -> No
         pack.write_bytes(data)
         page.get_by_role("link", name="Check again").click()
         expect(page.locator(".alert").first).to_contain_text("base@200")
+
+
+def test_damage_has_its_pages_and_hides_nothing_else(browser: Browser, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "ckpts", np.random.default_rng(0)
+    for step in range(1, 5):
+        holdfast.save(
+            folder, {"w": rng.standard_normal(99)}, run="Hurt", step=step, metrics={"loss": step}
+        )
+    infos = holdfast.Store(folder).log("Hurt")
+    pack = next((folder / "runs/Hurt/packs").glob(f"{infos[1].id}-*"))
+    data = bytearray(pack.read_bytes())
+    data[100] ^= 1
+    pack.write_bytes(data)
+    part = next((folder / "runs/Hurt/parts").glob(f"{infos[2].id}-*"))
+    part.write_bytes(part.read_bytes()[:20])
+    with served(folder) as site, page_of(browser, site) as page:
+        page.goto("/checkpoint?ref=Hurt@3")
+        expect(page.locator(".alert")).to_contain_text("the manifest of Hurt@3")
+        expect(page.locator("dl.facts").first).to_contain_text("loss")
+        page.get_by_role("link", name="← Hurt@2").click()
+        page.get_by_role("link", name="Check every byte").click()
+        assert page.locator(".alert").inner_text().startswith("Hurt@2")
+        page.goto("/diff?a=Hurt@2&b=Hurt@4")
+        expect(page.locator(".alert")).to_contain_text("Hurt@2")
+        page.goto("/layers?run=Hurt")
+        settle(page)
+        expect(page.locator(".alert")).to_have_count(2)
+        assert page.locator(".heat thead th").all_inner_texts() == ["Layer", "4"]
+    for commit in (folder / "runs/Hurt/commits").iterdir():
+        commit.write_bytes(b"none")
+    with served(folder) as site, page_of(browser, site) as page:
+        page.goto("/run?run=Hurt")
+        expect(page.locator("#checkpoints .empty")).to_contain_text("none can be read")
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Lists of several pages: 130 checkpoints of a run, 1,000 leaves of one, 107 runs."""
+    folder = tmp_path_factory.mktemp("long") / "ckpts"
+    make_big_store(folder, n_runs=1, n_checkpoints=130)
+    leaves = {f"layer.{i:04}.weight": np.full(2, i, np.float32) for i in range(1000)}
+    holdfast.save(folder, {"model": leaves}, run="wide", step=1)
+    for i in range(105):
+        holdfast.save(folder, {"w": i}, run=f"r{i:03}", step=1)
+    with served(folder) as found:
+        yield found
+
+
+def test_a_long_list_has_only_the_rows_in_sight_and_all_of_them(
+    browser: Browser, long: Served
+) -> None:
+    with page_of(browser, long) as page:
+        page.goto("/checkpoint?ref=wide@1")
+        region = page.locator('[data-list="leaves"]')
+        rows = region.locator("tbody tr:not(.gap)")
+        pager = page.locator(".pager")
+        total = int(region.get_attribute("data-total") or 0)
+        assert total > 1000 and rows.count() <= 600
+        seen, height = (
+            set(rows.locator("th").all_inner_texts()),
+            region.evaluate("e => e.clientHeight"),
+        )
+        for _ in range(400):
+            if region.evaluate("e => e.scrollTop + e.clientHeight >= e.scrollHeight - 1"):
+                break
+            region.evaluate("(e, by) => e.scrollBy(0, by)", height * 2)
+            expect(region).not_to_have_attribute("aria-busy", "true")
+            seen |= set(rows.locator("th").all_inner_texts())
+            assert rows.count() <= 1000
+        expect(pager).to_contain_text(f"{total:,} of {total:,} leaves")
+        wanted = {leaf.path for leaf in holdfast.Store(long.store).leaves("wide@1")}
+        assert seen == wanted
+        found = Axe().run(page, options=RULES)
+        assert found.response["violations"] == [], found.generate_report()
+
+
+def test_checkpoints_far_apart_are_compared(browser: Browser, long: Served) -> None:
+    with page_of(browser, long) as page:
+        page.goto("/run?run=run-0")
+        page.get_by_label("Compare to run-0@1290").check()
+        region = page.locator('[data-list="checkpoints"]')
+        region.focus()
+        page.keyboard.press("End")
+        page.get_by_label("Compare from run-0@20", exact=True).check()
+        page.get_by_role("button", name="Compare A with B").click()
+        expect(page.locator("h1")).to_have_text("run-0@20 → run-0@1290")
+
+
+def test_an_address_of_a_page_begins_there(browser: Browser, long: Served) -> None:
+    with page_of(browser, long) as page:
+        page.goto("/run?run=run-0&page=2")
+        expect(page.get_by_role("link", name="800", exact=True)).to_be_in_viewport()
+    with page_of(browser, long, java_script_enabled=False) as page:
+        page.goto("/")
+        page.get_by_role("link", name="Next").click()
+        expect(page.locator("#runs")).to_contain_text("101–107 of 107 runs")
+        assert page.locator("#runs tbody tr").count() == 7
+
+
+def test_axes_have_whole_steps_and_no_frame_is_empty(browser: Browser, tmp_path: Path) -> None:
+    for step in range(3):
+        holdfast.save(
+            tmp_path / "ckpts",
+            {"w": 1},
+            run="short",
+            step=step,
+            metrics={"loss": 1.0 / (step + 1), "broken": float("nan")},
+        )
+    with served(tmp_path / "ckpts") as site, page_of(browser, site) as page:
+        page.add_init_script(
+            "window.drawn = []; const fill = CanvasRenderingContext2D.prototype.fillText;"
+            "CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {"
+            " window.drawn.push(String(text)); return fill.call(this, text, ...at); }"
+        )
+        page.goto("/run?run=short")
+        settle(page)
+        expect(page.locator("#charts .chart", has_text="broken")).to_contain_text("No finite value")
+        steps = page.evaluate("window.drawn")
+        assert {"0", "1", "2"} <= set(steps) and not {"0.1", "0.25", "1.5"} & set(steps[:6])
+
+
+def test_a_long_name_takes_no_room_from_others(browser: Browser, tmp_path: Path) -> None:
+    for run in ("lower-lr-again", "x" * 180):
+        holdfast.save(tmp_path / "ckpts", {"w": 1}, run=run, step=1, metrics={"loss": 1.0})
+    size = {"width": 360, "height": 640}
+    with served(tmp_path / "ckpts") as site, page_of(browser, site, viewport=size) as page:
+        for path in ("/", "/storage"):
+            page.goto(path)
+            name = page.get_by_role("link", name="lower-lr-again", exact=True)
+            box = name.bounding_box()
+            assert box is not None and box["height"] < 60

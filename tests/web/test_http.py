@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast import Checkpointer
 from web.serving import COMMAND, Served, served
 from web.training import HOSTILE
 
@@ -150,12 +151,19 @@ def test_on_loopback_no_token_is_needed(site: Served) -> None:
     assert urllib.parse.urlsplit(site.address).hostname == "127.0.0.1"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def test_any_loopback_address_answers_at_the_address_that_is_printed(store, host: str) -> None:
+    with served(store, "--host", host) as found:
+        assert "token" not in found.address
+        assert ask(found, "/").status == 200
+        assert ask(found, "/", Host="127.0.0.3").status == 403
+
+
 # --- changes ---
 
 
-def secret_of(site: Served) -> str:
-    text = ask(site, "/checkpoint?ref=base@200").text
-    return text.partition('name="secret" value="')[2].partition('"')[0]
+def secret_of(site: Served, path: str = "/checkpoint?ref=base@200", name: str = "secret") -> str:
+    return ask(site, path).text.partition(f'name="{name}" value="')[2].partition('"')[0]
 
 
 def test_nothing_is_changed_where_changes_were_not_allowed(site: Served) -> None:
@@ -203,7 +211,8 @@ def test_what_is_removed_is_what_was_shown(changing: Served) -> None:
     refused = ask(changing, "/prune", method="POST", form=form, Origin=origin)
     assert refused.status == 400 and "Nothing was removed" in refused.text
     assert len(store.log("base")) == 14
-    form["removes"] = " ".join(info.id for info, _ in plan.removed)
+    form["removes"] = secret_of(changing, "/storage?run=base&keep=last:2", "removes")
+    assert len(form["removes"]) == 64 and len(plan.removed) == 11
     assert ask(changing, "/prune", method="POST", form=form, Origin=origin).status == 303
     assert [info.step for info in store.log("base")] == [200, 260, 280]
 
@@ -269,3 +278,23 @@ def test_a_store_without_runs_says_how_to_begin(tmp_path: Path) -> None:
 def test_a_place_without_a_store_is_told(tmp_path: Path) -> None:
     ran = refused("ui", store=tmp_path / "absent")
     assert ran.returncode == 2 and "absent" in ran.stderr
+
+
+# --- retention ---
+
+
+def test_the_next_removal_of_a_runs_own_retention_is_shown(tmp_path: Path) -> None:
+    keep = holdfast.keep.last(2) | holdfast.keep.best("loss")
+    with Checkpointer(tmp_path / "ckpts", {"w": 1}, run="kept", keep=keep) as ckpt:
+        for step, loss in ((10, 0.1), (20, 0.9), (30, 0.8)):
+            ckpt.save(step, metrics={"loss": loss}).wait()
+    holdfast.save(tmp_path / "ckpts", {"w": 1}, run="all", step=1)
+    assert holdfast.Store(tmp_path / "ckpts").retention("kept") == ("last:2", "best:loss:1:min")
+    with served(tmp_path / "ckpts") as found:
+        shown = (
+            ask(found, "/storage?run=kept").text.partition('id="next"')[2].partition("</section>")
+        )
+        assert "With its next save 1 checkpoint goes" in shown[0] and "best:loss:1:min" in shown[0]
+        assert "ref=kept%4020" in shown[0] and "not of the last 2" in shown[0]
+        assert "ref=kept%4010" not in shown[0] and "ref=kept%4030" not in shown[0]
+        assert "No retention is known" in ask(found, "/storage?run=all").text

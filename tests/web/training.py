@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import holdfast
-from holdfast import Checkpointer, every
+from holdfast import Checkpointer, every, keep
 
 # What a page must show as text, whatever it would be as HTML.
 HOSTILE = "<script>document.title='broken in'</script>&'\""
@@ -42,8 +42,11 @@ def _train(folder: Path, run: str, steps: int, fork: str | None = None) -> None:
     }
     state = {"model": model, "optimizer": {"lr": 0.05, "m": np.zeros((8, 8))}}
     config = {"lr": 0.05 if fork is None else 0.02, "model": {"width": 16}}
+    # Keeps all that are saved here; the one after them would push the first out.
+    kept = keep.last(STEPS // EVERY - 1) | keep.best("val_loss")
+    save = every(steps=EVERY)
     with Checkpointer(
-        folder, state, run=run, save=every(steps=EVERY), config=config, dataset="digits-v1"
+        folder, state, run=run, save=save, keep=kept, config=config, dataset="digits-v1"
     ) as ckpt:
         if fork is not None:
             ckpt.restore(fork)

@@ -86,6 +86,7 @@ class PersisterClient:
             "boot": boot_id(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "keep": list(keep),
         }
         self._store = store
         self.metrics_ring = MetricsRing.create()

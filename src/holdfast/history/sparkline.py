@@ -13,10 +13,10 @@ _BINS = 60
 _EMPTY = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}"></svg>'
 
 
-def sparkline(curves: Mapping[str, Curve]) -> str:
-    """Return an SVG of the metric that says most of a run."""
-    chosen = main_metric(curves)
-    points = _points(curves[chosen]) if chosen is not None else []
+def sparkline(curves: Mapping[str, Curve], metric: str | None = None) -> str:
+    """Return an SVG of a metric; of the one that says most of a run where none is named."""
+    chosen = curves.get(metric or main_metric(curves) or "")
+    points = _points(chosen) if chosen is not None else []
     if len(points) < 2:
         return _EMPTY
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in _placed(points))

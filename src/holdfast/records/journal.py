@@ -107,6 +107,14 @@ def given_back(store: ObjectStore, run: str) -> GivenBack:
     return GivenBack(_total(freed, "checkpoints"), _total(freed, "bytes"))
 
 
+def kept_by(store: ObjectStore, run: str) -> tuple[str, ...]:
+    """Return the retention that the newest process of a run was given, as texts; () for none."""
+    started = _parsed(_lines_with(store, run, b'"started"'))
+    keeps = [event.get("keep") for event in started if event.get("event") == "started"]
+    newest = keeps[-1] if keeps else None
+    return tuple(str(text) for text in newest) if isinstance(newest, list) else ()
+
+
 def _total(events: Iterable[Mapping[str, Any]], name: str) -> int:
     counts = (event.get(name) for event in events)
     return sum(count for count in counts if type(count) is int)

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from holdfast.errors import (
+    DataError,
     EnvironmentTrouble,
     HoldfastError,
     NotFound,
@@ -78,8 +79,14 @@ def make_app(
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HoldfastError)
     statuses = {NotFound: 404, UsageError: 400, Untrusted: 403, EnvironmentTrouble: 503}
-    status = next((s for kind, s in statuses.items() if isinstance(error, kind)), 500)
+    # A page that tells of damage is what was asked for; a program is told that it failed.
+    told = 200 if isinstance(error, DataError) and _is_page(request) else 500
+    status = next((s for kind, s in statuses.items() if isinstance(error, kind)), told)
     return page(request, "error.html", status=status, title=error.kind, text=error.message)
+
+
+def _is_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _not_there(request: Request, error: Exception) -> Response:

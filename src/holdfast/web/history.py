@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from holdfast.errors import NotFound
 from holdfast.history.info import CheckpointInfo, LeafInfo
+from holdfast.history.lineage import Branch
 from holdfast.history.log import RunLog
 from holdfast.history.run_picture import RunPicture, picture_of
 from holdfast.policy.curve import Curve
@@ -15,6 +17,27 @@ from holdfast.web.site import Site
 from holdfast.wording.numbers import mode_of
 
 T = TypeVar("T")
+_SIZES_S = 30
+
+
+def lineage_of(site: Site) -> Sequence[Branch]:
+    """Return all runs, each below the one that it was forked from."""
+    if not site.store.place.is_there:
+        return []
+    return _kept(site, ("lineage",), None, site.store.lineage)
+
+
+def sizes_of(site: Site) -> Mapping[str, int]:
+    """Return the bytes that each run has stored."""
+    if not site.store.place.is_there:
+        return {}
+    return _kept(
+        site,
+        # A sweep that comes later gives bytes back though nothing is listed anew.
+        ("sizes", int(time.monotonic() / _SIZES_S)),
+        None,
+        lambda: {run: site.store.stored_bytes(run) for run in site.store.runs()},
+    )
 
 
 def history_of(site: Site, run: str) -> RunLog:
@@ -55,5 +78,5 @@ def pulse_of(site: Site, run: str | None) -> str:
     return site.pulses.of(run)
 
 
-def _kept(site: Site, name: tuple[Hashable, ...], run: str, look: Callable[[], T]) -> T:
+def _kept(site: Site, name: tuple[Hashable, ...], run: str | None, look: Callable[[], T]) -> T:
     return site.work.answer((*name, pulse_of(site, run)), look)

@@ -25,6 +25,13 @@ class Listening:
     address: str
     token: str | None
 
+    @property
+    def names(self) -> frozenset[str] | None:
+        """The hosts that it may be asked for as; None: any, as others have theirs for us."""
+        if self.token is not None:
+            return None
+        return _LOOPBACK_NAMES | {_in_address(self.sock.getsockname()[0])}
+
     def close(self) -> None:
         """Listen no more."""
         self.sock.close()
@@ -59,19 +66,24 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> Listening:
     sock.listen(64)
     name, number = sock.getsockname()[:2]
     token = None if ipaddress.ip_address(name).is_loopback else secrets.token_urlsafe(24)
-    shown = f"[{name}]" if ":" in name else name
+    shown = _in_address(name)
     if ipaddress.ip_address(name).is_unspecified:
         shown = socket.gethostname()
     address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
     return Listening(sock, address, token)
 
 
+def _in_address(name: str) -> str:
+    """Return an address of this machine as the addresses of pages have it.
+
+    >>> _in_address("127.0.1.1"), _in_address("::1")
+    ('127.0.1.1', '[::1]')
+    """
+    return f"[{name}]" if ":" in name else name
+
+
 def serve(store: Store, listening: Listening, *, allow_changes: bool = False) -> None:
     """Answer until the process is asked to stop."""
-    app = make_app(
-        Site(store, allow_changes),
-        names=_LOOPBACK_NAMES if listening.token is None else None,
-        token=listening.token,
-    )
+    app = make_app(Site(store, allow_changes), names=listening.names, token=listening.token)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listening.sock])

@@ -38,12 +38,22 @@
     caption.append(said);
     figure.append(caption);
     place.append(figure);
+    if (!panel.steps.length) {
+      const none = document.createElement("p");
+      none.className = "empty";
+      none.textContent = "No finite value yet.";
+      figure.append(none);
+      return { chart: { destroy() {}, setSize() {} }, figure };
+    }
+    // A step is whole, and its number may be long.
+    const incrs = [1, 2, 5].flatMap((n) => Array.from({ length: 16 }, (_, i) => n * 10 ** i)).sort((a, b) => a - b);
+    const space = Math.max(50, 9 * panel.steps.at(-1).toLocaleString().length + 20);
     const grid = { stroke: colour("--rule"), width: 1 };
     const axis = { stroke: colour("--soft"), grid, ticks: grid, font: "12px system-ui, sans-serif" };
     const chart = new uPlot({
       width: figure.clientWidth, height: 260,
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: "step", labelSize: 20 }, { ...axis, size: 64, values: (u, found) => found.map(numbers) }],
+      axes: [{ ...axis, label: "step", labelSize: 20, incrs, space }, { ...axis, size: 64, values: (u, found) => found.map(numbers) }],
       series: [
         { label: "step" },
         ...panel.series.map((series, i) => ({

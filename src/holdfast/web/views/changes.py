@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from hashlib import sha256
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from holdfast.errors import UsageError
-from holdfast.history.retention import united
+from holdfast.history.retention import PruneReport, united
 from holdfast.web.site import Site, link, site_of
 
 _MOST_BYTES = 100_000
@@ -41,9 +42,9 @@ async def prune(request: Request) -> Response:
     """Remove what a policy does not keep; the page before has shown what that is."""
     site, form = await _form(request)
     run, keep = _field(form, "run"), _field(form, "keep")
-    planned = set(form.get("removes", "").split())
+    planned = form.get("removes", "")
     found = await run_in_threadpool(site.store.prune, run, united(keep.split()), dry_run=True)
-    if {info.id for info, _ in found.removed} != planned:
+    if not hmac.compare_digest(planned.encode(), mark_of(found).encode()):
         raise UsageError(
             "What would be removed is not what was shown: the run has gone on meanwhile. Nothing "
             "was removed. Look at the plan again."
@@ -51,6 +52,14 @@ async def prune(request: Request) -> Response:
     await run_in_threadpool(site.store.prune, run, united(keep.split()))
     site.pulses.forget()
     return _back_to("/storage", run=run, keep=keep)
+
+
+def mark_of(plan: PruneReport) -> str:
+    """Return what tells a plan from every other, by the checkpoints that it removes.
+
+    A form with their ids themselves would be larger than a page may be.
+    """
+    return sha256("\n".join(sorted(info.id for info, _ in plan.removed)).encode()).hexdigest()
 
 
 async def _form(request: Request) -> tuple[Site, dict[str, str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.errors import DataError
+from holdfast.format.lineage import Origin
 from holdfast.history.info import LeafInfo
 from holdfast.state import environment
 from holdfast.state.paths import matches
 from holdfast.web.history import history_of, leaves_of
-from holdfast.web.site import page, site_of
+from holdfast.web.site import Site, page, site_of
 from holdfast.web.views.query import required, slice_of
 
 PAGE_ROWS = 200
@@ -21,7 +23,14 @@ def checkpoint(request: Request) -> Response:
     info = site.store.info(ref)
     is_refused = info.trust is not None and not info.trust.trusted
     pattern = request.query_params.get("filter", "")
-    leaves = [] if is_refused else _chosen(leaves_of(site, info), pattern)
+    leaves: list[LeafInfo] = []
+    damage = ""
+    if not is_refused:
+        try:
+            leaves = _chosen(leaves_of(site, info), pattern)
+        except DataError as error:
+            # What its commit says is good all the same.
+            damage = error.message
     part = slice_of(request, len(leaves), PAGE_ROWS)
     around = [c.ref for c in history_of(site, info.run).checkpoints]
     place = around.index(info.ref) if info.ref in around else -1
@@ -30,6 +39,9 @@ def checkpoint(request: Request) -> Response:
         "checkpoint.html",
         info=info,
         is_refused=is_refused,
+        damage=damage,
+        is_forked_here=_is_here(site, info.forked_from),
+        is_resumed_here=_is_here(site, info.resumed_from),
         before=around[place - 1] if place > 0 else None,
         after=around[place + 1] if 0 <= place < len(around) - 1 else None,
         differs_here=environment.differences_here(info.environment),
@@ -38,6 +50,13 @@ def checkpoint(request: Request) -> Response:
         pattern=pattern,
         part=part,
     )
+
+
+def _is_here(site: Site, origin: Origin | None) -> bool:
+    """Return whether a checkpoint that training began at is in this store still."""
+    if origin is None or not site.store.place.is_there or origin.run not in site.store.runs():
+        return False
+    return any(info.id == origin.id for info in history_of(site, origin.run).checkpoints)
 
 
 def _chosen(leaves: list[LeafInfo], pattern: str) -> list[LeafInfo]:

@@ -51,8 +51,9 @@ def pulse(request: Request) -> Response:
 
 
 def spark(request: Request) -> Response:
-    """Return a small picture of the metric that says most of a run."""
-    svg = sparkline(curves_of(site_of(request), required(request, "run")))
+    """Return a small picture of a metric, or of the one that says most of a run."""
+    curves = curves_of(site_of(request), required(request, "run"))
+    svg = sparkline(curves, request.query_params.get("metric"))
     return Response(svg, media_type="image/svg+xml")
 
 

@@ -10,7 +10,12 @@ from starlette.responses import Response
 
 from holdfast.history.best import Best, judged_bests
 from holdfast.history.lineage import Branch
+from holdfast.history.sparkline import main_metric
+from holdfast.web.history import lineage_of, sizes_of
 from holdfast.web.site import page, site_of
+from holdfast.web.views.query import slice_of
+
+PAGE_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +25,21 @@ class Row:
     branch: Branch
     bests: Sequence[Best]
     stored_bytes: int
+    course: str | None
 
 
 def runs(request: Request) -> Response:
     """Show the runs as a tree."""
-    store = site_of(request).store
-    branches = store.lineage() if store.place.is_there else []
+    site = site_of(request)
+    branches, sizes = lineage_of(site), sizes_of(site)
+    part = slice_of(request, len(branches), PAGE_ROWS)
     rows = [
-        Row(branch, judged_bests(branch.summary)[:3], store.stored_bytes(branch.run))
-        for branch in branches
+        Row(
+            branch,
+            judged_bests(branch.summary)[:3],
+            sizes.get(branch.run, 0),
+            main_metric(branch.summary.lowest) if branch.summary.n_checkpoints > 1 else None,
+        )
+        for branch in branches[part.begin : part.end]
     ]
-    total = sum(row.stored_bytes for row in rows)
-    return page(request, "runs.html", rows=rows, stored_bytes=total)
+    return page(request, "runs.html", rows=rows, part=part, stored_bytes=sum(sizes.values()))

@@ -6,8 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.errors import UsageError
+from holdfast.history.next_removal import next_removed
 from holdfast.history.retention import united
+from holdfast.web.history import history_of, sizes_of
 from holdfast.web.site import page, site_of
+from holdfast.web.views.changes import mark_of
 from holdfast.web.views.query import slice_of
 
 PAGE_ROWS = 100
@@ -17,8 +20,7 @@ def storage(request: Request) -> Response:
     """Show the bytes of each run; of one that is chosen, what a policy would remove and why."""
     site, run = site_of(request), request.query_params.get("run", "")
     keep = [text for text in request.query_params.get("keep", "").split() if text]
-    names = site.store.runs() if site.store.place.is_there else []
-    sizes = {name: site.store.stored_bytes(name) for name in names}
+    sizes = sizes_of(site)
     plan, why, fates = None, "", []
     if run and keep:
         try:
@@ -29,7 +31,8 @@ def storage(request: Request) -> Response:
         fates = [(info, "keep", ", ".join(reasons)) for info, reasons in plan.kept]
         fates += [(info, "remove", reason) for info, reason in plan.removed]
         fates.sort(key=lambda fate: fate[0].seq, reverse=True)
-    part = slice_of(request, len(fates), PAGE_ROWS)
+    own = site.store.retention(run) if run else ()
+    part = slice_of(request, len(fates) if run else len(sizes), PAGE_ROWS)
     return page(
         request,
         "storage.html",
@@ -37,7 +40,11 @@ def storage(request: Request) -> Response:
         total_bytes=sum(sizes.values()),
         run=run,
         keep=" ".join(keep),
+        own=own,
+        going=next_removed(history_of(site, run).checkpoints, united(own)) if own else [],
+        most=PAGE_ROWS,
         plan=plan,
+        mark=mark_of(plan) if plan is not None else "",
         fates=fates[part.begin : part.end],
         part=part,
         why=why,
