@@ -167,7 +167,7 @@ class Checkpointer:
         try:
             with uninterrupted():
                 self._signals.begin()
-                wait_for_rank_0(ranks)
+                wait_for_rank_0(ranks, self._store, run)
                 self._leaving.saver = self._saver = saver = Saver(
                     recipe_of(self._store),
                     run,
@@ -182,7 +182,7 @@ class Checkpointer:
                     check_replicas=check_replicas,
                     tiers=beside.message(),
                 )
-                let_others_begin(ranks, saver.client.wait_ready)
+                let_others_begin(ranks, self._store, run, saver.client.wait_ready)
                 self._leaving.feed = self._feed = saver.metrics_feed()
             heartbeat = saver.client.heartbeat
             self._pace = Pace(heartbeat, lambda: saver.is_busy)

@@ -18,7 +18,7 @@ SOURCES = HERE.parents[1] / "src"
 TIMEOUT_S = 180
 # Every size, every kind, every victim, launchers besides: make ranks.
 # Those that import PyTorch, first of all.
-_WITH_TORCH = ("far_trainer.py", "flattened.py", "trainer.py", "worlds.py")
+_WITH_TORCH = ("cut_meshes.py", "far_trainer.py", "flattened.py", "trainer.py", "worlds.py")
 IS_FULL = os.environ.get("HOLDFAST_RANKS") == "full"
 
 

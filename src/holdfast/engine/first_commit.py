@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import final
 
+from holdfast.engine import given_up
 from holdfast.engine.behind import OTHERS_S, Behind, is_given_up_for, nothing_behind
 from holdfast.engine.job import SaveJob
 from holdfast.engine.waiting import ALONE_S, Waiting
@@ -74,7 +75,8 @@ class FirstCommit:
         """
         alone_s = ALONE_S + _LONGER_S
         waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s, job.world_size)
-        has_answered, began_s = False, time.monotonic()
+        has_answered = has_looked = False
+        began_s = time.monotonic()
         while waiting.goes_on(None):
             # Before the commits are looked at: what was taken away since then was so for a commit.
             is_there = self.has_written(job)
@@ -91,12 +93,11 @@ class FirstCommit:
                 is_there = self._store.exists(self._keys.part(job.id, 0))
             # It commits one after the other.
             if not is_there or self._is_past(later):
-                raise SaveFailed(
-                    f"Step {job.step} was not saved: rank 0 has given it up, and says why. "
-                    "Checkpoints committed before are safe.",
-                    step=job.step,
-                    given_up=True,
-                )
+                raise given_up.why(self._store, self._keys, job) or given_up.over(job)
+            # Its note is there before parts are taken away: one look, after ours was put, will do.
+            if not has_looked and (told := given_up.why(self._store, self._keys, job)) is not None:
+                raise told
+            has_looked = True
             is_slow = time.monotonic() - began_s < OTHERS_S
             if is_given_up_for(later, job.rank) and not is_slow:
                 break

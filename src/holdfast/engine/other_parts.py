@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn, final
 
+from holdfast.engine import given_up
 from holdfast.engine.behind import Behind, is_given_up_for, nothing_behind
 from holdfast.engine.job import SaveJob
 from holdfast.engine.part_sums import PartSums, parse
@@ -138,6 +139,13 @@ class OtherParts:
             sums.not_finite,
             part_format.FORMAT_OF_RANKS,
         )
+
+    def tell_why(self, job: SaveJob, error: Exception) -> None:
+        """Tell the ranks that wait, before any part is taken away, why this comes to nothing.
+
+        Parts that come later come after that, and their ranks find it.
+        """
+        given_up.put_note(self._store, self._keys, job, error)
 
     def give_up(self, job: SaveJob) -> None:
         """Take away the parts that are there, so that the ranks which wait see that it is over."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from holdfast.chunks.read import NOTHING_READ, ReadBytes
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine.peers.mending import explained, mend
 from holdfast.engine.restore import Outcome, Wanted, restore_checkpoint
 from holdfast.engine.restore_ref import none_good
-from holdfast.errors import DataError, HoldfastError, RestoreIncomplete
+from holdfast.errors import DataError, HoldfastError, RestoreIncomplete, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.history.chain import require_head
 from holdfast.history.meaning import LATEST
@@ -54,7 +56,7 @@ def restore_together(
             if stepped_over:
                 raise none_good(run, stepped_over)
             return None
-        outcome, error = _tried(store, said["run"], said["seq"], wanted)
+        outcome, error = _tried(store, said, _asked(run, name), wanted)
         answers = ranks.group.gather(_answer(outcome, error))
         failed = [(rank, told) for rank, told in enumerate(answers) if told["text"]]
         if not failed and outcome is not None:
@@ -84,6 +86,7 @@ def _candidate(
 ) -> dict[str, object]:
     """Return which commit to restore, as rank 0 finds it; others need not look."""
     nothing: dict[str, object] = {"run": run, "seq": None, "is_named": False, "error": ""}
+    nothing["asked"] = _asked(run, name)
     if rank:
         return nothing
     try:
@@ -110,11 +113,23 @@ def _found(
     return {"seq": max(left, default=None)}
 
 
+def _asked(run: str, name: str | int | None) -> str:
+    """Return what is asked for as a whole ref."""
+    ref = LATEST if name is None else str(name)
+    return ref if "@" in ref else f"{run}@{ref}"
+
+
 def _tried(
-    store: ObjectStore, run: str, seq: int, wanted: Wanted
+    store: ObjectStore, said: Mapping[str, Any], asked: str, wanted: Wanted
 ) -> tuple[Outcome | None, HoldfastError | None]:
     try:
-        record = commits.read_commit(store, run, seq)
+        if asked != said["asked"]:
+            raise UsageError(
+                f"Ranks that restore together restore the same: this one asks for {asked!r}, and "
+                f"rank 0 for {said['asked']!r}. Nothing was changed here.",
+                ref=asked,
+            )
+        record = commits.read_commit(store, said["run"], said["seq"])
         return _mended(store, record, wanted), None
     except HoldfastError as error:
         return None, error

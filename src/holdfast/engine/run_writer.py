@@ -295,8 +295,9 @@ class RunWriter:
         try:
             self._committing.require_ours(job)
             parts = self._others.wait(job, left.written_s, behind)
-        except Exception:
+        except Exception as error:
             # Whatever it was, the others wait for this commit.
+            self._others.tell_why(job, error)
             self._committing.take_back(job, written, left.parts)
             # Who took the run meanwhile may have committed it, and clears away what it has not.
             self._committing.require_ours(job)

@@ -266,8 +266,8 @@ class Saver:
         # Counted anew for each save, so that the same rank writes the same each time.
         writer_of = Shares().writer_of
         rank, world_size = self.ranks.rank, self.ranks.world_size
-        is_checked = is_saved and self._check_replicas
-        return Sharing(rank, world_size, writer_of, self._is_own, CHUNK_BYTES, is_checked)
+        is_checked, is_own = self._check_replicas, self._is_own
+        return Sharing(rank, world_size, writer_of, is_own, CHUNK_BYTES, is_checked, is_saved)
 
     def lend_memory(self) -> memoryview | None:
         """Return an arena's memory while no snapshot is in it that anybody needs."""

@@ -174,6 +174,10 @@ class RunKeys:
         """Return the key of a rank's part manifest."""
         return f"{self.parts}{checkpoint_id}-{rank:05d}"
 
+    def given_up(self, checkpoint_id: str) -> str:
+        """Key of the note of why a save was given up: beside the parts, and swept like them."""
+        return f"{self.parts}{checkpoint_id}-given-up"
+
     def pack(self, checkpoint_id: str, number: int) -> str:
         """Return the key of the save's pack with that number."""
         return f"{self.packs}{checkpoint_id}-{number:05d}"

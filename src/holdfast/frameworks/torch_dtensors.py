@@ -74,7 +74,7 @@ def held(value: Any, path: str) -> Held:
             placing.boxes.clear()
         boxes = placing.boxes[shape, local_shape] = _boxes(value, local_shape, path)
     pieces = _pieces(boxes, here, local_shape, placing.holders) if boxes else ()
-    return Held(shape, pieces, here, placing.layout)
+    return Held(shape, pieces, here, placing.layout, placing.is_assumed)
 
 
 _Boxes = list[tuple[Box, tuple[slice, ...]]]
@@ -89,6 +89,7 @@ class _Placing:
         is_partial: They are partial sums.
         holders: The ranks that hold what this one holds.
         layout: The same in words.
+        is_assumed: Some of them hold it by another mesh, cut from the same one.
         boxes: What this rank holds of tensors, by their shape and that of the local one.
     """
 
@@ -96,6 +97,7 @@ class _Placing:
     is_partial: bool
     holders: Sequence[int]
     layout: str
+    is_assumed: bool
     boxes: dict[tuple[tuple[int, ...], tuple[int, ...]], _Boxes] = field(default_factory=dict)
 
 
@@ -111,10 +113,41 @@ def _placing(mesh: Any, given: Sequence[Any]) -> _Placing:
     if found is None:
         here = mesh.get_coordinate()
         is_partial = any(placement.is_partial() for placement in placements)
-        holders = _holders(mesh, here, placements) if here is not None else ()
-        found = _Placing(here, is_partial, holders, _in_words(mesh, placements))
+        whole = _whole_mesh(mesh) if here is not None else None
+        if whole is None:
+            holders = _holders(mesh, here, placements) if here is not None else ()
+            layout = _in_words(mesh, placements)
+        else:
+            # What a mesh of some dims says nothing of is the same along the others, as a tensor
+            # that is on no mesh at all is the same everywhere.
+            on_all = [sys.modules["torch.distributed.tensor"].Replicate()] * whole.mesh.ndim
+            for dim, placement in zip(_dims_in(whole, mesh), placements, strict=True):
+                on_all[dim] = placement
+            holders = _holders(whole, whole.get_coordinate(), tuple(on_all))
+            layout = f"{','.join(mesh.mesh_dim_names)} of {_in_words(whole, tuple(on_all))}"
+        found = _Placing(here, is_partial, holders, layout, whole is not None)
         of_mesh[placements] = found
     return found
+
+
+def _whole_mesh(mesh: Any) -> Any | None:
+    """Return the mesh of all ranks that one of fewer dims is cut from; None where there is none."""
+    find = getattr(mesh, "_get_root_mesh", None)
+    world = torch.distributed.get_world_size()
+    if find is None or not mesh.mesh_dim_names or mesh.mesh.numel() == world:
+        return None
+    root = find()
+    known = root.mesh_dim_names or ()
+    if root.mesh.numel() != world or not set(mesh.mesh_dim_names) <= set(known):
+        return None
+    here, dims = root.get_coordinate(), _dims_in(root, mesh)
+    index = tuple(slice(None) if dim in dims else at for dim, at in enumerate(here))
+    is_cut_from_it = dims == sorted(dims) and torch.equal(root.mesh[index], mesh.mesh)
+    return root if is_cut_from_it else None
+
+
+def _dims_in(root: Any, mesh: Any) -> list[int]:
+    return [root.mesh_dim_names.index(name) for name in mesh.mesh_dim_names]
 
 
 def _holders(mesh: Any, here: Sequence[int], placements: tuple[Any, ...]) -> Sequence[int]:

@@ -8,7 +8,7 @@ are made anew and handed to ``load_state_dict``.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ from holdfast.state.sharding import held_of
 
 # What torch.compile puts into the names of a module's state.
 _COMPILED = "_orig_mod."
+# What DistributedDataParallel and DataParallel put before all of them.
+_WRAPPED = "module."
 
 
 def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) -> Thunk:
@@ -87,17 +89,29 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
 
 
 def _named_alike(saved: dict[Any, Node], live: Mapping[str, Any]) -> dict[Any, Node]:
-    """Return what was saved by the names of the module that stands, compiled or not."""
+    """Return what was saved by the names of the module that stands, compiled, wrapped or not."""
     if saved.keys() == live.keys():
         return saved
-    names = {key.replace(_COMPILED, ""): key for key in live}
+    texts = [key for key in saved if isinstance(key, str)]
+    of_saved, of_live = _plain_names(texts, live), _plain_names(live, texts)
+    names = {plain: key for key, plain in of_live.items()}
     if len(names) < len(live):
         return saved
-    found = {
-        names.get(key.replace(_COMPILED, ""), key) if isinstance(key, str) else key: child
-        for key, child in saved.items()
-    }
+    found = {names.get(of_saved.get(key, key), key): child for key, child in saved.items()}
     return found if len(found) == len(saved) else saved
+
+
+def _plain_names(keys: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Return the names of a state without what compiling and wrapping a whole module put there.
+
+    What all names begin with may be a module of that name. It is taken for a wrapper's only where
+    the other state has it nowhere.
+    """
+    plain = {key: key.replace(_COMPILED, "") for key in keys}
+    is_wrapped = all(name.startswith(_WRAPPED) for name in plain.values())
+    if is_wrapped and not any(o.replace(_COMPILED, "").startswith(_WRAPPED) for o in others):
+        return {key: name.removeprefix(_WRAPPED) for key, name in plain.items()}
+    return plain
 
 
 def _copies_only(module: torch.nn.Module) -> bool:

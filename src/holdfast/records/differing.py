@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.format.shared import PART_OF, decode_header
-from holdfast.format.tree import CONTAINERS, NodeKind
+from holdfast.format.tree import CONTAINERS, KEYED, NodeKind
 from holdfast.state.nodes import Node
 
 
@@ -44,12 +44,28 @@ def first_difference(first: Node, other: Node, rank: int) -> Disagreement | None
             return None
         what = f"{other.value!r}, where rank 0 has {first.value!r}"
         return Disagreement(first.path, rank, what)
+    if first.kind in KEYED and (found := _missing(first, other, rank)) is not None:
+        return found
     for child, of_other in zip(first.children, other.children, strict=False):
         if (found := first_difference(child, of_other, rank)) is not None:
             return found
     if len(first.children) != len(other.children):
         what = f"{len(other.children)} elements, where rank 0 has {len(first.children)}"
         return Disagreement(first.path, rank, what)
+    return None
+
+
+def _missing(first: Node, other: Node, rank: int) -> Disagreement | None:
+    """Return what one of two nodes has under a key that the other has not."""
+    keys = [{repr(child.key) for child in node.children} for node in (first, other)]
+    for child in other.children:
+        if repr(child.key) not in keys[0]:
+            what = f"{node_in_words(child)}, where rank 0 has nothing"
+            return Disagreement(child.path, rank, what)
+    for child in first.children:
+        if repr(child.key) not in keys[1]:
+            what = f"nothing, where rank 0 has {node_in_words(child)}"
+            return Disagreement(child.path, rank, what)
     return None
 
 

@@ -137,7 +137,8 @@ def shared_array(
             gathered.at += box.offset
             found, _, at = adapter.describe(values, path)
             walk.box(adapter, values, path, found, at)
-    if sharing.check_replicas and (first := _first_of_all(held)) is not None:
+    is_checked = sharing.is_saved and (sharing.check_replicas or held.is_assumed)
+    if is_checked and (first := _first_of_all(held)) is not None:
         digest = content_digest(adapter, [piece.value for piece in pieces], path)
         gathered.replicas.append((number, first, digest))
 

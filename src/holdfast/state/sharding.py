@@ -39,12 +39,15 @@ class Held:
         like: An array that says framework and dtype; the value of a piece, if it can be.
         layout: How the array lies over the ranks, as text: the same on all of them where they
             agree on it. Empty where each rank holds all of it, or nobody says.
+        is_assumed: That others hold the same is taken from where they stand, and nothing else
+            says it: what they hold is compared at each save.
     """
 
     shape: tuple[int, ...]
     pieces: Sequence[Piece]
     like: Any
     layout: str = ""
+    is_assumed: bool = False
 
 
 @final
@@ -140,6 +143,9 @@ def all_of(value: Any, path: str) -> Any:
         return value
     if [piece.box for piece in held.pieces] == [whole(held.shape)]:
         return held.pieces[0].value
+    if not held.pieces and 0 in held.shape and tuple(held.like.shape) == held.shape:
+        # All of nothing.
+        return held.like
     what = "is held by several ranks, and this one saves by itself"
     raise UnsupportedLeaf(
         f"{path!r} {what}. Nothing was saved. Make a Checkpointer on every rank, without "
@@ -173,6 +179,7 @@ class Sharing:
         is_own: Says of a path whether each rank has its own value there.
         piece_bytes: Larger pieces that several hold are cut, to be shared out evenly.
         check_replicas: What several hold is digested, so that they can be compared.
+        is_saved: It will be saved; if not, nothing is digested.
     """
 
     rank: int
@@ -181,3 +188,4 @@ class Sharing:
     is_own: Callable[[str], bool]
     piece_bytes: int
     check_replicas: bool = False
+    is_saved: bool = True

@@ -361,6 +361,35 @@ def test_a_compiled_module_and_a_plain_one_take_each_others_state(store_path: Pa
     assert torch.equal(other[1].weight, model[1].weight)
 
 
+def test_a_wrapped_module_and_a_plain_one_take_each_others_state(store_path: Path) -> None:
+    # DistributedDataParallel names its state alike.
+    def make(wrapped: bool, compiled: bool = False) -> Any:
+        inner = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+        inner = torch.compile(inner) if compiled else inner
+        return nn.DataParallel(inner) if wrapped else inner
+
+    for wrapped in (True, False):
+        for compiled in (True, False):
+            model, other = make(wrapped, compiled), make(not wrapped)
+            save(store_path, model=model)
+            load(store_path, model=other)
+            assert_same(list(other.parameters()), list(model.parameters()))
+
+
+def test_a_part_that_is_called_module_is_no_wrapper(store_path: Path) -> None:
+    def make(**parts: nn.Module) -> nn.Module:
+        model = nn.Module()
+        for name, part in parts.items():
+            model.add_module(name, part)
+        return model
+
+    save(store_path, model=make(module=nn.Linear(3, 3)))
+    with pytest.raises(Mismatch, match=r"'model/other.weight': wanted"):
+        load(store_path, model=make(module=nn.Linear(3, 3), other=nn.Linear(3, 3)))
+    with pytest.raises(Mismatch, match=r"'model/other.weight': wanted"):
+        load(store_path, model=make(other=nn.Linear(3, 3)))
+
+
 def test_lazy_modules_are_filled_or_told_of(store_path: Path) -> None:
     model = nn.LazyLinear(3)
     model(torch.ones(1, 2))

@@ -102,7 +102,9 @@ def test_a_rank_that_was_not_there_has_nothing_of_its_own() -> None:
         ({"w": np.arange(41.0)}, "w", "float64[41], where rank 0 has float64[40]"),
         ({"w": np.arange(40, dtype=np.int64)}, "w", "int64[40], where rank 0 has float64[40]"),
         ({"small": [1, 2]}, "small", "list, where rank 0 has custom holdfast:part-of"),
-        ({"more": 1}, "", "6 elements, where rank 0 has 5"),
+        ({"more": 1}, "more", "int, where rank 0 has nothing"),
+        # By its key, whatever comes after it and is another kind of node for that.
+        ({"a": 1, "n": 4}, "a", "int, where rank 0 has nothing"),
         ({"again": np.arange(40.0)}, "again", "custom holdfast:part-of, where rank 0 has"),
     ],
 )
@@ -115,6 +117,13 @@ def test_ranks_that_differ(changes: dict[str, Any], path: str, what: str) -> Non
     found = first_difference(root_of(state()), root_of(state(**changes)), 1)
     assert found is not None and (found.path, found.rank) == (path, 1)
     assert what in found.what
+
+
+def test_what_a_rank_has_not_is_told_by_its_key() -> None:
+    less = {name: value for name, value in state().items() if name != "n"}
+    found = first_difference(root_of(state()), root_of(less), 1)
+    assert found is not None and found.path == "n"
+    assert found.what == "nothing, where rank 0 has int"
 
 
 def root_of(state: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from state_checks import assert_same, roundtrip
 import holdfast
 from absent import required
 from holdfast.errors import UnsupportedLeaf
+from holdfast.state.sharding import Held, all_of
 
 
 class Colour(enum.Enum):
@@ -283,3 +284,10 @@ def test_arrays_of_no_elements_are_not_taken_for_one(store_path: Path) -> None:
     a = np.zeros((0, 3))
     found = roundtrip(store_path, {"a": a, "b": a})
     assert_same(found, {"a": a, "b": a})
+
+
+def test_a_sharded_array_without_elements_is_all_here() -> None:
+    nothing = np.zeros((0, 13))
+    assert all_of(Held((0, 13), (), nothing), "m") is nothing
+    with pytest.raises(UnsupportedLeaf, match="held by several ranks"):
+        all_of(Held((4,), (), np.zeros(0)), "m")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from absent import required
-from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable
+from holdfast.errors import ChunkMissing, NoSpace, StoreUnavailable, UsageError
 from holdfast.store.remote.faults import translation
+from holdfast.store.remote.objects import RemoteStore
 
 obstore = required("obstore.exceptions")
 GenericError, NotFoundError = obstore.GenericError, obstore.NotFoundError
@@ -48,3 +49,15 @@ def test_what_an_error_means(
 ) -> None:
     found = translation(error, action, "packs/a507f", "s3://bucket/x")
     assert type(found) is kind and words in str(found)
+
+
+@pytest.mark.parametrize("endpoint", ["server", "127.0.0.1:9000", "http://", "ftp://server"])
+def test_an_address_of_a_server_that_is_no_url_is_refused(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="is no URL"):
+        RemoteStore("s3://bucket/x", {"endpoint": endpoint})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(UsageError, match="is no URL"):
+        RemoteStore("s3://bucket/x", {"region": "us-east-1"})
+    RemoteStore("s3://bucket/x", {"endpoint": "http://server:9000", "region": "us-east-1"})

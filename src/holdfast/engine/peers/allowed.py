@@ -9,6 +9,7 @@ from holdfast.format.names import RunKeys, is_pack_key, is_part_key
 
 _NUMBER = re.compile(r"[0-9]{12,20}")
 _PIN = re.compile(r"[0-9a-f]{32}(?:-[0-9]{5,9})?")
+_GIVEN_UP = re.compile(r"[0-9a-f]{32}-given-up")
 _NAME = re.compile(r"[A-Za-z0-9_\-~+=,()\[\]! %][A-Za-z0-9_.\-~+=,()\[\]! %]{0,199}")
 
 
@@ -46,7 +47,8 @@ class Allowed:
 
     def is_on_all(self, key: str) -> bool:
         """Say whether every host has it: all that is small, and says what there is."""
-        return self.is_commit(key) or self.is_part(key) or self.is_name(key)
+        is_note = _is_below(key, self.keys.parts, _GIVEN_UP)
+        return self.is_commit(key) or self.is_part(key) or self.is_name(key) or is_note
 
     def may_be_read(self, key: str) -> bool:
         """Say whether another host may have it."""

@@ -24,6 +24,8 @@ _KINDS = {
     "abfss": "az",
 }
 _ENDPOINTS = ("endpoint_url_s3", "endpoint", "endpoint_url", "azure_storage_endpoint", "base_url")
+# Where obstore looks for the server of S3 itself.
+_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REQUEST_S = 300.0
 _CONNECT_S = 10.0
 
@@ -103,6 +105,27 @@ def parse(url: str) -> Address:
     return Address(kind, parts.netloc, prefix)
 
 
+def _require_url(address: Address, settings: Mapping[str, str]) -> None:
+    """Refuse a server's address that is no URL, which the client would only stumble over later."""
+    found = endpoint_in(settings)
+    if found is None and address.kind == "s3":
+        found = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
+    if found is None:
+        return
+    try:
+        parts = urllib.parse.urlsplit(found)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise UsageError(
+            f"The address of the server for {address.url!r} is no URL: it should be like "
+            "https://HOST or http://HOST:PORT. Settings and variables as AWS_ENDPOINT_URL give it. "
+            "Nothing was changed.",
+            location=address.url,
+        )
+
+
 def connect(address: Address, options: Options) -> Any:
     """Return obstore's client for an address; nothing is sent yet.
 
@@ -118,6 +141,7 @@ def connect(address: Address, options: Options) -> Any:
             "was changed."
         ) from error
     files = profile(options.settings, os.environ) if address.kind == "s3" else Profile()
+    _require_url(address, {**files.settings, **options.settings})
     try:
         connected: Any = from_url
         return connected(

@@ -15,6 +15,7 @@ from holdfast.engine.peers.mending import explained, mend, ranks_gone
 from holdfast.engine.peers.peered_store import PeeredStore
 from holdfast.engine.peers.refilling import Refilling
 from holdfast.errors import ChunkMissing, DataError, PeersUnavailable, UsageError
+from holdfast.format.names import RunKeys
 from holdfast.records import commits
 from holdfast.store.contract import list_everywhere
 from holdfast.testing.store_contract import CHECKS, Check
@@ -142,6 +143,15 @@ def test_what_is_removed_goes_on_all_hosts(tmp_path: Path) -> None:
         assert [c.step for c in commits.good_commits(stores["b"].local, RUN)] == [2]
         until(lambda: len(packs(tmp_path / "b")) == 1)  # Its keeper does so by itself.
         assert (holdfast.load(stores["b"], "r@latest")["w"] == values).all()
+
+
+def test_why_a_save_was_given_up_is_told_on_all_hosts(tmp_path: Path) -> None:
+    with neighbours(tmp_path, ["a", "b", "c"]) as stores:
+        key = RunKeys(RUN).given_up("ab" * 16)
+        stores["a"].put(key, b"{}")
+        assert [store.get(key) for store in stores.values()] == [b"{}"] * 3
+        stores["a"].delete([key])
+        assert not any(store.exists(key) for store in stores.values())
 
 
 def test_tags_lie_on_all_hosts(tmp_path: Path) -> None:
