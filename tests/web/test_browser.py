@@ -189,7 +189,7 @@ def test_a_tag_is_given_and_a_plan_carried_out(browser: Browser, changing: Serve
         expect(page.locator("#plan .lead")).to_contain_text("10 checkpoints would go")
         assert len(store.log("base")) == 14
         page.get_by_role("button", name="Remove 10 checkpoints for good").click()
-        expect(page.locator(".lead")).to_contain_text("0 checkpoints would go")
+        expect(page.locator("#plan .lead")).to_contain_text("0 checkpoints would go")
     assert [info.step for info in store.log("base")] == [100, 200, 260, 280]
 
 
