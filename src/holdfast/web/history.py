@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
+from holdfast.effectiveness.report import Report
 from holdfast.errors import NotFound
 from holdfast.history.info import CheckpointInfo, LeafInfo
 from holdfast.history.lineage import Branch
@@ -14,10 +15,12 @@ from holdfast.history.run_picture import RunPicture, picture_of
 from holdfast.policy.curve import Curve
 from holdfast.policy.finding import Finding
 from holdfast.web.site import Site
+from holdfast.web.work import Task
 from holdfast.wording.numbers import mode_of
 
 T = TypeVar("T")
-_SIZES_S = 30
+# How long what changes without a new checkpoint is shown as it was.
+_STALE_S = 30
 
 
 def lineage_of(site: Site) -> Sequence[Branch]:
@@ -34,7 +37,7 @@ def sizes_of(site: Site) -> Mapping[str, int]:
     return _kept(
         site,
         # A sweep that comes later gives bytes back though nothing is listed anew.
-        ("sizes", int(time.monotonic() / _SIZES_S)),
+        ("sizes", int(time.monotonic() / _STALE_S)),
         None,
         lambda: {run: site.store.stored_bytes(run) for run in site.store.runs()},
     )
@@ -61,6 +64,12 @@ def picture_of_run(site: Site, run: str) -> RunPicture:
             return RunPicture(run, (), tuple(info.step for info in log))
 
     return _kept(site, ("picture", run), run, look)
+
+
+def report_of(site: Site, run: str) -> Task[Report]:
+    """Return the report on a run, done or under way: a long journal takes seconds."""
+    name = ("report", run, int(time.monotonic() / _STALE_S), pulse_of(site, run))
+    return site.work.task(name, lambda progress: site.store.report(run))
 
 
 def findings_of(site: Site, run: str) -> Sequence[Finding]:

@@ -7,7 +7,8 @@
     const answer = await fetch(location.href);
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    missed = false;
+    // It is being looked at anew: the next time it may be there.
+    missed = fresh.getElementById("working") !== null;
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = fresh.getElementById(part.id);
       // What somebody is filling in stays as it is.
