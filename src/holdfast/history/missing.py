@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdfast.errors import ChunkMissing
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys, checkpoint_of
-from holdfast.records import commits, journal
+from holdfast.records import commits, journal, pins
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
 
@@ -92,6 +92,9 @@ def _missing_among(
             # It may be the one that is missed.
             return []
         without.discard(commit.id)
+    # Of what is being saved the journal need not be asked: that is usual, and takes its time.
+    if without:
+        without -= {pin.checkpoint_id for pin in pins.all_pins(store, run)}
     suspects = told_saved(store, run, without)
     if not suspects:
         return []
@@ -104,5 +107,5 @@ def told_saved(store: ObjectStore, run: str, ids: Set[str]) -> list[Missing]:
     """Return which of some checkpoints a run's journal says were saved, and not removed."""
     if not ids:
         return []
-    kept = journal.saved_and_kept(store, run)
-    return [Missing(run, saved.step, saved.id, saved.seq) for saved in kept if saved.id in ids]
+    kept = journal.saved_and_kept(store, run, ids)
+    return [Missing(run, saved.step, saved.id, saved.seq) for saved in kept]

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,12 +77,18 @@ def events(store: ObjectStore, run: str) -> list[dict[str, Any]]:
     return [event for data in _pieces(store, run) for event in _parsed(data)]
 
 
-def saved_and_kept(store: ObjectStore, run: str) -> list[Saved]:
-    """Return the checkpoints that were saved here and, as far as is written down, not removed."""
+def saved_and_kept(store: ObjectStore, run: str, ids: Collection[str]) -> list[Saved]:
+    """Return which of some checkpoints were saved here and, as far as is written down, not removed.
+
+    Args:
+        store: Where the run is.
+        run: Its name.
+        ids: The checkpoints; few, of many.
+    """
     kept: dict[str, Saved] = {}
-    for event in _parsed(_lines_with(store, run, b'"saved"', b'"pruned"')):
+    for event in _parsed(_lines_with(store, run, *(id_.encode() for id_ in ids))):
         name, step, id_, seq = (event.get(member) for member in ("event", "step", "id", "seq"))
-        if not isinstance(id_, str):
+        if not isinstance(id_, str) or id_ not in ids:
             continue
         if name == "pruned":
             kept.pop(id_, None)
