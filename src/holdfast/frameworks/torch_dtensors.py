@@ -133,8 +133,11 @@ def _placing(mesh: Any, given: Sequence[Any]) -> _Placing:
 def _whole_mesh(mesh: Any) -> Any | None:
     """Return the mesh of all ranks that one of fewer dims is cut from; None where there is none."""
     find = getattr(mesh, "_get_root_mesh", None)
+    # A mesh can be thought of without its ranks: plans for thousands are.
+    if find is None or not mesh.mesh_dim_names or not torch.distributed.is_initialized():
+        return None
     world = torch.distributed.get_world_size()
-    if find is None or not mesh.mesh_dim_names or mesh.mesh.numel() == world:
+    if mesh.mesh.numel() == world:
         return None
     root = find()
     known = root.mesh_dim_names or ()
