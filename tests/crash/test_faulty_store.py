@@ -105,7 +105,7 @@ def test_effects_that_are_seen_late(bench: Bench, name: str) -> None:
         check_all(bench, operation, chosen, check)
 
 
-@pytest.mark.parametrize("calls", [5, 60])
+@pytest.mark.parametrize("calls", [5, 80])
 @pytest.mark.parametrize("on", ["put_new", "publish", "delete*", "*"])
 def test_one_operation_after_the_other_where_effects_are_seen_late(on: str, calls: int) -> None:
     """What was reported is there: a sweep does not take what it cannot see for debris."""
@@ -120,7 +120,7 @@ def test_one_operation_after_the_other_where_effects_are_seen_late(on: str, call
     store.settle()
     # When retention looks, the packs of 2 and 3 are published, but not to be seen for some more
     # calls: 1 is all that it can see to be whole, and stays.
-    is_unseen = on == "publish" and calls == 60
+    is_unseen = on == "publish" and calls == 80
     assert steps_of(inner) == ([1, 2, 3, 4, 5] if is_unseen else [2, 3, 4, 5])
     for step in (2, 3, 4, 5):
         load_exactly(inner, step)
