@@ -18,6 +18,7 @@ _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
     [
         "torch",
+        "torch._dynamo",
         "torch.distributed.fsdp",
         "torch.distributed.optim",
         "torch.distributed.tensor.parallel",
