@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast.engine.copying import copy
@@ -103,9 +104,9 @@ def prune(
         dry_run=dry_run,
         only_ids=only_ids,
         trust=trust,
-        announce=lambda removed: journal.record_removals(store, run, removed, by="prune"),
+        write_down=partial(journal.record_removals, store, run, by="prune"),
     )
-    _write_down(store, run, report, by="prune")
+    _write_freed(store, run, report, by="prune")
     return report
 
 
@@ -116,15 +117,13 @@ def remove(store: ObjectStore, ref: str) -> PruneReport:
         NotFound: The ref names no checkpoint.
     """
     run = split_ref(ref)[0]
-    report = retention.remove(
-        store, ref, lambda removed: journal.record_removals(store, run, removed, by="rm")
-    )
-    _write_down(store, report.removed[0][0].run, report, by="rm")
+    report = retention.remove(store, ref, partial(journal.record_removals, store, run, by="rm"))
+    _write_freed(store, run, report, by="rm")
     return report
 
 
-def _write_down(store: ObjectStore, run: str, report: PruneReport, *, by: str) -> None:
-    """Write down what was removed. No process that trains did it, so the events name none."""
+def _write_freed(store: ObjectStore, run: str, report: PruneReport, *, by: str) -> None:
+    """Write down what a removal has given back. No process that trains did it, so none is named."""
     if report.dry_run or not report.removed:
         return
     n = len(report.removed)

@@ -175,6 +175,17 @@ def test_what_is_trained_meanwhile_comes_by_itself(browser: Browser, changing: S
         expect(page.locator("#figures")).to_contain_text("@1000")
 
 
+def test_the_report_counts_a_life_that_begins_meanwhile(browser: Browser, changing: Served) -> None:
+    n = holdfast.Store(changing.store).report("base").n_processes
+    with page_of(browser, changing) as page:
+        page.goto("/report?run=base")
+        expect(page.locator("#report .lead")).to_contain_text(f"{n} process")
+        expect(page.locator("#live")).to_have_text("live")
+        with Checkpointer(changing.store, {"w": 1}, run="base", save=every(steps=1)) as ckpt:
+            ckpt.step(1000)
+        expect(page.locator("#report .lead")).to_contain_text(f"{n + 1} process", timeout=30_000)
+
+
 def test_a_tag_is_given_and_a_plan_carried_out(browser: Browser, changing: Served) -> None:
     store = holdfast.Store(changing.store)
     with page_of(browser, changing) as page:

@@ -138,7 +138,7 @@ class Housekeeping:
             only_of=only_of,
             trust=self._trust,
             ahead_s=self._clock.ahead_s(),
-            announce=self._chronicle.record_removals,
+            write_down=self._chronicle.record_removals,
         )
         if not report.removed:
             if may_be_left:

@@ -114,17 +114,13 @@ def _placing(mesh: Any, given: Sequence[Any]) -> _Placing:
         here = mesh.get_coordinate()
         is_partial = any(placement.is_partial() for placement in placements)
         whole = _whole_mesh(mesh) if here is not None else None
-        if whole is None:
-            holders = _holders(mesh, here, placements) if here is not None else ()
-            layout = _in_words(mesh, placements)
-        else:
-            # What a mesh of some dims says nothing of is the same along the others, as a tensor
-            # that is on no mesh at all is the same everywhere.
-            on_all = [sys.modules["torch.distributed.tensor"].Replicate()] * whole.mesh.ndim
-            for dim, placement in zip(_dims_in(whole, mesh), placements, strict=True):
-                on_all[dim] = placement
-            holders = _holders(whole, whole.get_coordinate(), tuple(on_all))
-            layout = f"{','.join(mesh.mesh_dim_names)} of {_in_words(whole, tuple(on_all))}"
+        on, spread = mesh, placements
+        if whole is not None:
+            on, spread = whole, _spread_over(whole, mesh, placements)
+        layout = _in_words(on, spread)
+        if whole is not None:
+            layout = f"{','.join(mesh.mesh_dim_names)} of {layout}"
+        holders = _holders(on, on.get_coordinate(), spread) if here is not None else ()
         found = _Placing(here, is_partial, holders, layout, whole is not None)
         of_mesh[placements] = found
     return found
@@ -147,6 +143,18 @@ def _whole_mesh(mesh: Any) -> Any | None:
     index = tuple(slice(None) if dim in dims else at for dim, at in enumerate(here))
     is_cut_from_it = dims == sorted(dims) and torch.equal(root.mesh[index], mesh.mesh)
     return root if is_cut_from_it else None
+
+
+def _spread_over(whole: Any, mesh: Any, placements: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return placements on a mesh as those on the one that it is cut from.
+
+    What a mesh of some dims says nothing of is the same along the others, as a tensor that is on
+    no mesh at all is the same everywhere.
+    """
+    found = [sys.modules["torch.distributed.tensor"].Replicate()] * whole.mesh.ndim
+    for dim, placement in zip(_dims_in(whole, mesh), placements, strict=True):
+        found[dim] = placement
+    return tuple(found)
 
 
 def _dims_in(root: Any, mesh: Any) -> list[int]:

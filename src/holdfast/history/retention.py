@@ -25,7 +25,7 @@ from holdfast.store.contract import ObjectStore
 
 _log = logging.getLogger("holdfast")
 _Removed = tuple[CheckpointInfo, str]
-Announce = Callable[[Iterable[Removal]], None]
+WriteDown = Callable[[Iterable[Removal]], None]
 _Divided = tuple[list[tuple[CheckpointInfo, list[str]]], list[_Removed]]
 
 
@@ -74,7 +74,7 @@ def apply_retention(
     spared_ids: Collection[str] = (),
     trust: TrustPolicy | None = None,
     ahead_s: float = 0.0,
-    announce: Announce = lambda removed: None,
+    write_down: WriteDown = lambda removed: None,
 ) -> PruneReport:
     """Remove the checkpoints of a run that a policy does not keep.
 
@@ -97,7 +97,7 @@ def apply_retention(
             there are spared anyway.
         trust: Whom to believe.
         ahead_s: By how much the clock was set forward since the process began.
-        announce: Called before anything is removed with what will be, to be written down.
+        write_down: Called before anything is removed with what will be, to be written down.
 
     Raises:
         NotFound: There is no such run.
@@ -127,7 +127,7 @@ def apply_retention(
         spared, removed = _without_tagged(store, run, removed)
         freed = _would_free(store, run, [info for info, _ in removed])
     else:
-        spared, removed = _carry_out(store, run, removed, announce)
+        spared, removed = _carry_out(store, run, removed, write_down)
         freed = sweep(store, run, {info.id for info, _ in removed})
     return PruneReport([*kept, *spared], removed, freed, dry_run, plan.over_bytes)
 
@@ -154,13 +154,13 @@ def _divided(
 
 
 def _carry_out(
-    store: ObjectStore, run: str, removed: Sequence[_Removed], announce: Announce
+    store: ObjectStore, run: str, removed: Sequence[_Removed], write_down: WriteDown
 ) -> _Divided:
     """Unlist what shall go; return what has got a tag meanwhile, and what has gone."""
     with removals.announced(store, run, [info.id for info, _ in removed]):
         # After the announcement is visible, not before: see records.removals.
         spared, gone = _without_tagged(store, run, removed)
-        _unlist(store, run, gone, announce)
+        _unlist(store, run, gone, write_down)
     return spared, gone
 
 
@@ -232,8 +232,10 @@ def _without_tagged(store: ObjectStore, run: str, removed: Sequence[_Removed]) -
     return kept, [(info, reason) for info, reason in removed if info.id not in named]
 
 
-def remove(store: ObjectStore, ref: str, announce: Announce = lambda removed: None) -> PruneReport:
-    """Remove one checkpoint with its tags; ``announce`` as in ``apply_retention``.
+def remove(
+    store: ObjectStore, ref: str, write_down: WriteDown = lambda removed: None
+) -> PruneReport:
+    """Remove one checkpoint with its tags; ``write_down`` as in ``apply_retention``.
 
     Raises:
         NotFound: The ref names no checkpoint.
@@ -244,7 +246,7 @@ def remove(store: ObjectStore, ref: str, announce: Announce = lambda removed: No
         names = tags.tags_by_checkpoint(store, record.run).get(record.id, ())
         for name in names:
             tags.delete_tag(store, record.run, name)
-        _unlist(store, record.run, removed, announce)
+        _unlist(store, record.run, removed, write_down)
     rest = [(other, ["not asked for"]) for other in read_log(store, record.run)]
     freed = sweep(store, record.run, {record.id})
     return PruneReport(rest, [(info_of(record, names), "asked for")], freed, dry_run=False)
@@ -269,12 +271,14 @@ def _would_free(store: ObjectStore, run: str, infos: Sequence[CheckpointInfo]) -
     return bytes_of(garbage)
 
 
-def _unlist(store: ObjectStore, run: str, removed: Sequence[_Removed], announce: Announce) -> None:
+def _unlist(
+    store: ObjectStore, run: str, removed: Sequence[_Removed], write_down: WriteDown
+) -> None:
     """Delete commits, durably; what they alone needed is garbage from now on."""
     if not removed:
         return
     keys = RunKeys(run)
     # Before: a commit that is gone without a word was lost (history.missing).
-    announce([Removal(info.step, info.id, reason) for info, reason in removed])
+    write_down([Removal(info.step, info.id, reason) for info, reason in removed])
     with alone(store, run):
         store.delete([keys.commit(seq) for seq in sorted(info.seq for info, _ in removed)])

@@ -101,17 +101,17 @@ def find_garbage(store: ObjectStore, run: str, without: Collection[str] = ()) ->
     pinned = pins.all_pins(store, run)
     parts: dict[str, bytes | None] = {key: None for pin in pinned for key in pin.base_parts}
     under_way = {pin.checkpoint_id for pin in pinned}
-    ignored = {*without, *under_way}
-    manifests = [info.key for info in present if info.key.startswith(keys.parts)]
-    uncommitted = {name for name in map(checkpoint_of, manifests) if name not in ignored}
+    accounted_for = {*without, *under_way}
     unreadable: dict[str, HoldfastError] = {}
     for found in commits.all_commits(store, run):
         if isinstance(found, DamagedCommit):
             unreadable[found.key] = found.error
         elif found.id not in without:
             parts.update((ref.key, ref.digest) for ref in found.parts)
-            uncommitted.discard(found.id)
-    lost = {missing.id for missing in told_saved(store, run, uncommitted)}
+            accounted_for.add(found.id)
+    manifests = [info.key for info in present if info.key.startswith(keys.parts)]
+    unknown = set(map(checkpoint_of, manifests)) - accounted_for
+    lost = {missing.id for missing in told_saved(store, run, unknown)}
     parts.update((key, None) for key in manifests if checkpoint_of(key) in lost)
     live = {*parts, *(key for pin in pinned for key in pin.packs)}
     for key, expected in parts.items():
