@@ -20,7 +20,9 @@ $(STAMP): pyproject.toml
 demo: setup  ## train, be killed, resume, prove that nothing was lost
 	$(BIN)/holdfast demo
 
+# Where Python may write no bytecode, the suite's thousands of processes would compile what they import.
 test: setup  ## the whole test-suite, on two cores
+	$(BIN)/python -m compileall -q -j 0 src tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## what CI checks besides the tests

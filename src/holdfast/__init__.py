@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from holdfast.engine.ledger import SaveTimes
     from holdfast.history.info import CheckpointInfo, LeafInfo
     from holdfast.oneshot import load, save
-    from holdfast.policy import every, keep, on, watch
+    from holdfast.policy import watch
+    from holdfast.policy.keep import keep
+    from holdfast.policy.when import every, on
     from holdfast.previewing import preview
     from holdfast.repository import Store
     from holdfast.restored import Restored
@@ -43,14 +45,13 @@ _HOMES = {
     "SaveTimes": "holdfast.engine.ledger",
     "Store": "holdfast.repository",
     "adaptive": "holdfast.effectiveness.adaptive",
-    "every": "holdfast.policy",
-    "keep": "holdfast.policy",
+    "every": "holdfast.policy.when",
+    "keep": "holdfast.policy.keep",
     "load": "holdfast.oneshot",
-    "on": "holdfast.policy",
+    "on": "holdfast.policy.when",
     "preview": "holdfast.previewing",
     "register_codec": "holdfast.state.codecs",
     "save": "holdfast.oneshot",
-    "watch": "holdfast.policy",
 }
 _MODULES = {
     "data": "holdfast.data",
@@ -62,6 +63,7 @@ _MODULES = {
     "testing": "holdfast.testing",
     "tier": "holdfast.tier",
     "trust": "holdfast.trust",
+    "watch": "holdfast.policy.watch",
 }
 
 # Drop-ins for frameworks. They are not in ``__all__``: ``import *`` would import the frameworks.

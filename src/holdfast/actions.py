@@ -29,7 +29,7 @@ from holdfast.history.refs import read_ref, resolve, split_ref
 from holdfast.history.retention import PruneReport, apply_retention
 from holdfast.history.unpack import unpack
 from holdfast.history.verify import verify
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.records import commits, journal
 from holdfast.records.place import Place
 from holdfast.security.trust_policy import TrustPolicy

@@ -24,7 +24,7 @@ from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
 from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
-from holdfast.engine.peers import with_peers
+from holdfast.engine.peers.opening import with_peers
 from holdfast.engine.returning import Asked, Returning
 from holdfast.engine.saver import Saver
 from holdfast.engine.saving import Saving, WhatIsSaved
@@ -38,8 +38,10 @@ from holdfast.engine.watching import Watcher
 from holdfast.errors import NotFound, SnapshotTorn, UsageError
 from holdfast.format.lineage import Lineage
 from holdfast.format.names import check_run, check_tag
-from holdfast.policy import KeepPolicy, SavePolicy, format_keep
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.text import format_keep
 from holdfast.policy.watch import WatchPolicy
+from holdfast.policy.when import SavePolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of

@@ -10,11 +10,12 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted
 from holdfast.engine.restore_ref import restore_ref
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.engine.torn import StillWatch
 from holdfast.errors import UsageError
 from holdfast.format.lineage import Lineage

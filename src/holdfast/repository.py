@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.engine.repair import RepairReport
     from holdfast.history.health import DoctorReport
     from holdfast.history.retention import PruneReport
-    from holdfast.policy import KeepPolicy
+    from holdfast.policy.keep_policy import KeepPolicy
     from holdfast.store_keys import StoreKeys
 
 

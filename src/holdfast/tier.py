@@ -13,9 +13,10 @@ from holdfast.engine.tiers.kinds import HOME, MEMORY, FarTier, MemoryTier, Tier
 from holdfast.engine.tiers.telling import forget_memory
 from holdfast.errors import UsageError
 from holdfast.format.names import check_tag
-from holdfast.policy import KeepPolicy, SavePolicy
-from holdfast.policy import keep as keep_policies
 from holdfast.policy.bandwidth import parse_bandwidth
+from holdfast.policy.keep import keep as keep_policies
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.when import SavePolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 

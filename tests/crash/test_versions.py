@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import holdfast
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import job_of
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.engine.unfinished import Saved
 from holdfast.errors import HoldfastError, NoSpace
 from holdfast.plan.layout import plan_layout

@@ -17,7 +17,7 @@ import holdfast
 from distributed.threads import Group, Hall, ranks_of, together
 from holdfast import Checkpointer, errors, every, on
 from holdfast.distributed.ranks import Ranks
-from holdfast.policy import SavePolicy
+from holdfast.policy.when import SavePolicy
 
 Loop = Callable[[Checkpointer, int, dict[str, Any]], Any]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.engine import job as jobs
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.engine.unfinished import Saved
 from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import plan_layout

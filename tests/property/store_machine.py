@@ -38,7 +38,8 @@ from holdfast.format.lineage import Lineage, Origin
 from holdfast.history.retention import PruneReport
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import find_garbage
-from holdfast.policy import KeepPolicy, budget_of
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.retention import budget_of
 from holdfast.records import commits
 from holdfast.records.marker import store_id
 from holdfast.store.local import LocalStore

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 
 SIZES = {"large": 400_000, "medium": 70_000, "small": 300}
 RUNS = ("r", "a/b")

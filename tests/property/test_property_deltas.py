@@ -22,7 +22,7 @@ from holdfast.chunks.encoder import Compress
 from holdfast.engine.run_writer import RunWriter
 from holdfast.format.codecs import DELTA, PLANES, RAW
 from holdfast.history.sweep import find_garbage
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records import commits
 from holdfast.records.opening import open_store
 

@@ -40,7 +40,7 @@ from store_values import (
 
 import holdfast
 from holdfast.errors import EnvironmentTrouble, HoldfastError, NotFound, RunBusy
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.testing import killing
 from holdfast.testing.effects import Moment
 from holdfast.testing.killing import KillPoint

@@ -24,7 +24,7 @@ import holdfast
 from holdfast.errors import NotFound
 from holdfast.format.lineage import Lineage, Origin
 from holdfast.history.sweep import find_garbage, sweep_debris
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.store.local import LocalStore
 
 IS_FULL = os.environ.get("HOLDFAST_FAULTS") == "full"

@@ -15,7 +15,7 @@ import holdfast
 from absent import mounted
 from holdfast import Checkpointer, every, keep, on, tier
 from holdfast.errors import NoSpace, RunBusy, StoreUnavailable, UsageError
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.store.local import LocalStore
 from holdfast.testing import Fault, FaultPlan, FaultyStore
 

@@ -13,8 +13,9 @@ from typing import final
 from holdfast.effectiveness import belief, intervals
 from holdfast.effectiveness.lives import RUNNING, Life, read_lives
 from holdfast.errors import HoldfastError
-from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy
 from holdfast.policy.checks import positive_number
+from holdfast.policy.moment import Costs, Failures, Moment, Past
+from holdfast.policy.when import SavePolicy
 from holdfast.store.contract import ObjectStore
 
 STEADY = 0.2

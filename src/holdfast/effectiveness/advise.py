@@ -21,8 +21,8 @@ from holdfast.effectiveness.simulate import Job, simulate
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.effectiveness.wall_clock import down_s
 from holdfast.errors import NoHistory, UsageError
-from holdfast.policy import Costs, Failures
 from holdfast.policy.checks import positive_number
+from holdfast.policy.moment import Costs, Failures
 from holdfast.records import journal
 from holdfast.store.contract import ObjectStore
 

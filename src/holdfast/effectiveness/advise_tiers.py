@@ -9,7 +9,7 @@ from statistics import median
 
 from holdfast.effectiveness import intervals
 from holdfast.effectiveness.events import Event
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 MEMORY = "memory"
 # A memory that is filled hardly more often than home is not worth what it takes.

@@ -21,7 +21,7 @@ from holdfast.effectiveness.comparing import usual_strategies
 from holdfast.effectiveness.lives import Life
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.engine.measuring import slowed_s
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 
 @dataclass(frozen=True, slots=True)

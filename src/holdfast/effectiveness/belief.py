@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.policy import Failures
+from holdfast.policy.moment import Failures
 
 HOUR_S = 3600.0
 PRIOR_SHAPE = 0.5

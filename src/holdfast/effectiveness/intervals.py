@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _PRECISION = 1e-6

@@ -5,8 +5,9 @@ from __future__ import annotations
 from holdfast.distributed.board import Posts
 from holdfast.distributed.ranks import Ranks
 from holdfast.errors import UsageError
-from holdfast.policy import KeepPolicy, SavePolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.policy.watch import WatchPolicy
+from holdfast.policy.when import SavePolicy
 
 
 def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks | None) -> None:

@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.history import catalog
 from holdfast.history.retention import PruneReport, apply_retention, united
 from holdfast.history.sweep import sweep
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.store.contract import ObjectStore
 

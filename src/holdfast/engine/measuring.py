@@ -7,7 +7,7 @@ from statistics import median
 
 from holdfast.engine.ledger import Ledger, SaveTimes
 from holdfast.engine.tally import Counted, Tally
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 # Few enough to follow a disk that becomes slow, enough for one odd save not to count.
 RECENT = 9

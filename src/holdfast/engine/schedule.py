@@ -13,7 +13,8 @@ from holdfast.engine.due import Due
 from holdfast.engine.tiers.kinds import HOME, MEMORY
 from holdfast.engine.together import Together
 from holdfast.errors import UsageError
-from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy, updated_best
+from holdfast.policy.moment import Costs, Failures, Moment, Past
+from holdfast.policy.when import SavePolicy, updated_best
 from holdfast.records import commits
 from holdfast.state.numbers import clean_metrics
 from holdfast.store.contract import ObjectStore

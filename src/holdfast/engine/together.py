@@ -18,10 +18,10 @@ from holdfast.distributed.board import Board, Posts
 from holdfast.distributed.ranks import Ranks
 from holdfast.engine.due import Due
 from holdfast.errors import UsageError
-from holdfast.policy import Moment, Past, SavePolicy
 from holdfast.policy import agreement as agreed
 from holdfast.policy.agreement import Ask, Call, Verdict, Word
-from holdfast.policy.when import AnyOf
+from holdfast.policy.moment import Moment, Past
+from holdfast.policy.when import AnyOf, SavePolicy
 
 _log = logging.getLogger("holdfast")
 

@@ -6,14 +6,15 @@ holdfast lives beside whatever version a framework asks for. ``make proto`` rene
 
 from __future__ import annotations
 
-from importlib import resources
+import pkgutil
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
 def _classes() -> tuple[Any, Any]:
-    data = resources.files("holdfast.format").joinpath("manifest.binpb").read_bytes()
+    data = pkgutil.get_data("holdfast.format", "manifest.binpb")
+    assert data is not None, "the package's loader gives no files"
     files = descriptor_pb2.FileDescriptorSet.FromString(data)
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:

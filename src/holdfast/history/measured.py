@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from holdfast.errors import UsageError
 from holdfast.history.info import CheckpointInfo
-from holdfast.policy import KeepPolicy, measures_of
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.retention import measures_of
 
 
 def require_measured(run: str, checkpoints: Sequence[CheckpointInfo], policy: KeepPolicy) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast.history.info import CheckpointInfo
-from holdfast.policy import KeepPolicy, plan_retention
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.retention import plan_retention
 
 
 def next_removed(

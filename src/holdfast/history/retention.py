@@ -16,7 +16,9 @@ from holdfast.history.missing import missing_commits
 from holdfast.history.refs import resolve, split_ref
 from holdfast.history.stock import Stock
 from holdfast.history.sweep import bytes_of, find_garbage, sweep
-from holdfast.policy import KeepPolicy, Retention, budget_of, parse_keep, plan_retention
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.retention import Retention, budget_of, plan_retention
+from holdfast.policy.text import parse_keep
 from holdfast.records import commits, drains, pins, removals, tags
 from holdfast.records.journal import Removal
 from holdfast.records.rewriting import alone

@@ -34,7 +34,7 @@ from holdfast.integrations.dcp_index import (
 from holdfast.integrations.dcp_paths import put
 from holdfast.integrations.dcp_steps import names_step, step_of
 from holdfast.oneshot import save
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 

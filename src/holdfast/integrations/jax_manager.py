@@ -10,8 +10,9 @@ from holdfast.errors import NotFound, UsageError
 from holdfast.history.meaning import best_name
 from holdfast.integrations.run_manager import RunManager
 from holdfast.oneshot import load
-from holdfast.policy import KeepPolicy, keep
 from holdfast.policy.checks import checked_mode
+from holdfast.policy.keep import keep
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.repository import Store
 from holdfast.state.numbers import check_step
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import keras
 
-from holdfast import policy
 from holdfast.checkpointer import Checkpointer
 from holdfast.errors import UsageError
 from holdfast.format.names import check_run, check_tag
@@ -15,7 +14,9 @@ from holdfast.history.meaning import best_name
 from holdfast.integrations.arguments import check_names, check_options
 from holdfast.integrations.keras_data import Batches
 from holdfast.integrations.keras_progress import FitProgress
-from holdfast.policy import KeepPolicy, SavePolicy, every, on
+from holdfast.policy.keep import keep as keep_policies
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.when import SavePolicy, every, on
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored
@@ -74,10 +75,10 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise UsageError("restore_best_weights= needs monitor=, a metric to be best by.")
         check_names(["model", "fit", *(["data"] if data is not None else [])], state, "state")
         save = save if save is not None else every(epochs=1) | on.signal()
-        keep = keep if keep is not None else policy.keep.last(3)
+        keep = keep if keep is not None else keep_policies.last(3)
         if monitor is not None:
             save = save | on.best(monitor, mode)
-            keep = keep | policy.keep.best(monitor, mode=mode)
+            keep = keep | keep_policies.best(monitor, mode=mode)
         self._location, self._run, self._data = location, check_run(run), data
         self._how = {"save": save, "keep": keep, **check_options(options, "HoldfastCallback")}
         self._best = best_name(monitor, mode) if monitor and restore_best_weights else None

@@ -21,7 +21,7 @@ from holdfast.history.info import CheckpointInfo
 from holdfast.integrations import pointer_files, pointer_promises
 from holdfast.integrations.pointer_files import Pointer
 from holdfast.integrations.pointer_promises import Promise
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 

@@ -21,7 +21,7 @@ from holdfast.integrations import pointer_files
 from holdfast.integrations.arguments import check_options
 from holdfast.integrations.lightning_files import LightningFiles
 from holdfast.oneshot import load
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 

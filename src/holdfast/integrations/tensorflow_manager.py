@@ -11,7 +11,7 @@ import tensorflow as tf
 from holdfast.errors import UsageError
 from holdfast.integrations.arguments import check_names
 from holdfast.integrations.run_manager import RunManager
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.repository import Store
 from holdfast.restored import Restored
 

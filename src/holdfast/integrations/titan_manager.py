@@ -16,7 +16,7 @@ from holdfast.integrations.arguments import check_names
 from holdfast.integrations.dcp_reader import HoldfastReader
 from holdfast.integrations.dcp_writer import HoldfastWriter
 from holdfast.integrations.titan_states import ModelParts, optimizer_state
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 

@@ -28,7 +28,7 @@ from holdfast.integrations.newest import newest_good
 from holdfast.integrations.trainer_folder import write_folder
 from holdfast.integrations.trainer_state import TrainerProgress
 from holdfast.oneshot import load
-from holdfast.policy import SavePolicy
+from holdfast.policy.when import SavePolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.state import rng

@@ -23,7 +23,6 @@ from holdfast.store.bundle import BundleStore, is_bundle
 from holdfast.store.contract import ObjectStore
 from holdfast.store.local import LocalStore
 from holdfast.store.modes import Share, share_of_folder
-from holdfast.store.remote import RemoteStore
 
 _log = logging.getLogger("holdfast")
 
@@ -163,6 +162,9 @@ def check_location(location: object) -> Location:
             f"A store's location is a path or an ObjectStore, not a {type(location).__name__}."
         )
     if isinstance(location, str) and "://" in location:
+        # Who has no bucket does without what this imports.
+        from holdfast.store.remote import RemoteStore
+
         return RemoteStore(location)
     if not os.fspath(location) or "\0" in os.fspath(location):
         raise UsageError(f"{location!r} is no path of a folder.")

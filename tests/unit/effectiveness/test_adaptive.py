@@ -15,7 +15,8 @@ from holdfast.effectiveness.strategy import Strategy
 from holdfast.engine import schedule as schedule_module
 from holdfast.engine.schedule import Schedule
 from holdfast.errors import UsageError
-from holdfast.policy import Costs, Failures, Moment, Past, SavePolicy
+from holdfast.policy.moment import Costs, Failures, Moment, Past
+from holdfast.policy.when import SavePolicy
 from holdfast.testing.memory import MemoryStore
 
 HOUR_S, STEP_S, RESTART_S = 3600.0, 60.0, 120.0

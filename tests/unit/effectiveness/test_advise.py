@@ -18,7 +18,7 @@ from holdfast.effectiveness.lives import lives_of
 from holdfast.effectiveness.simulate import Job
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.errors import NoHistory, UsageError
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 HOUR_S = 3600.0
 

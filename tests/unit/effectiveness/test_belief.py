@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holdfast.effectiveness import belief
-from holdfast.policy import Failures
+from holdfast.policy.moment import Failures
 
 HOUR_S = 3600.0
 

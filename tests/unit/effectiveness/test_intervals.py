@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holdfast.effectiveness import intervals
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 
 HOUR_S = 3600.0
 

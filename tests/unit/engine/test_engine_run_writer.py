@@ -14,9 +14,10 @@ from state_checks import assert_same
 import holdfast
 from holdfast import Checkpointer
 from holdfast.engine import job as jobs
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import encode_plan
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.engine.unfinished import Saved
 from holdfast.errors import NoSpace, RunBusy, StoreUnavailable
 from holdfast.format.names import RunKeys, checkpoint_of

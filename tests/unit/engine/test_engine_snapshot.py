@@ -15,8 +15,9 @@ import pytest
 from holdfast.chunks.source import Abandoned
 from holdfast.engine import stream
 from holdfast.engine.arena import Arena
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.snapshot import Copier
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align, plan_layout
 from holdfast.state import numpy_arrays  # noqa: F401 - registers NumPy's arrays
 from holdfast.state.flatten import Flat, flatten

@@ -10,7 +10,7 @@ from holdfast.engine.ledger import SaveTimes
 from holdfast.engine.measuring import RECENT, costs_of, slowed_s
 from holdfast.engine.pace import Pace
 from holdfast.engine.tally import N_CLASSES, TALLY_BYTES, Tally, class_bounds_s, length_class
-from holdfast.policy import Costs
+from holdfast.policy.moment import Costs
 from holdfast.store.running import boot_id
 from holdfast.testing.memory import MemoryStore
 

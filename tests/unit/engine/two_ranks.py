@@ -9,9 +9,10 @@ import numpy as np
 
 from holdfast.engine import drafts
 from holdfast.engine.job import SaveJob
+from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import job_of
 from holdfast.engine.run_writer import RunWriter
-from holdfast.engine.stream import StreamSource, leaf_filler
+from holdfast.engine.stream import StreamSource
 from holdfast.plan.layout import plan_layout
 from holdfast.plan.sharing import Shares
 from holdfast.records import pins

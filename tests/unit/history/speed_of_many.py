@@ -19,7 +19,7 @@ from typing import NamedTuple
 from big_store import make_big_store
 
 import holdfast
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "holdfast")
 ROUNDS = 5

@@ -13,7 +13,7 @@ import holdfast
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.history import pack_names, retention, sweep
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records import commits, pins
 from holdfast.store.local import TEMPORARY, LocalStore
 

@@ -15,7 +15,7 @@ from holdfast.errors import UsageError
 from holdfast.format.names import RunKeys
 from holdfast.history import pack_names
 from holdfast.history.retention import apply_retention
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records import commits, journal
 from holdfast.store.local import LocalStore
 

@@ -9,7 +9,7 @@ import pytest
 from holdfast import keep
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.next_removal import next_removed
-from holdfast.policy import KeepPolicy
+from holdfast.policy.keep_policy import KeepPolicy
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 

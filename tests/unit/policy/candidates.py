@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from holdfast.policy import keep, plan_retention
+from holdfast.policy.keep import keep
+from holdfast.policy.retention import plan_retention
 
 START = datetime(2024, 5, 6, 0, 0, tzinfo=UTC)
 

@@ -18,7 +18,9 @@ from candidates import (
 from hypothesis import example, given
 
 from holdfast.errors import UsageError
-from holdfast.policy import format_keep, keep, parse_keep, plan_retention
+from holdfast.policy.keep import keep
+from holdfast.policy.retention import plan_retention
+from holdfast.policy.text import format_keep, parse_keep
 
 
 def test_nothing_to_keep():

@@ -9,7 +9,8 @@ from candidates import START, checkpoint_lists, kept_steps, policies, reasons, r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.policy import keep, plan_retention
+from holdfast.policy.keep import keep
+from holdfast.policy.retention import plan_retention
 
 HOUR = timedelta(hours=1)
 

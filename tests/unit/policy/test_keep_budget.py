@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import UsageError
-from holdfast.policy import keep, plan_retention
+from holdfast.policy.keep import keep
 from holdfast.policy.keep_budget import parse_size
+from holdfast.policy.retention import plan_retention
 
 
 def alone(checkpoints, size=10):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import UsageError
-from holdfast.policy import Moment, Past, every, on, updated_best
+from holdfast.policy.moment import Moment, Past
+from holdfast.policy.when import every, on, updated_best
 
 
 def moment(step=1, *, epoch=None, metrics=None, time_s=0.0, signals=(), exception=False):

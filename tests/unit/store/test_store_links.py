@@ -12,7 +12,7 @@ import pytest
 
 import holdfast
 from holdfast.errors import ChunkMissing, DataError, HoldfastError, LinkInStore
-from holdfast.policy import keep
+from holdfast.policy.keep import keep
 from holdfast.records.opening import open_store
 
 ID = "runs/r"

@@ -14,7 +14,8 @@ from holdfast.engine.tiers.beside import open_beside
 from holdfast.engine.tiers.kinds import HOME, MEMORY, FarTier, check_tiers
 from holdfast.engine.tiers.memory_folder import memory_folder
 from holdfast.errors import HoldfastError, NotFound, UsageError
-from holdfast.policy import SavePolicy, format_keep
+from holdfast.policy.text import format_keep
+from holdfast.policy.when import SavePolicy
 from holdfast.records.opening import objects_at
 from holdfast.sealed.store import SealedStore
 from holdfast.security.authenticity import Authenticity

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 from holdfast.errors import UsageError
-from holdfast.policy import KeepPolicy, SavePolicy
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.when import SavePolicy
 from holdfast.records.place import Place
 
 MEMORY = "memory"
