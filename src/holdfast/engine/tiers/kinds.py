@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from holdfast.errors import UsageError
 from holdfast.policy.keep_policy import KeepPolicy
-from holdfast.policy.when import SavePolicy
 from holdfast.records.place import Place
+
+if TYPE_CHECKING:
+    from holdfast.policy.when import SavePolicy
 
 MEMORY = "memory"
 # The store that the run is at home in: the location of the ``Checkpointer``.
