@@ -300,6 +300,7 @@ class StoreReader:
         mtbf_hours: float | None = None,
         max_overhead: float | None = None,
         budget_bytes: int | None = None,
+        train_hours: float | None = None,
     ) -> Advice:
         """Return how often a run should save, by its own costs and failures.
 
@@ -308,10 +309,13 @@ class StoreReader:
             mtbf_hours: Hours between failures that are expected; weighs as much as one failure.
             max_overhead: The share of the time that saves may cost.
             budget_bytes: What checkpoints may take.
+            train_hours: Hours that it is still to train. If the run removes none by itself, no
+                interval is advised at which its saves would not fit into the budget.
 
         Raises:
             NotFound: There is no such run.
             NoHistory: None of its saves was recorded.
+            UsageError: A number cannot be, or there are hours and no budget.
         """
         from holdfast.effectiveness.advise import read_advice
 
@@ -323,4 +327,5 @@ class StoreReader:
             mtbf_hours=mtbf_hours,
             max_overhead=max_overhead,
             budget_bytes=budget_bytes,
+            train_hours=train_hours,
         )

@@ -8,6 +8,7 @@ import typer
 
 from holdfast.cli import options, output
 from holdfast.cli.tables import Cell, Column, Styled
+from holdfast.errors import UsageError
 from holdfast.wording.numbers import bytes_text, duration_text, plural, share_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ EXAMPLE = "holdfast --store ckpts advise gpt2-small --mtbf-hours 12"
 _BOUNDS = {
     "disk": "no shorter: the store must keep up",
     "overhead": "no shorter: saves may not cost more",
+    "budget": "no shorter: what is saved must fit into the budget, since none is removed",
 }
 
 
@@ -35,14 +37,21 @@ def advise(
     budget_gb: Annotated[
         float | None, typer.Option(min=0.0, help="What checkpoints may take, in GB.")
     ] = None,
+    train_hours: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Hours still to train, which the budget must last for."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Say how often a run should save, and why."""
+    if train_hours is not None and budget_gb is None:
+        raise UsageError("--train-hours says what a budget must last for: give --budget-gb, too.")
     found = options.open_store(context).advise(
         run,
         mtbf_hours=mtbf_hours,
         max_overhead=max_overhead,
         budget_bytes=options.bytes_of(budget_gb, "--budget-gb"),
+        train_hours=train_hours,
     )
     if as_json:
         output.result_json(found)
@@ -97,16 +106,18 @@ def _tier(tier: TierAdvice) -> list[str]:
     return [name, duration_text(tier.interval_s), f"{tier.steps:,}", duration_text(tier.takes_s)]
 
 
-def _held(fitting: int, filled_s: float) -> str:
+def _held(found: Advice, fitting: int) -> str:
     if fitting < 1:
         return "not even one checkpoint"
     if fitting < 2:
         return "one checkpoint, and no new one beside it: a save needs room for two"
     # The new one is there before the old one goes.
-    return (
-        f"keep.last({fitting}), or {fitting - 1} while a save is under way; filled after "
-        f"{duration_text(filled_s)} of training if nothing is removed"
-    )
+    held = f"keep.last({fitting}), or {fitting - 1} while a save is under way"
+    if found.measured.removes:
+        return f"{held}; the run removes what is old by itself"
+    if not found.coming:
+        return f"{held}; used up: nothing is removed"
+    return f"{held}; filled after {duration_text(found.filled_s or 0.0)} as nothing is removed"
 
 
 def _expected(name: str, expected: Expected) -> list[str]:
@@ -141,5 +152,5 @@ def _measured(found: Advice) -> list[tuple[str, Cell]]:
         ("written", f"{bytes_text(round(found.stored_bytes_per_day))} a day before retention"),
     ]
     if found.fitting is not None:
-        pairs.append(("the budget holds", _held(found.fitting, found.filled_s or 0.0)))
+        pairs.append(("the budget holds", _held(found, found.fitting)))
     return pairs

@@ -21,6 +21,7 @@ from holdfast.effectiveness.simulate import Job, simulate
 from holdfast.effectiveness.strategy import Strategy
 from holdfast.effectiveness.wall_clock import down_s
 from holdfast.errors import NoHistory, UsageError
+from holdfast.history.stock import Stock
 from holdfast.policy.checks import positive_number
 from holdfast.policy.moment import Costs, Failures
 from holdfast.records import journal
@@ -47,6 +48,8 @@ class Measured:
         failures: How often the run has failed.
         watched_s: How long it was watched.
         copies: What copies to far tiers have taken.
+        used_bytes: What the checkpoints that are kept take.
+        removes: Whether the run removes checkpoints by itself: more saves take no more room then.
     """
 
     costs: Costs
@@ -57,6 +60,8 @@ class Measured:
     failures: int
     watched_s: float
     copies: tuple[Copies, ...] = ()
+    used_bytes: int = 0
+    removes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,14 @@ class Advice:
         mtbf_low_s, mtbf_high_s: It is between these with a probability of 0.9.
         young_s, daly_s, exact_s, simulated_s: The interval by each way.
         interval_s: The interval to use.
-        bounded_by: What keeps it from being shorter: ``disk``, ``overhead``; or None.
+        bounded_by: What keeps it from being shorter: ``disk``, ``overhead``, ``budget``; or None.
         steps: The interval in steps.
         advised: What it is expected to give.
         used: What the interval in use is expected to give; None without saves.
         stored_bytes_per_day: What is written in a day of training.
         fitting: How many checkpoints fit into the budget; None without one.
-        filled_s: After how much time of training the budget is used up, if nothing is removed.
+        filled_s: After how much time of training the budget is used up, where nothing is removed.
+        coming: How many saves the rest of the budget has room for, where nothing is removed.
         tiers: How often to save in memory, and in the far tiers that the run has used.
     """
 
@@ -106,6 +112,7 @@ class Advice:
     stored_bytes_per_day: float
     fitting: int | None
     filled_s: float | None = None
+    coming: int | None = None
     tiers: tuple[TierAdvice, ...] = ()
 
 
@@ -116,6 +123,7 @@ def read_advice(
     mtbf_hours: float | None = None,
     max_overhead: float | None = None,
     budget_bytes: int | None = None,
+    train_hours: float | None = None,
 ) -> Advice:
     """Return advice for a run.
 
@@ -125,14 +133,26 @@ def read_advice(
         mtbf_hours: What is expected of failures; it weighs as much as one that was seen.
         max_overhead: The share of the time that saves may cost.
         budget_bytes: What checkpoints may take.
+        train_hours: For how long it is still to train. Where nothing is removed, all that is saved
+            in that time shall fit into the budget.
 
     Raises:
         NoHistory: No save of the run has been measured.
+        UsageError: A number cannot be, or there are hours and no budget.
     """
     events = journal.events(store, run)
-    measured = replace(measured_in(run, lives_of(events, run)), copies=copies_in(events))
+    measured = replace(
+        measured_in(run, lives_of(events, run)),
+        copies=copies_in(events),
+        used_bytes=0 if budget_bytes is None else Stock(store, run).nbytes,
+        removes=bool(journal.kept_by(store, run)),
+    )
     return advise(
-        measured, mtbf_hours=mtbf_hours, max_overhead=max_overhead, budget_bytes=budget_bytes
+        measured,
+        mtbf_hours=mtbf_hours,
+        max_overhead=max_overhead,
+        budget_bytes=budget_bytes,
+        train_hours=train_hours,
     )
 
 
@@ -179,6 +199,7 @@ def advise(
     mtbf_hours: float | None = None,
     max_overhead: float | None = None,
     budget_bytes: int | None = None,
+    train_hours: float | None = None,
     seed: int = 0,
 ) -> Advice:
     """Return advice from what was measured; see ``read_advice``.
@@ -186,18 +207,29 @@ def advise(
     Raises:
         UsageError: The overhead is no share, or hours or budget cannot be.
     """
+    if train_hours is not None and budget_bytes is None:
+        raise UsageError("train_hours says what a budget must last for: give budget_bytes, too.")
     if max_overhead is not None and positive_number("max_overhead", max_overhead) >= 1.0:
         raise UsageError(f"max_overhead is {max_overhead!r}; it is a share between 0 and 1.")
     if mtbf_hours is not None:
         positive_number("advise(mtbf_hours=…)", mtbf_hours)
     if budget_bytes is not None:
         positive_number("budget_bytes", budget_bytes)
+    if train_hours is not None:
+        positive_number("train_hours", train_hours)
     before = belief.prior(None if mtbf_hours is None else mtbf_hours * belief.HOUR_S)
     believed = belief.posterior(before, Failures(measured.failures, measured.watched_s))
     mtbf_s, costs = believed.mean_mtbf_s, measured.costs
     exact_s = intervals.best_s(costs.paid_s, mtbf_s)
-    interval_s = intervals.bounded_s(costs, mtbf_s, max_overhead)
-    fitting = None if budget_bytes is None else budget_bytes // max(measured.stored_bytes, 1)
+    unbudgeted_s = intervals.bounded_s(costs, mtbf_s, max_overhead)
+    fitting = coming = None
+    interval_s = unbudgeted_s
+    if budget_bytes is not None:
+        fitting = budget_bytes // max(measured.stored_bytes, 1)
+        coming = max(budget_bytes - measured.used_bytes, 0) // max(measured.stored_bytes, 1)
+    if train_hours is not None and coming and not measured.removes:
+        lasting_s = intervals.lasting_s(costs, train_hours * belief.HOUR_S, coming)
+        interval_s = max(unbudgeted_s, lasting_s)
     strategy = Strategy(
         "advised", interval_s, costs.paid_s, lag_s=costs.durable_s, restart_s=measured.restart_s
     )
@@ -214,13 +246,14 @@ def advise(
         exact_s=exact_s,
         simulated_s=_simulated_s(believed, strategy, exact_s or interval_s, seed),
         interval_s=interval_s,
-        bounded_by=_bounded_by(costs, exact_s, interval_s),
+        bounded_by=_bounded_by(costs, exact_s, unbudgeted_s, interval_s),
         steps=max(round(interval_s / measured.step_s), 1) if measured.step_s else 1,
         advised=_expected(believed, strategy, interval_s, seed),
         used=_expected(believed, strategy, used_s, seed) if math.isfinite(used_s) else None,
         stored_bytes_per_day=measured.stored_bytes * _DAY_S / (interval_s + costs.paid_s),
         fitting=fitting,
-        filled_s=None if fitting is None else fitting * (interval_s + costs.paid_s),
+        filled_s=None if coming is None else coming * (interval_s + costs.paid_s),
+        coming=coming,
         tiers=advise_tiers(
             costs,
             measured.copies,
@@ -232,7 +265,9 @@ def advise(
     )
 
 
-def _bounded_by(costs: Costs, exact_s: float, interval_s: float) -> str | None:
+def _bounded_by(costs: Costs, exact_s: float, unbudgeted_s: float, interval_s: float) -> str | None:
+    if interval_s > unbudgeted_s:
+        return "budget"
     if interval_s <= exact_s:
         return None
     return "disk" if interval_s <= costs.held_s + costs.durable_s else "overhead"

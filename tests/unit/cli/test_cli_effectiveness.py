@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from cli_running import holdfast, on_terminal
 
@@ -114,6 +115,20 @@ def test_advice_on_the_runs_own_figures(killed: Path, here) -> None:
     assert found["interval_s"] == pytest.approx(found["exact_s"], rel=1e-6)
     ran = here("advise", "r", "--budget-gb", "1", store=killed)
     assert "Save every" in ran.out and "90 % sure" in ran.out and "keep.last(" in ran.out
+    assert "by itself" in ran.out
+
+
+def test_a_budget_that_must_last(here, tmp_path: Path) -> None:
+    state = {"w": np.zeros(1000)}
+    with Checkpointer(tmp_path / "s", state, run="r", save=every(steps=2)) as ckpt:
+        for step in range(6):
+            ckpt.step(step)
+    lasting = ["--budget-gb", "0.1", "--train-hours", "10000"]
+    assert "must fit into the budget" in here("advise", "r", *lasting, store=tmp_path / "s").out
+    found = here("advise", "r", *lasting, "--json", store=tmp_path / "s").json
+    assert found["bounded_by"] == "budget" and found["interval_s"] > 60.0
+    alone = here("advise", "r", "--train-hours", "5", store=tmp_path / "s")
+    assert alone.status == 2 and "--budget-gb" in alone.err
 
 
 def test_simulate_by_options(here, tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ def test_what_bounds_the_interval_is_said() -> None:
     assert held.filled_s == pytest.approx(5 * (held.interval_s + 10.0))
 
 
+def test_a_budget_that_must_last_allows_no_more_saves_than_it_has_room_for() -> None:
+    lasting = {"budget_bytes": 30 * 10**9, "train_hours": 50.0}
+    found = advise(measured(used_bytes=10 * 10**9), **lasting)
+    assert (found.coming, found.bounded_by) == (20, "budget")
+    assert 20 * (found.interval_s + 10.0) == pytest.approx(50 * HOUR_S)
+    assert found.filled_s == pytest.approx(50 * HOUR_S)
+    assert found.advised.ettr.mean < advise(measured()).advised.ettr.mean
+    # Where it removes what is old, more saves take no more room; a short training has few.
+    free = advise(measured()).interval_s
+    assert advise(measured(removes=True), **lasting).interval_s == free
+    assert advise(measured(), **{**lasting, "train_hours": 1.0}).interval_s == free
+    # Nothing fits any more: there is no interval that would help.
+    full = advise(measured(used_bytes=30 * 10**9), **lasting)
+    assert (full.coming, full.interval_s, full.bounded_by) == (0, free, None)
+
+
 def test_memory_is_filled_as_often_as_the_copy_alone_allows() -> None:
     # At home a save is slow to become durable; in memory it is there with the copy.
     [memory] = advise(measured(held_s=0.1, durable_s=600.0)).tiers
@@ -150,6 +166,8 @@ def test_no_save_no_advice() -> None:
         {"mtbf_hours": math.nan},
         {"budget_bytes": -5},
         {"budget_bytes": "5"},
+        {"train_hours": 0.0, "budget_bytes": 5},
+        {"train_hours": 5.0},
         {"max_overhead": "x"},
     ],
 )
