@@ -186,6 +186,37 @@ def test_the_report_counts_a_life_that_begins_meanwhile(browser: Browser, changi
         expect(page.locator("#report .lead")).to_contain_text(f"{n + 1} process", timeout=30_000)
 
 
+def test_the_page_of_a_checkpoint_follows_what_happens_to_it(
+    browser: Browser, changing: Served
+) -> None:
+    store = holdfast.Store(changing.store)
+    with page_of(browser, changing) as page, page_of(browser, changing) as moving:
+        page.goto("/checkpoint?ref=base@280")
+        moving.goto("/checkpoint?ref=base@latest")
+        for each in (page, moving):
+            expect(each.locator("#live")).to_have_text("live")
+        store.tag("base@280", "given_meanwhile")
+        expect(page.locator("h1")).to_contain_text("given_meanwhile", timeout=30_000)
+        with Checkpointer(changing.store, {"w": 1}, run="base", save=every(steps=1)) as ckpt:
+            ckpt.step(1000)
+        expect(page.locator("#about nav")).to_contain_text("base@1000 →", timeout=30_000)
+        expect(moving.locator("h1")).to_contain_text("base@1000", timeout=30_000)
+        store.untag("base", "given_meanwhile")
+        store.remove("base@280")
+        expect(page.locator("#live")).to_have_text("no longer there", timeout=30_000)
+
+
+def test_layers_say_that_there_is_something_newer(browser: Browser, changing: Served) -> None:
+    with page_of(browser, changing) as page:
+        page.goto("/layers?run=base&columns=60")
+        expect(page.locator("#live")).to_have_text("live")
+        columns = page.locator(".heat thead th").count()
+        state = holdfast.load(changing.store, "base@latest")
+        holdfast.save(changing.store, state, run="base", step=1000)
+        page.get_by_role("link", name="there is something newer").click(timeout=30_000)
+        expect(page.locator(".heat thead th")).to_have_count(columns + 1)
+
+
 def test_a_tag_is_given_and_a_plan_carried_out(browser: Browser, changing: Served) -> None:
     store = holdfast.Store(changing.store)
     with page_of(browser, changing) as page:
