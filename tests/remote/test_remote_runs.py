@@ -264,6 +264,30 @@ def test_a_server_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("http://127.0.0.1:9", "nobody listens there"),
+        ("http://no-such-host.invalid:9000", "no host of that name"),
+        ("127.0.0.1:9000", "is no URL"),
+    ],
+)
+@pytest.mark.parametrize("command", [["log", "r"], ["tag", "r@1", "t"]])
+def test_a_person_is_told_at_once_of_a_server_that_is_not_there(
+    server: str, words: str, command: list[str], environment: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", "--store", "s3://bucket/x", *command],
+        env=environment | {"AWS_ENDPOINT_URL": server},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (2, 3) and words in done.stdout + done.stderr, done
+    # Far from the two minutes for which a trainer would try.
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
         ("ftp://host/path", "no place for a store"),

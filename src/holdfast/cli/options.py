@@ -167,6 +167,7 @@ def keyed_store(context: typer.Context, location: str, *, sign: Signer | None = 
     """
     from holdfast.repository import Store
 
+    _require_server(location)
     store = Store(location, sign=sign, trust=named_trust(context, location))
     if store.is_encrypted:
         return _keyed(store, _keys_for(context, location))
@@ -183,12 +184,21 @@ def with_keys(context: typer.Context, location: str) -> Store:
     """
     from holdfast.repository import Store
 
+    _require_server(location)
     store = Store(location)
     if store.is_encrypted:
         return _keyed(store, _keys_for(context, location))
     if store.place.is_there:
         _require_no_key_for(location)
     return store
+
+
+def _require_server(location: str) -> None:
+    """Refuse the URL of a bucket at once where nobody answers that it could be asked of."""
+    if "://" in location:
+        from holdfast.store.remote.listening import require_listening
+
+        require_listening(location)
 
 
 def _require_no_key_for(location: str) -> None:

@@ -105,13 +105,17 @@ def parse(url: str) -> Address:
     return Address(kind, parts.netloc, prefix)
 
 
-def _require_url(address: Address, settings: Mapping[str, str]) -> None:
-    """Refuse a server's address that is no URL, which the client would only stumble over later."""
+def server_of(address: Address, settings: Mapping[str, str]) -> str | None:
+    """Return the server that settings or the environment name; None: the cloud's own.
+
+    Raises:
+        UsageError: It is no URL, which the client would only stumble over later.
+    """
     found = endpoint_in(settings)
     if found is None and address.kind == "s3":
         found = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
     if found is None:
-        return
+        return None
     try:
         parts = urllib.parse.urlsplit(found)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -124,6 +128,7 @@ def _require_url(address: Address, settings: Mapping[str, str]) -> None:
             "Nothing was changed.",
             location=address.url,
         )
+    return found
 
 
 def connect(address: Address, options: Options) -> Any:
@@ -141,7 +146,7 @@ def connect(address: Address, options: Options) -> Any:
             "was changed."
         ) from error
     files = profile(options.settings, os.environ) if address.kind == "s3" else Profile()
-    _require_url(address, {**files.settings, **options.settings})
+    server_of(address, {**files.settings, **options.settings})
     try:
         connected: Any = from_url
         return connected(
