@@ -34,6 +34,10 @@ def test_everything_holds_on(backend: str, folder: Path) -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
+        # The same model is made again and again, and compiling takes JAX most of the time.
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     names = [] if FULL or backend == "jax" else SHORT
     command = [sys.executable, str(CHECKS), str(folder / backend), *names]
