@@ -133,6 +133,24 @@ def test_a_rank_that_leaves_a_save_out_costs_that_save_alone(store_path: Path) -
         assert holdfast.Store(store_path).verify().ok
 
 
+@pytest.mark.parametrize("early", [0, 1])
+def test_ranks_that_save_other_steps_and_wait_for_them_are_told(
+    store_path: Path, early: int
+) -> None:
+    """The one at the earlier step finds out, long before its patience ends; the other goes on."""
+    with trainings(store_path, patience_s=600.0) as both:
+        for handle in [both.save(rank, 1) for rank in range(2)]:
+            handle.wait()
+        alone, awaited = both.save(early, 10), both.save(1 - early, 12)
+        told = "saved step 12 without it" if early else "1 of 2 went on to a later save without it"
+        with pytest.raises(errors.SaveFailed, match=told):
+            alone.wait(60)
+        both.save(early, 12).wait(60)
+        awaited.wait(60)
+        assert both.steps() == [1, 12] and both.is_right(12)
+        assert holdfast.Store(store_path).verify().ok
+
+
 def test_a_rank_that_is_gone_holds_nobody_and_is_named(store_path: Path) -> None:
     with trainings(store_path, patience_s=3.0) as both:
         handles = [both.save(0, step) for step in range(1, 8)]

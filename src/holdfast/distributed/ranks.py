@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from holdfast.distributed.ids import together_id
 from holdfast.distributed.jax_group import JaxGroup, is_jax_distributed
 from holdfast.distributed.torch_group import TorchGroup, is_torch_distributed
 
@@ -55,8 +55,7 @@ class Ranks:
     def next_id(self, step: int) -> str:
         """Return the id of a step's next checkpoint: the same on every rank, with no message."""
         self._counts[step] += 1
-        text = f"{self.incarnation} {step} {self._counts[step]}"
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return together_id(self.incarnation, step, self._counts[step])
 
 
 def ranks_here() -> Ranks | None:

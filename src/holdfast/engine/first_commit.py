@@ -8,6 +8,7 @@ from typing import final
 
 from holdfast.engine import given_up
 from holdfast.engine.behind import OTHERS_S, Behind, is_given_up_for, nothing_behind
+from holdfast.engine.elsewhere import Elsewhere, Gone
 from holdfast.engine.job import SaveJob
 from holdfast.engine.waiting import ALONE_S, Waiting
 from holdfast.errors import ChunkMissing, DataError, SaveFailed
@@ -42,6 +43,7 @@ class FirstCommit:
         self._is_orphaned = is_orphaned
         # Of the commits that were read, their ids and incarnations.
         self._seen: dict[int, tuple[str, str]] = {}
+        self._elsewhere = Elsewhere(store, run)
 
     def has_written(self, job: SaveJob) -> bool:
         """Say whether this rank's part is there: its persister died after it was."""
@@ -76,6 +78,7 @@ class FirstCommit:
         alone_s = ALONE_S + _LONGER_S
         waiting = Waiting(self._patience_s, self._is_orphaned, alone_s, since_s, job.world_size)
         has_answered = has_looked = False
+        gone: Gone | None = None
         began_s = time.monotonic()
         while waiting.goes_on(None):
             # Before the commits are looked at: what was taken away since then was so for a commit.
@@ -98,6 +101,10 @@ class FirstCommit:
             if not has_looked and (told := given_up.why(self._store, self._keys, job)) is not None:
                 raise told
             has_looked = True
+            if gone is not None and not self._store.exists(self._keys.part(job.id, 0)):
+                told = given_up.why(self._store, self._keys, job)
+                raise told or given_up.over(job, _skipped(job, gone))
+            gone = self._elsewhere.gone(job, (0,), later)
             is_slow = time.monotonic() - began_s < OTHERS_S
             if is_given_up_for(later, job.rank) and not is_slow:
                 break
@@ -138,3 +145,11 @@ class FirstCommit:
         """Say whether rank 0 has committed a later save, as far as was seen."""
         known = {checkpoint_id for checkpoint_id, _ in self._seen.values()}
         return any(job.id in known for job in later)
+
+
+def _skipped(job: SaveJob, gone: Gone) -> str:
+    return (
+        f"Step {job.step} was not saved: rank {job.rank} saved it, and rank 0 saved step "
+        f"{gone.step} without it. All ranks must save the same steps. Checkpoints committed "
+        "before are safe."
+    )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, final
 
 from holdfast.engine import given_up
 from holdfast.engine.behind import Behind, is_given_up_for, nothing_behind
+from holdfast.engine.elsewhere import Elsewhere
 from holdfast.engine.job import SaveJob
 from holdfast.engine.part_sums import PartSums, parse
 from holdfast.engine.waiting import ALONE_S, Waiting
@@ -68,6 +69,7 @@ class OtherParts:
         self._is_orphaned = is_orphaned
         # Whether the last one was waited for in vain: no longer for others, once the trainer died.
         self._was_in_vain = False
+        self._elsewhere = Elsewhere(store, run)
 
     def wait(
         self, job: SaveJob, since_s: float | None = None, behind: Behind = nothing_behind
@@ -175,6 +177,8 @@ class OtherParts:
                 if any(rank in missing for rank in past) or is_given_up_for(behind(), 0):
                     break
                 past = self._past(missing, behind())
+                if (gone := self._elsewhere.gone(job, missing, behind())) is not None:
+                    past.append(gone.rank)
         self._was_in_vain = True
         raise _absence(job, sorted(missing), past, waiting.so_far_s)
 
