@@ -207,7 +207,7 @@ class Persister:
             is_orphaned=self._is_orphaned,
             incarnation=message["started"]["incarnation"] if message["world_size"] > 1 else "",
         )
-        writer.open(message["trainer_pid"])
+        writer.open(message["trainer_pid"], is_first=message["is_first"])
         destinations = Destinations(writer)
         try:
             destinations.open_near(

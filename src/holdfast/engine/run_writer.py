@@ -93,10 +93,14 @@ class RunWriter:
         self._committed: queue.SimpleQueue[tuple[CommitRecord, Written | None]]
         self._committed = queue.SimpleQueue()
 
-    def open(self, owner_pid: int) -> None:
+    def open(self, owner_pid: int, *, is_first: bool = True) -> None:
         """Take the run's lock, clear away what dead writers left, and find the newest checkpoint.
 
         Of several ranks the first one does so for all.
+
+        Args:
+            owner_pid: The trainer.
+            is_first: Whether its training begins: of several ranks no other one writes yet.
 
         Raises:
             RunBusy: Another live process writes the run.
@@ -106,12 +110,12 @@ class RunWriter:
             return
         self._lock.acquire(owner_pid, patience_s=PATIENCE_S, is_fence=True)
         try:
-            self._look_around()
+            self._look_around(others_write=bool(self._incarnation) and not is_first)
         except BaseException:
             self._lock.release()
             raise
 
-    def _look_around(self) -> None:
+    def _look_around(self, *, others_write: bool) -> None:
         numbers = commits.sequence_numbers(self.store, self.run)
         lost = missing_commits(self.store, self.run)
         for missing in lost:
@@ -120,7 +124,7 @@ class RunWriter:
         self._committing.go_on_after(sorted({*numbers, *(missing.seq for missing in lost)}))
         if self._has_completed():
             numbers = commits.sequence_numbers(self.store, self.run)
-        sweep_debris(self.store, self.run, self._incarnation)
+        sweep_debris(self.store, self.run, self._incarnation, others_write=others_write)
         self._naming.give_missing()
         self._find_newest(numbers)
 

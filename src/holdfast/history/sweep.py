@@ -40,17 +40,24 @@ def sweep(store: ObjectStore, run: str, without: Collection[str] = ()) -> int:
 
 
 def sweep_debris(
-    store: ObjectStore, run: str, incarnation: str = "", go_on_with: Container[str] = ()
+    store: ObjectStore,
+    run: str,
+    incarnation: str = "",
+    go_on_with: Container[str] = (),
+    *,
+    others_write: bool = False,
 ) -> int:
     """Delete what writers that died left behind; return the bytes freed.
 
     Only to be called by who holds the run's lock: then every pin is a dead writer's, but for those
     of the incarnation that is named. Its ranks live, and what the first one's writer had written
     before it died is gone on with.
-    What was begun of ``go_on_with`` stays: who calls goes on with it.
+    What was begun of ``go_on_with`` stays: who calls goes on with it. Where ``others_write``, so
+    does what is half written: it may be theirs.
     """
     keys = RunKeys(run)
-    store.clear_debris(keys.root)
+    if not others_write:
+        store.clear_debris(keys.root)
     removals.clear_stale(store, run)
     for pin in pins.all_pins(store, run):
         is_of_ours = incarnation and pin.incarnation == incarnation

@@ -354,3 +354,22 @@ def test_packs_are_named_after_the_save_that_wrote_them(writing: Writing) -> Non
     first, second = (writing.save(state(i), i).record for i in (1, 2))
     owners = [checkpoint_of(i.key) for i in writing.store.list(KEYS.packs)]
     assert sorted(owners) == sorted([first.id, second.id])
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_one_that_is_started_again_leaves_alone_what_other_ranks_are_writing(
+    store_path: Path, is_first: bool
+) -> None:
+    """Where training begins nobody else writes: what is half written is a dead writer's."""
+    store = open_store(store_path, create=True)
+    staged = store.stage(f"{KEYS.packs}{jobs.new_id()}-100000", [b"of another rank"])
+    writer = RunWriter(store, "r", incarnation=jobs.new_id())
+    writer.open(os.getpid(), is_first=is_first)
+    try:
+        if is_first:
+            assert not any(store_path.rglob(f"{TEMPORARY}*"))
+        else:
+            store.publish([staged])
+            assert store.get(staged.key) == b"of another rank"
+    finally:
+        writer.close()

@@ -27,7 +27,8 @@ Stores = Mapping[str, PeeredStore]
 
 def writer_of(stores: Stores, rank: int) -> RunWriter:
     found = RunWriter(stores["ab"[rank]], RUN, rank=rank, incarnation=INCARNATION, patience_s=60.0)
-    found.open(os.getpid())
+    # As a writer that has died and is started again, while those of other ranks write.
+    found.open(os.getpid(), is_first=False)
     return found
 
 
