@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import UsageError
+from holdfast.state.numpy_generators import (
+    generator_tree,
+    new_generator,
+    new_random_state,
+    set_generator,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +127,6 @@ def _new_random(tree: dict[str, Any]) -> random.Random:
     return generator
 
 
-_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
-
-
-def _new_bit_generator(state: dict[str, Any]) -> Any:
-    name = state["bit_generator"]
-    if name not in _BIT_GENERATORS:
-        raise UsageError(f"The checkpoint names an unknown NumPy bit generator {name!r}.")
-    bit_generator = getattr(np.random, name)()
-    bit_generator.state = state
-    return bit_generator
-
-
-def _new_random_state(state: dict[str, Any]) -> np.random.RandomState:
-    generator = np.random.RandomState()
-    generator.set_state(state)
-    return generator
-
-
-def _set_generator(generator: np.random.Generator, state: dict[str, Any]) -> None:
-    generator.bit_generator.state = state
-
-
 register_codec(
     random.Random,
     lambda generator: python_random_tree(generator.getstate()),
@@ -165,18 +149,19 @@ register_codec(
 )
 register_codec(
     np.random.Generator,
-    lambda generator: generator.bit_generator.state,
-    lambda state: np.random.Generator(_new_bit_generator(state)),
+    generator_tree,
+    new_generator,
     name="numpy.random:Generator",
-    update=_set_generator,
+    update=set_generator,
     variant="bit_generator",
     cheap=True,
 )
 register_codec(
     np.random.RandomState,
     lambda generator: generator.get_state(legacy=False),
-    _new_random_state,
+    new_random_state,
     name="numpy.random:RandomState",
     update=lambda generator, state: generator.set_state(state),
+    variant="bit_generator",
     cheap=True,
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.state.codecs import python_random_state, python_random_tree
+from holdfast.state.numpy_generators import set_global_state
 
 ROOT_KEY = "@rng"
 
@@ -66,6 +67,6 @@ register_rng(
         "numpy",
         lambda: "numpy.random" in sys.modules,
         lambda: np.random.get_state(legacy=False),
-        np.random.set_state,
+        set_global_state,
     )
 )

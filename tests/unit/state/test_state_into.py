@@ -459,6 +459,14 @@ def test_a_generator_of_another_kind_is_found_out(store_path: Path) -> None:
     assert isinstance(caught.value, RestoreIncomplete) or target["a"].tolist() == [0, 0]
 
 
+def test_a_legacy_generator_of_another_kind_changes_nothing(store_path: Path) -> None:
+    save(store_path, {"a": np.ones(2), "g": np.random.RandomState(np.random.PCG64(1))})
+    target = {"a": np.zeros(2), "g": np.random.RandomState(1)}
+    with pytest.raises(Mismatch, match="saved over PCG64, wanted over MT19937"):
+        load(store_path, target)
+    assert target["a"].tolist() == [0, 0]
+
+
 def test_an_element_that_was_left_out_is_missing(tmp_path: Path) -> None:
     tree = {"l": [np.zeros(3), np.ones(3)], "d": {"a": 1, "b": 2}}
     holdfast.save(tmp_path, tree, run="r", step=1, skip="l/0", rng=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ def test_the_global_generators_go_on_where_they_were(store_path: Path) -> None:
     assert [draw() for _ in range(3)] == expected
     holdfast.load(store_path, "r@1", into={"a": 0}, rng=True)
     assert [draw() for _ in range(3)] == expected
+
+
+@pytest.fixture
+def over_pcg64() -> Iterator[None]:
+    before: Any = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(1))
+    yield
+    np.random.set_bit_generator(before)
+
+
+def test_the_global_generator_is_over_what_it_was_over(store_path: Path, over_pcg64: None) -> None:
+    holdfast.save(store_path, {"a": 1}, run="r", step=1)
+    expected = np.random.rand()
+    np.random.set_bit_generator(np.random.MT19937(2))
+    holdfast.load(store_path, "r@1", into={"a": 0}, rng=True)
+    assert np.random.rand() == expected
 
 
 def test_loading_leaves_the_generators_alone_unless_asked(store_path: Path) -> None:
