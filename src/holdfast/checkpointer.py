@@ -378,8 +378,10 @@ class Checkpointer:
 
     def wait(self) -> None:
         """Wait until no save is under way; raises what went wrong, as ``step`` would."""
-        with self._pace.held():
-            self._saver.wait()
+        if not self._lifetime.is_over:
+            self._lifetime.require_open()
+            with self._pace.held():
+                self._saver.wait()
         self._ledger.tell_errors()
 
     def close(self) -> None:

@@ -451,6 +451,7 @@ def test_a_closed_one_does_nothing_more(store_path: Path) -> None:
     for call in (lambda: ckpt.step(1), lambda: ckpt.save(1), lambda: ckpt.restore()):
         with pytest.raises(UsageError, match="closed"):
             call()
+    ckpt.wait()  # Nothing is under way.
 
 
 @pytest.mark.parametrize("step", [-1, 1.5, None, True, "1"])

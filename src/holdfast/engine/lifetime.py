@@ -27,13 +27,18 @@ class Lifetime:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is open, and the state not half restored."""
-        return self.is_open and self.half_restored is None
+        """Whether it is open, this process's own, and the state not half restored."""
+        return self.is_open and self._is_own and self.half_restored is None
+
+    @property
+    def _is_own(self) -> bool:
+        # A forked child has it too, but neither the persister nor its work; what it would copy into
+        # the memory that both share would be in its parent's checkpoint.
+        return os.getpid() == self._pid
 
     def end(self) -> bool:
         """Close it; say whether that is this caller's to do."""
-        # A forked child has it too, but neither the persister nor its work.
-        if self.is_over or os.getpid() != self._pid:
+        if self.is_over or not self._is_own:
             return False
         self.is_open = False
         return True
@@ -67,7 +72,7 @@ class Lifetime:
         """
         if not self.is_open:
             raise UsageError("This Checkpointer is closed.")
-        if os.getpid() != self._pid:
+        if not self._is_own:
             raise UsageError(
                 "This Checkpointer belongs to the process that made it, not to one forked from it."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ class SignalWatch:
         self._asked = dict(asked)
         self._previous: dict[int, Any] = {}
         self._came: list[int] = []
+        self._pid = os.getpid()
         self.answered: tuple[int, ...] = ()
 
     @property
@@ -68,8 +70,23 @@ class SignalWatch:
         self._previous = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            self._pass_on(number, frame)
+            return
         if number not in self._came:
             self._came.append(number)
         previous = self._previous.get(number)
         if callable(previous) and previous is not signal.default_int_handler:
             previous(number, frame)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Let a signal do in a forked child what it would have done without the watch.
+
+        A child that only noted it could not be ended: nobody there ever looks.
+        """
+        previous = self._previous.get(number)
+        if callable(previous):
+            previous(number, frame)
+        elif previous is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
