@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from holdfast.state.bind import Binder
-from holdfast.state.nodes import Node
+from holdfast.state.nodes import Node, plain_value
 from holdfast.state.overlay import is_partial, overlay
 from holdfast.state.paths import join
 from holdfast.state.reads import Thunk
@@ -138,6 +138,34 @@ def check_groups(binder: Binder, groups: Node, optimizer: torch.optim.Optimizer,
     if sizes != wanted:
         what = f"saved for groups of {sizes} parameters, wanted {wanted}"
         binder.problem(join(path, "param_groups"), what)
+    elif not _reorders(optimizer):
+        _check_names(binder, groups, optimizer, path)
+
+
+def _check_names(binder: Binder, groups: Node, optimizer: torch.optim.Optimizer, path: str) -> None:
+    """Note where the parameters have names, and one of the same name was saved at another place.
+
+    Moments belong to parameters by number: they would go to others. Of a parameter that nothing
+    was saved of by that name, it is not known: it may have another name now.
+    """
+    listed = [c for group in groups.children for c in group.children if c.key == "param_names"]
+    saved = [plain_value(name) for names in listed for name in names.children]
+    wanted = [name for group in optimizer.param_groups for name in group.get("param_names", ())]
+    places = {name: index for index, name in enumerate(saved)}
+    for index, name in enumerate(wanted):
+        if places.get(name, index) != index:
+            what = (
+                f"{name!r} is parameter {index} here, and was {places[name]} when it was saved; "
+                "its moments would go to another. Give its parameters in the same order"
+            )
+            binder.problem(join(path, "param_groups"), what)
+            return
+
+
+def _reorders(optimizer: torch.optim.Optimizer) -> bool:
+    """Say whether what loads a state may go by names, as hooks can that PyTorch has for that."""
+    own = type(optimizer).load_state_dict is not torch.optim.Optimizer.load_state_dict
+    return own or bool(optimizer._optimizer_load_state_dict_pre_hooks)
 
 
 def _uncast(optimizer: torch.optim.Optimizer, saved: dict[Any, dict[Any, Any]]) -> None:

@@ -197,6 +197,39 @@ def test_moments_of_other_shapes_do_not_fit(store_path: Path) -> None:
     assert go == [(5, 3), (5,)]
 
 
+def named_pair(*order: str) -> tuple[Any, Any]:
+    net = nn.ModuleDict({name: nn.Linear(3, 3, bias=False) for name in ("a", "b")})
+    named = [(name, net[name].weight) for name in order]
+    return net, optim.SGD(named, lr=0.1, momentum=0.9)
+
+
+def test_moments_do_not_go_to_parameters_of_other_names(store_path: Path) -> None:
+    net, optimizer = named_pair("a", "b")
+    (net["a"].weight.sum() + 2 * net["b"].weight.sum()).backward()
+    optimizer.step()
+    holdfast.save(store_path, {"m": net, "o": optimizer}, run="r", step=1)
+    turned, other = named_pair("b", "a")
+    before = copy.deepcopy(turned.state_dict())
+    with pytest.raises(Mismatch, match="'b' is parameter 0 here, and was 1 when it was saved"):
+        holdfast.load(store_path, "r@1", into={"m": turned, "o": other})
+    assert_same(turned.state_dict(), before)
+    # Other names alone tell nothing, and a hook may put names in order, as PyTorch's guide does.
+    renamed = optim.SGD([("c", net["a"].weight), ("d", net["b"].weight)], lr=0.1, momentum=0.9)
+    holdfast.load(store_path, "r@1", into={"o": renamed}, only="o/**")
+
+    def by_name(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        (group,) = state["param_groups"]
+        moments = dict(zip(group["param_names"], state["state"].values(), strict=True))
+        names = optimizer.param_groups[0]["param_names"]
+        order = {index: moments[name] for index, name in enumerate(names)}
+        return {"state": order, "param_groups": [{**group, "param_names": names}]}
+
+    other.register_load_state_dict_pre_hook(by_name)
+    holdfast.load(store_path, "r@1", into={"m": turned, "o": other})
+    found = other.state[turned["b"].weight]["momentum_buffer"]
+    assert found.tolist() == optimizer.state[net["b"].weight]["momentum_buffer"].tolist()
+
+
 # --- a part of an optimizer ---
 
 
