@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from holdfast.state import (
 )
 from holdfast.state.flatten_shared import Gathered, SharedState, own_value, shared_array
 from holdfast.state.flatten_values import handler_of, known_handlers, may_hold_leaves
-from holdfast.state.paths import Patterns, join, selector
+from holdfast.state.paths import Choice, Patterns, join, selector
 from holdfast.state.roles import entries_of
 from holdfast.state.sharding import Sharing, all_of, is_per_rank
 
@@ -93,7 +93,7 @@ class Walk:
 
     def __init__(
         self,
-        chosen: Callable[[str], bool] | None,
+        chosen: Choice | None,
         remembered: Mapping[int, object],
         sharing: Sharing | None = None,
     ) -> None:
@@ -170,6 +170,8 @@ class Walk:
             is_whole = not path and child_path.startswith("@")
             if not chosen and (is_whole or not may_hold_leaves(child)):
                 continue
+            if self._leaves_out(child_path):
+                continue
             before, leaves = self._mark(), self.n_leaves
             self.key(key, path)
             with self.unfiltered() if is_whole else nullcontext():
@@ -181,6 +183,10 @@ class Walk:
                 kept += 1
         self.tree.children[at] = kept
         self.close()
+
+    def _leaves_out(self, path: str) -> bool:
+        # Nobody asks it for its state then, which it may be unable to give.
+        return self._chosen is not None and self._chosen.leaves_out(path)
 
     @contextmanager
     def unfiltered(self) -> Iterator[None]:
@@ -233,7 +239,7 @@ class Walk:
         for i, child in enumerate(value):
             child_path = f"{path}/{i}" if path else str(i)
             chosen = self._chosen is None or self._chosen(child_path)
-            if chosen or may_hold_leaves(child):
+            if chosen or (may_hold_leaves(child) and not self._leaves_out(child_path)):
                 self.visit(child, child_path)
             else:
                 self.tree.kind.append(NodeKind.OMITTED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, final
 
 from holdfast.errors import UsageError
 from holdfast.state.selection import Chosen, Entry, Selection
@@ -108,7 +108,7 @@ def check_patterns(only: Patterns, skip: Patterns, per_rank: Patterns = None) ->
 
 def selector(
     only: Patterns, skip: Patterns, entries: Callable[[], Sequence[Entry]] | None = None
-) -> Callable[[str], bool] | None:
+) -> Choice | None:
     """Return a predicate on paths: in ``only`` (or no ``only``), and not in ``skip``.
 
     Returns None where every path is chosen.
@@ -125,20 +125,59 @@ def selector(
     wanted, unwanted = choice.only, choice.skip
     if wanted is None and not unwanted:
         return None
-    # Many that name one leaf each are looked up, not tried one by one.
-    names = frozenset(p for p in unwanted if not _is_glob(p))
-    globs = [p for p in unwanted if _is_glob(p)]
+    return Choice(wanted, unwanted)
 
-    def chosen(path: str) -> bool:
-        if wanted is not None and not any(matches(p, path) for p in wanted):
+
+@final
+class Choice:
+    """Says of a path whether it is chosen.
+
+    A pattern without ``*`` and ``?`` is the name of a leaf, or of something with leaves: then it
+    means all of them.
+
+    Args:
+        wanted: Patterns; None chooses all.
+        unwanted: Patterns of what is not chosen.
+    """
+
+    def __init__(self, wanted: Sequence[str] | None, unwanted: Sequence[str]) -> None:
+        self._wanted = _Patterns(wanted) if wanted is not None else None
+        self._unwanted = _Patterns(unwanted)
+
+    def __call__(self, path: str) -> bool:
+        """Say whether a path is chosen."""
+        if self._wanted is not None and not self._wanted.match(path):
             return False
-        return path not in names and not any(matches(p, path) for p in globs)
+        return not self._unwanted.match(path)
 
-    return chosen
+    def leaves_out(self, path: str) -> bool:
+        """Say whether a path is left out with all that is below it, whatever that is."""
+        return self._unwanted.match_all_below(path)
 
 
-def _is_glob(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
+class _Patterns:
+    # Many that name one leaf each are looked up, not tried one by one.
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._names = frozenset(p for p in patterns if "*" not in p and "?" not in p)
+        self._globs = [p for p in patterns if p not in self._names]
+        self._whole = [p for p in self._globs if p.endswith("**")]
+
+    def match(self, path: str) -> bool:
+        return self._is_named(path) or any(matches(p, path) for p in self._globs)
+
+    def match_all_below(self, path: str) -> bool:
+        return self._is_named(path) or any(matches(p, path) for p in self._whole)
+
+    def _is_named(self, path: str) -> bool:
+        names = self._names
+        if not names or path in names:
+            return bool(names)
+        end = path.rfind("/")
+        while end > 0:
+            if path[:end] in names:
+                return True
+            end = path.rfind("/", 0, end)
+        return False
 
 
 def _resolved(

@@ -11,7 +11,7 @@ import pytest
 from state_checks import assert_same
 
 import holdfast
-from holdfast.errors import UsageError
+from holdfast.errors import UnsupportedLeaf, UsageError
 
 
 class Point(NamedTuple):
@@ -28,6 +28,11 @@ class Stateful:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.values = dict(state)
+
+
+class Dumb(Stateful):
+    def state_dict(self) -> dict[str, Any]:
+        raise RuntimeError("has no state yet")
 
 
 def tree() -> dict[str, Any]:
@@ -59,6 +64,30 @@ def test_without_the_optimizer(store_path: Path) -> None:
     found = holdfast.load(store_path, "r@1")
     assert "optimizer" not in found
     assert_same(found, {k: v for k, v in tree().items() if k != "optimizer"})
+
+
+def test_a_name_stands_for_all_of_it(store_path: Path) -> None:
+    expected = ["model/w", "model/b", "model/deep/w", "step"]
+    assert save(store_path, tree(), skip=["optimizer", "list"]) == expected
+    assert save(store_path, tree(), only=["model", "step"]) == expected
+
+
+@pytest.mark.parametrize("skip", [["dumb", "list/0"], ["dumb/**", "list/0/**"]])
+def test_what_cannot_give_its_state_can_be_left_out(store_path: Path, skip: list[str]) -> None:
+    state = {"dumb": Dumb(), "list": [Dumb(), 5]}
+    with pytest.raises(UnsupportedLeaf, match="To leave it out: skip='dumb'"):
+        save(store_path, state)
+    assert save(store_path, state, skip=skip) == ["list/1"]
+    told = holdfast.load(store_path, "r@1", into=state, strict=False)
+    assert set(told.missing) == {"dumb", "list/0"}
+    holdfast.load(store_path, "r@1", into=state, skip=skip)
+
+
+def test_an_object_in_a_list_that_was_left_out_stays_as_it_is(store_path: Path) -> None:
+    save(store_path, {"list": [Stateful(a=1), 5]}, skip="list/0/**")
+    target = {"list": [Stateful(a=3), 0]}
+    assert holdfast.load(store_path, "r@1", into=target, strict=False).missing == ("list/0",)
+    assert target["list"][0].values == {"a": 3} and target["list"][1] == 5
 
 
 def test_one_kind_of_leaf_wherever_it_is(store_path: Path) -> None:

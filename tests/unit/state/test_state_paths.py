@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from holdfast.errors import UsageError
@@ -77,6 +79,33 @@ def test_a_selector_takes_only_and_leaves_skip() -> None:
     assert chosen is not None
     paths = ["model/w", "model/bias", "model/a/bias", "step", "optimizer/w"]
     assert [p for p in paths if chosen(p)] == ["model/w", "step"]
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "expected"),
+    [
+        (None, "model", ["models/w", "a/model/w"]),
+        ("model", None, ["model", "model/w", "model/a/b"]),
+        ("model/a", None, ["model/a/b"]),
+        ("model", ["model/a"], ["model", "model/w"]),
+        # With a wildcard, components count.
+        ("model/*", None, ["model/w"]),
+    ],
+)
+def test_a_name_means_all_that_is_below_it(only: Any, skip: Any, expected: list[str]) -> None:
+    chosen = selector(only, skip)
+    assert chosen is not None
+    paths = ["model", "model/w", "model/a/b", "models/w", "a/model/w"]
+    assert [path for path in paths if chosen(path)] == expected
+
+
+@pytest.mark.parametrize(
+    ("skip", "expected"),
+    [("m", True), ("m/**", True), ("**", True), ("m/*", False), ("*", False), ("m/a", False)],
+)
+def test_what_is_left_out_whatever_is_below_it(skip: str, expected: bool) -> None:
+    chosen = selector(None, skip)
+    assert chosen is not None and chosen.leaves_out("m") is expected
 
 
 @pytest.mark.parametrize(("only", "skip"), [(None, None), (None, ()), (None, [])])
