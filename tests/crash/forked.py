@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from holdfast import Checkpointer, on
+from holdfast.engine.handle import SaveHandle
+from holdfast.errors import UsageError
 
 
 def child(do: Callable[[], object]) -> int:
@@ -45,6 +47,13 @@ def sleep_and_be_asked_to_leave() -> None:
     time.sleep(60)
 
 
+def wait_for_the_parents(handle: SaveHandle) -> None:
+    try:
+        handle.wait()
+    except UsageError as error:
+        os.write(1, f"waiting {error}\n".encode())
+
+
 def main(store: Path) -> None:
     state = {"w": np.zeros(1000)}
     with Checkpointer(store, state, run="r", save=on.signal() | on.exception()) as ckpt:
@@ -52,6 +61,9 @@ def main(store: Path) -> None:
         print("error", child(lambda: leave_with_an_error(ckpt, state)))
         print("signal", child(sleep_and_be_asked_to_leave))
         ckpt.step(1)
+        # One that is under way for as long as the child looks.
+        pending = SaveHandle(1, "id")
+        print("handle", child(lambda: wait_for_the_parents(pending)))
         ckpt.save(1).wait()
 
 

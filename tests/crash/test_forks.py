@@ -17,6 +17,8 @@ def test_a_forked_child_ends_as_if_it_had_no_checkpointer(tmp_path: Path) -> Non
         assert script.wait() == 0, script.told()
         assert script.lines("error") == ["0"], script.told()
         assert script.lines("signal") == [str(-signal.SIGTERM)], script.told()
+        assert script.lines("handle") == ["0"], script.told()
+        assert "wait for it there" in script.lines("waiting")[0], script.told()
     finally:
         script.end()
     assert_verified(store)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.errors import HoldfastError, SaveFailed
+from holdfast.errors import HoldfastError, SaveFailed, UsageError
 from holdfast.history.info import CheckpointInfo
 
 
@@ -32,6 +33,7 @@ class SaveHandle:
         self._info: CheckpointInfo | None = None
         self._error: HoldfastError | None = None
         self._told = False
+        self._pid = os.getpid()
 
     @property
     def done(self) -> bool:
@@ -67,7 +69,14 @@ class SaveHandle:
         Raises:
             SaveFailed, NoSpace, StoreUnavailable, RunBusy: It did not become durable.
             TimeoutError: It is not durable yet after ``timeout_s`` seconds; it goes on.
+            UsageError: This process was forked from the one that saves.
         """
+        if not self.done and os.getpid() != self._pid:
+            # Nobody would ever say here how it ends.
+            raise UsageError(
+                f"The save of step {self.step} belongs to the process that this one was forked "
+                "from; wait for it there. It goes on."
+            )
         if not self._finished.wait(timeout_s):
             raise TimeoutError(f"Step {self.step} is not durable after {timeout_s} s; it goes on.")
         self._told = True
