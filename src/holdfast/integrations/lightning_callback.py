@@ -10,9 +10,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from holdfast import frameworks
 from holdfast.data.seeded_dataset import SeededDataset
 from holdfast.integrations.lightning_io import HoldfastCheckpointIO
+from holdfast.integrations.lightning_progress import (
+    begin_next_epoch,
+    finish_batch,
+    leave_empty_rest,
+    only_end_is_left,
+    places_after_epoch,
+    validation_begins,
+    validation_is_due,
+)
 from holdfast.state import rng
 
 _KEY = "holdfast_rng"
+_VALIDATES = "holdfast_validates"
 
 
 @final
@@ -21,12 +31,16 @@ class HoldfastCallback(Callback):  # type: ignore[misc]
 
     Lightning saves none. Put it before ``ModelCheckpoint``; with a data loader that resumes
     (``holdfast.data.DataLoader``, torchdata's ``StatefulDataLoader``) a run that was killed in the
-    middle of an epoch ends as it would have.
+    middle of an epoch ends as it would have. Validation, or the end of an epoch, that was due after
+    the batch of a checkpoint comes first when training goes on; Lightning would leave it out.
     """
 
     def __init__(self) -> None:
         self._generators: Mapping[str, Any] | None = None
         self._after_batch: Mapping[str, Any] | None = None
+        self._validates_first = False
+        self._ends_first = False
+        self._places: list[Any] = []
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -34,6 +48,7 @@ class HoldfastCallback(Callback):  # type: ignore[misc]
         """Put the random numbers into a checkpoint."""
         frameworks.activate()
         checkpoint[_KEY] = self._generators or rng.capture()
+        checkpoint[_VALIDATES] = validation_is_due(trainer)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -41,11 +56,20 @@ class HoldfastCallback(Callback):  # type: ignore[misc]
         """Take them from one; they are set when training goes on, after all preparations."""
         frameworks.activate()
         self._generators = checkpoint.get(_KEY)
+        self._validates_first = finish_batch(checkpoint, bool(checkpoint.get(_VALIDATES)))
+        self._ends_first = only_end_is_left(checkpoint)
+        self._places = places_after_epoch(checkpoint)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set them where an epoch begins; augmentation is that of the epoch."""
         self._go_on()
         self._tell_epoch(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let loaders leave an epoch of which only the end was to do."""
+        if self._ends_first:
+            self._ends_first = False
+            leave_empty_rest(trainer.train_dataloader)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -63,13 +87,24 @@ class HoldfastCallback(Callback):  # type: ignore[misc]
         if isinstance(files, HoldfastCheckpointIO):
             files.catch_up()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set them where training goes on with the validation after a batch."""
+        if trainer.sanity_checking or not self._validates_first:
+            return
+        self._validates_first = False
+        validation_begins(trainer)
+        self._after_batch = self._generators
+        self._go_on()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put them back, so that it is the same whether a checkpoint was made before or after."""
         if self._after_batch is not None and not trainer.sanity_checking:
             rng.apply(self._after_batch)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell datasets the epoch that is gone on with."""
+        """Tell loaders and datasets the epoch that is gone on with."""
+        places, self._places = self._places, []
+        begin_next_epoch(trainer.train_dataloader, places)
         self._tell_epoch(trainer)
 
     def _go_on(self) -> None:
