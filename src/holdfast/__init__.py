@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, errors, foreign, signing, testing, tier, trust
+    from holdfast import convert, data, errors, foreign, signing, testing, tier, trust
     from holdfast.checkpointer import Checkpointer
     from holdfast.distributed.hosts import Peers
     from holdfast.effectiveness.adaptive import adaptive
@@ -54,6 +54,7 @@ _HOMES = {
     "save": "holdfast.oneshot",
 }
 _MODULES = {
+    "convert": "holdfast.convert",
     "data": "holdfast.data",
     "errors": "holdfast.errors",
     "foreign": "holdfast.foreign",
@@ -85,6 +86,7 @@ __all__ = [
     "Store",
     "__version__",
     "adaptive",
+    "convert",
     "data",
     "errors",
     "every",

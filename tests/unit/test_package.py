@@ -26,6 +26,7 @@ NAMES = {
     *(
         "__version__",
         "adaptive",
+        "convert",
         "data",
         "errors",
         "every",
