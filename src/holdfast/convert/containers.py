@@ -124,3 +124,17 @@ def _number(key: str) -> int | None:
         return int(key) if str(int(key)) == key else None
     except ValueError:
         return None
+
+
+def keys_as_texts(node: Node, *, also_alone: bool = False) -> Iterator[str]:
+    """Yield a note for each dict whose keys that are numbers become texts.
+
+    Args:
+        node: Below which to look.
+        also_alone: Whether they do where all keys of a dict are numbers; else only beside texts.
+    """
+    numbers = sum(isinstance(child.key, int) for child in node.children)
+    if numbers and (also_alone or any(isinstance(child.key, str) for child in node.children)):
+        yield f"{node.path or 'the root'}: {numbers} keys that are numbers became texts"
+    for child in node.children:
+        yield from keys_as_texts(child, also_alone=also_alone)

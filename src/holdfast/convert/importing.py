@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def import_checkpoint(
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
     require_plain(where)
     rules = parse_renames(rename)
-    reader = format_named(format) if format is not None else format_of(where)
+    reader = _asked_for(format, where) if format is not None else format_of(where)
     found = _read(reader, where, unknown)
     tree = _renamed(found.tree, rules) if rules else found.tree
     if root:
@@ -101,6 +102,20 @@ def import_checkpoint(
     for note in found.notes:
         on_note(note)
     return info
+
+
+def _asked_for(name: str, path: Path) -> Format:
+    """Return the format of that name; what is plainly of another is refused."""
+    asked = format_named(name)
+    if not asked.recognises(path):
+        with suppress(CannotConvert):
+            found = format_of(path)
+            raise UsageError(
+                f"{str(path)!r} is of the format {found.name}, not {name}. Nothing was read. Say "
+                f"--format {found.name}, or nothing of it.",
+                path=str(path),
+            )
+    return asked
 
 
 def _read(reader: Format, path: Path, unknown: Unknown) -> Imported:

@@ -30,6 +30,9 @@ _FORMATS: tuple[Format, ...] = (
     # Last: of what begins as pickles do, others know more.
     Pickled(),
 )
+# Of a folder that is no checkpoint.
+_MOST_LOOKED_AT = 100
+_MOST_TOLD = 3
 
 
 def format_names() -> list[str]:
@@ -64,8 +67,27 @@ def format_of(path: Path) -> Format:
     for known in _FORMATS:
         if known.recognises(path):
             return known
+    within = _files_within(path)
+    if within:
+        raise CannotConvert(
+            f"{str(path)!r} is a folder that is no checkpoint itself; in it are {within}. Nothing "
+            "was read. Import them one at a time.",
+            path=str(path),
+        )
     raise CannotConvert(
         f"{str(path)!r} is of no format that is known here: {', '.join(format_names())}. Nothing "
         "was read. If it is one of these, say which with --format.",
         path=str(path),
     )
+
+
+def _files_within(folder: Path) -> str:
+    """Return some files of a folder that are of known formats, with those, as a text."""
+    if not folder.is_dir():
+        return ""
+    found = []
+    for file in sorted(folder.iterdir())[:_MOST_LOOKED_AT]:
+        known = next((known for known in _FORMATS if known.recognises(file)), None)
+        if known is not None:
+            found.append(f"{file.name!r} ({known.name})")
+    return ", ".join(found[:_MOST_TOLD]) + (" and others" if len(found) > _MOST_TOLD else "")

@@ -8,10 +8,11 @@ of element types that HDF5 has no word for. See https://docs.hdfgroup.org.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from holdfast.convert.containers import contained
+from holdfast.convert.containers import contained, keys_as_texts
 from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.hdf5.attributes import is_holdable
 from holdfast.convert.hdf5.library import has_signature
@@ -39,4 +40,5 @@ class Hdf5:
         return Imported(Hdf5Reader(str(path)).read())
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
-        return [lay_out(contained(selection))]
+        plan = lay_out(contained(selection))
+        return [replace(plan, notes=[*plan.notes, *keys_as_texts(selection.root)])]

@@ -6,13 +6,13 @@ import json
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from holdfast.convert.containers import EMPTY, LIST, TUPLE, contained
+from holdfast.convert.containers import EMPTY, LIST, TUPLE, contained, keys_as_texts
 from holdfast.convert.contract import FilePlan, Piece, Placement
 from holdfast.convert.naming import names_around, require_utf8
 from holdfast.convert.orbax import metadata
@@ -62,7 +62,9 @@ def plan_checkpoint(selection: Selection) -> Sequence[FilePlan]:
             contents.add_value(value.name, value.value)
     contents.add_empty_containers()
     _require_names(contents.leaves)
-    return _plan_files(contents)
+    first, *others = _plan_files(contents)
+    notes = keys_as_texts(selection.root, also_alone=True)
+    return [replace(first, notes=[*first.notes, *notes]), *others]
 
 
 def _require_array(array: NamedArray) -> None:

@@ -7,6 +7,7 @@ then the arrays, dense and in C order, without gaps. See https://github.com/hugg
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -20,7 +21,13 @@ from holdfast.convert.safetensors.writing import (
     require_place,
 )
 from holdfast.convert.selection import Selection
+from holdfast.convert.shard_index import read_shard_index
 from holdfast.errors import ForeignDamaged, UsageError
+
+# What files of weights and states end with, here and in other tools.
+_WEIGHTS = frozenset(
+    {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz", ".npy"}
+)
 
 
 @final
@@ -49,11 +56,19 @@ class Safetensors:
             return False
 
     def read(self, path: Path) -> Imported:
+        found = self._read(path)
+        others = _others_in(path)
+        if others:
+            some = ", ".join(map(repr, others[:5])) + (" …" if len(others) > 5 else "")
+            found = replace(found, notes=[*found.notes, f"not read, though beside them: {some}"])
+        return found
+
+    def _read(self, path: Path) -> Imported:
         index = _index_in(path) if path.is_dir() else path
         if index is not None and index.name.endswith(INDEX_SUFFIX):
             return read_sharded(index)
         if path.is_dir():
-            files = sorted(path.glob("*.safetensors"))
+            files = _files_in(path)
             return together([read_file(file) for file in files], path)
         return read_file(path)
 
@@ -66,6 +81,19 @@ class Safetensors:
         if not isinstance(shard_bytes, int) or shard_bytes < 1:
             raise UsageError(f"shard_bytes={shard_bytes!r} is no number of bytes.")
         return plan_shards(selection.arrays, shard_bytes, framework)
+
+
+def _others_in(folder: Path) -> list[str]:
+    """Return files of weights and states in a folder that are not read with it."""
+    if not folder.is_dir():
+        return []
+    index = _index_in(folder)
+    read = set(read_shard_index(index).files()) if index else {p.name for p in _files_in(folder)}
+    return sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS and p.name not in read)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _index_in(folder: Path) -> Path | None:
