@@ -89,6 +89,7 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._pending: dict[str, Any] | None = None
         self._told: dict[str, Any] | None = None
         self._resumes_within = False
+        self._rate: Any = None
         self._first = 0
         self.restored: Restored | None = None
         self.checkpointer: Checkpointer | None = None
@@ -116,6 +117,7 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.restored = self.checkpointer.restore()
         self._seen = progress.steps
         self._resumes_within = progress.batch > 0
+        self._rate = self._rate_of_optimizer() if self._resumes_within else None
         if self.restored is not None:
             # What Keras' own BackupAndRestore sets.
             self.model._initial_epoch = progress.epoch
@@ -180,6 +182,11 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self.restored is not None and hasattr(self.model, "history"):
             self._put_history()
 
+    def _rate_of_optimizer(self) -> Any:
+        """Return the learning rate where it is a number, which callbacks may set; else None."""
+        rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
+        return keras.ops.convert_to_numpy(rate) if isinstance(rate, keras.Variable) else None
+
     def _put_history(self) -> None:
         history = self.model.history
         if history is not None and not history.epoch:
@@ -189,6 +196,10 @@ class HoldfastCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Tell of the batch before: only now is it known that it was not the epoch's last."""
+        rate, self._rate = self._rate, None
+        if rate is not None:
+            # What begins an epoch, as LearningRateScheduler, has begun this one a second time.
+            self.model.optimizer.learning_rate = rate
         self._tell()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -41,6 +41,8 @@ def fit(folder: Path, run: str, at: tuple[int, int] = (-1, 0), **how: Any) -> An
     augment = lambda b, g: (b[0] + g.normal(scale=0.1, size=b[0].shape).astype("f4"), b[1])  # noqa: E731
     data = Batches(X, Y, batch_size=8, seed=5, augment=augment)
     stop = keras.callbacks.EarlyStopping("loss", patience=50)
+    # It changes the rate where an epoch begins: that of the resume is no second beginning.
+    slower = keras.callbacks.LearningRateScheduler(lambda _, rate: float(rate * 0.9))
     # `data` is not given where an epoch shall begin anew.
     callback = HoldfastCallback(
         folder,
@@ -58,7 +60,7 @@ def fit(folder: Path, run: str, at: tuple[int, int] = (-1, 0), **how: Any) -> An
                 epochs=3,
                 verbose=0,
                 validation_data=(X[:16], Y[:16]),
-                callbacks=[stop, Die(at), callback],
+                callbacks=[stop, slower, Die(at), callback],
             )
     except RuntimeError:
         return None
