@@ -46,7 +46,9 @@ def plan_like(selection: Selection, tree: Mapping[str, Any]) -> FilePlan:
     if not is_state_tree(leaves):
         raise CannotConvert(
             f"With like= the state of a model is wanted, as get_state_tree() gives it; "
-            f"{leaves[0].name!r} is not in one. Nothing was written. Give --root.",
+            f"{leaves[0].name!r} is not in one. Nothing was written. Give --root; "
+            "a model that was saved as it is has other names: load it into the model, and call "
+            "its save_weights().",
             name=leaves[0].name,
         )
     named = as_weights(leaves, list(groups_of(tree.get("weights", tree))))
