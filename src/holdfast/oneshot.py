@@ -30,6 +30,7 @@ from holdfast.restored import restored_of
 from holdfast.state import environment
 from holdfast.state import rng as rng_state
 from holdfast.state.config import check_dataset, clean_config
+from holdfast.state.flags import require_flags
 from holdfast.state.flatten import flatten
 from holdfast.state.numbers import check_step, clean_metrics
 from holdfast.state.paths import Patterns
@@ -92,6 +93,7 @@ def save(
     if tag is not None:
         check_tag(tag)
     check_root(tree)
+    require_flags(rng=rng)
     looked_at(check_finite)
     check_compress(compress)
     numbers = clean_metrics(metrics)

@@ -517,3 +517,13 @@ def test_generators_of_the_state_are_saved_as_of_the_last_whole_step(store_path:
     found = holdfast.load(store_path, "r@2")
     assert found["g"].random() == expected[3]
     assert found["w"][0] == sum(expected[:3])
+
+
+def test_epochs_are_any_real_number(store_path: Path) -> None:
+    with Checkpointer(store_path, {"w": np.zeros(3)}, run="r", save=every(steps=1)) as ckpt:
+        for step, epoch in enumerate((1, 1.5, np.float32(2.5), np.int64(3))):
+            ckpt.step(step, epoch=epoch)
+        with pytest.raises(UsageError, match="number of epochs"):
+            ckpt.step(4, epoch=True)
+    epochs = [info.epoch for info in holdfast.Store(store_path).log("r")]
+    assert epochs == [1.0, 1.5, 2.5, 3.0]

@@ -181,3 +181,17 @@ def test_a_run_that_this_process_writes_already_is_busy(tmp_path: Path) -> None:
         ckpt.save(0).wait()
         with pytest.raises(RunBusy, match="this very process"):
             holdfast.save(tmp_path, {"w": np.ones(3)}, run="r", step=1)
+
+
+def test_what_is_neither_true_nor_false_is_not_taken_for_true(store_path: Path) -> None:
+    tree = {"w": np.zeros(3)}
+    for call in (
+        lambda: holdfast.save(store_path, tree, run="r", step=1, rng="no"),
+        lambda: holdfast.Checkpointer(store_path, tree, run="r", rng="no"),
+        lambda: holdfast.load(store_path, "r@1", rng=0),
+        lambda: holdfast.load(store_path, "r@1", strict="no"),
+    ):
+        with pytest.raises(UsageError, match="is neither True nor False"):
+            call()
+        if not store_path.exists():
+            holdfast.save(store_path, tree, run="r", step=1, rng=np.bool_(False))

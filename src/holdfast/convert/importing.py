@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from holdfast.convert import (
 from holdfast.convert.bounds import require_in_proportion, require_plain
 from holdfast.convert.contract import Format, Imported, ReadsUnknown
 from holdfast.convert.counting import counted
-from holdfast.convert.naming import Rename, parse_renames, renamed
+from holdfast.convert.naming import Rename, parse_renames, renamed, without_effect
 from holdfast.convert.registry import format_named, format_of
 from holdfast.convert.tally import Progress
 from holdfast.errors import CannotConvert, NotFound, UsageError
@@ -99,9 +99,22 @@ def import_checkpoint(
         skip=skip,
         rng=False,
     )
-    for note in found.notes:
+    for note in (*found.notes, *_misspelt(rename, found.tree)):
         on_note(note)
     return info
+
+
+def _misspelt(rename: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
+    names = _innermost(tree) if rename else ()
+    return [f"no name matched --rename {rule!r}" for rule in without_effect(rename, names)]
+
+
+def _innermost(tree: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _innermost(value)
+        elif isinstance(key, str):
+            yield key
 
 
 def _asked_for(name: str, path: Path) -> Format:

@@ -56,6 +56,24 @@ def renamed(name: str, rules: Sequence[Rename]) -> str:
     return name
 
 
+def without_effect(texts: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the rules that change none of some names: they are misspelt, most likely.
+
+    Ready ones are for many kinds of files, and are not told.
+
+    >>> without_effect(["^model/=", "weight$=kernel", "@unwrap"], ["a.weight", "b.bias"])
+    ['^model/=']
+    """
+    found, names = [], list(names)
+    for text in texts:
+        rules = parse_renames([text])
+        after = [renamed(name, rules) for name in names]
+        if after == names and not ready_rules(text):
+            found.append(text)
+        names = after
+    return found
+
+
 def require_distinct(names: Iterable[str], ref: str) -> None:
     """Raise CannotConvert where two leaves of a checkpoint have one name."""
     seen: set[str] = set()

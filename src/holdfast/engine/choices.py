@@ -8,6 +8,7 @@ from holdfast.errors import UsageError
 from holdfast.policy.keep_policy import KeepPolicy
 from holdfast.policy.watch import WatchPolicy
 from holdfast.policy.when import SavePolicy
+from holdfast.state.flags import require_flags
 
 
 def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks | None) -> None:
@@ -63,5 +64,4 @@ def check_choices(
         raise UsageError(f"in_flight={in_flight!r} is no number of snapshots.")
     if isinstance(nice, bool) or not isinstance(nice, int) or not 0 <= nice <= 19:
         raise UsageError(f"nice={nice!r} is no niceness: a whole number, 0 to 19.")
-    if not isinstance(zero_stall, bool):
-        raise UsageError(f"zero_stall={zero_stall!r} is neither True nor False.")
+    require_flags(zero_stall=zero_stall)

@@ -23,6 +23,7 @@ from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
 from holdfast.state.bind import Binder, unfit
 from holdfast.state.collector import collector_paused
+from holdfast.state.flags import require_flags
 from holdfast.state.nodes import Node, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
 from holdfast.state.reads import Read, Thunk, stage_overlaps
@@ -63,6 +64,9 @@ class Wanted:
     trust: TrustPolicy | None = None
     convert: bool = False
     rank: int = 0
+
+    def __post_init__(self) -> None:
+        require_flags(strict=self.strict, rng=self.rng, convert=self.convert)
 
 
 @dataclass(frozen=True, slots=True)

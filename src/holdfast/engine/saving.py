@@ -21,6 +21,7 @@ from holdfast.engine.new_job import CheckFinite
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.state import environment
+from holdfast.state.flags import require_flags
 from holdfast.state.numbers import clean_metrics
 from holdfast.state.paths import Patterns
 
@@ -36,6 +37,9 @@ class WhatIsSaved:
     only: Patterns
     skip: Patterns
     check_finite: CheckFinite = False
+
+    def __post_init__(self) -> None:
+        require_flags(rng=self.rng)
 
 
 class Saving:

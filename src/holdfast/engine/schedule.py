@@ -16,7 +16,7 @@ from holdfast.errors import UsageError
 from holdfast.policy.moment import Costs, Failures, Moment, Past
 from holdfast.policy.when import SavePolicy, updated_best
 from holdfast.records import commits
-from holdfast.state.numbers import clean_metrics
+from holdfast.state.numbers import check_epoch, clean_metrics
 from holdfast.store.contract import ObjectStore
 
 NO_TIERS: Mapping[str, SavePolicy | None] = {}
@@ -144,7 +144,8 @@ class Schedule:
         Raises:
             UsageError: The metrics are none, or the epoch is no number.
         """
-        _check(metrics, epoch)
+        _check(metrics)
+        epoch = check_epoch(epoch)
         due = self._own_due(step, metrics, epoch, now_s, signals)
         asked = {
             name: found.reason
@@ -238,8 +239,6 @@ class Schedule:
         return best
 
 
-def _check(metrics: object, epoch: object) -> None:
+def _check(metrics: object) -> None:
     if metrics is not None and not isinstance(metrics, Mapping):
         raise UsageError(f"metrics= takes a dict of numbers, not a {type(metrics).__name__}.")
-    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int | float)):
-        raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")

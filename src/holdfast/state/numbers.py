@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from holdfast.errors import UsageError
@@ -25,6 +26,15 @@ def check_step(step: object) -> int:
     if isinstance(step, bool) or not 0 <= number <= MAX_STEP:
         raise UsageError(f"A step is an int of 0 or more, not {step!r}.", step=step)
     return number
+
+
+def check_epoch(epoch: object) -> float | None:
+    """Return epochs as a float, None where none were named, or raise UsageError."""
+    if epoch is None:
+        return None
+    if isinstance(epoch, bool) or not isinstance(epoch, Real):
+        raise UsageError(f"epoch= takes a number of epochs, not {epoch!r}.")
+    return float(epoch)
 
 
 def clean_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:

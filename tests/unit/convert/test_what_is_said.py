@@ -75,3 +75,13 @@ def test_a_folder_of_files_says_which_can_be_read(tmp_path: Path) -> None:
 
 def test_convert_is_there_with_the_package() -> None:
     assert holdfast.convert.export is export
+
+
+def test_a_rule_for_names_that_matches_none_is_told(tmp_path: Path) -> None:
+    save_file({"a.weight": W, "b.bias": W}, tmp_path / "w.safetensors")
+    notes: list[str] = []
+    rules = ["^model/=", "weight$=kernel", "kernel$=k", "@unwrap"]
+    where = tmp_path / "w.safetensors"
+    import_checkpoint(tmp_path / "store", where, run="r", rename=rules, on_note=notes.append)
+    assert notes == ["no name matched --rename '^model/='"]
+    assert set(holdfast.load(tmp_path / "store", "r@0")) == {"a.k", "b.bias"}
