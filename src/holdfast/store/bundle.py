@@ -35,7 +35,8 @@ class BundleStore:
     """The store in a bundle. Whatever would change it is refused.
 
     Raises:
-        StoreUnavailable: The file cannot be read, or is no bundle.
+        StoreUnavailable: The file cannot be read.
+        ManifestDamaged: It is no bundle, or was cut short.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

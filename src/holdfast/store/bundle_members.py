@@ -6,7 +6,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 
-from holdfast.errors import StoreUnavailable, UsageError
+from holdfast.errors import ManifestDamaged, UsageError
 from holdfast.format.zip_errors import MALFORMED_ZIP
 from holdfast.format.zip_headers import HEADER_BYTES, member_header
 from holdfast.store.keys import check_key
@@ -28,7 +28,7 @@ def members_of(fd: int, path: str) -> dict[str, Member]:
         path: What it is called, for error messages.
 
     Raises:
-        StoreUnavailable: It is no bundle.
+        ManifestDamaged: It is no bundle.
     """
     size = os.fstat(fd).st_size
     found: dict[str, Member] = {}
@@ -56,8 +56,8 @@ def _begin_of_data(fd: int, header: int) -> int:
     return header + found.nbytes
 
 
-def _no_bundle(path: str, why: str) -> StoreUnavailable:
-    return StoreUnavailable(
+def _no_bundle(path: str, why: str) -> ManifestDamaged:
+    return ManifestDamaged(
         f"{path!r} is no bundle, or was cut short on the way: {why}. Nothing was read. Copy it "
         "again from where it was made.",
         path=path,

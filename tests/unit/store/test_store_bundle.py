@@ -11,7 +11,13 @@ from attacks import beyond_any_file
 
 import holdfast
 from holdfast import Checkpointer
-from holdfast.errors import ChunkDamaged, HoldfastError, StoreUnavailable, UsageError
+from holdfast.errors import (
+    ChunkDamaged,
+    HoldfastError,
+    ManifestDamaged,
+    StoreUnavailable,
+    UsageError,
+)
 from holdfast.store.bundle import BundleStore
 
 
@@ -129,14 +135,14 @@ def test_any_flipped_bit_is_noticed_or_changes_nothing(bundle: Path) -> None:
 def test_members_lead_nowhere_else(bundle: Path, name: str) -> None:
     with zipfile.ZipFile(bundle, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(StoreUnavailable, match="no bundle"):
+    with pytest.raises(ManifestDamaged, match="no bundle"):
         BundleStore(bundle)
 
 
 def test_compressed_members_are_refused(bundle: Path) -> None:
     with zipfile.ZipFile(bundle, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("runs/r/packs/x", bytes(10_000))
-    with pytest.raises(StoreUnavailable, match="not as it should be"):
+    with pytest.raises(ManifestDamaged, match="not as it should be"):
         BundleStore(bundle)
 
 
@@ -148,5 +154,5 @@ def test_members_without_a_name_or_beyond_the_file_are_refused(bundle: Path) -> 
     nameless[at + 28 : at + 32] = bytes(2) + (name + extra).to_bytes(2, "little")
     for data in (nameless, beyond_any_file(whole)):
         bundle.write_bytes(data)
-        with pytest.raises(StoreUnavailable, match="no bundle"):
+        with pytest.raises(ManifestDamaged, match="no bundle"):
             holdfast.Store(bundle).runs()
