@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import prod
 from typing import Any, final
 
+from holdfast.errors import ForeignDamaged
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.state.arrays import ArraySpec, register_adapter
+
+# What libraries count strides with, in bytes, of elements of up to 16.
+_MOST_ELEMENTS = 2**59
 
 
 @final
@@ -20,6 +25,13 @@ class LazyAdapter:
         return isinstance(value, ForeignArray)
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
+        # Of one that has no elements, so that the size of the file does not tell.
+        if prod(length for length in value.shape if length) > _MOST_ELEMENTS:
+            raise ForeignDamaged(
+                f"{path!r} has the shape {list(value.shape)}, which no array can have. Nothing "
+                "was saved.",
+                path=path,
+            )
         spec = ArraySpec(value.framework, value.dtype, value.shape, value.nbytes)
         return spec, value.identity, None
 

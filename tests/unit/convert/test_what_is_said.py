@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.numpy import save_file
 
 import holdfast
 from holdfast.convert import export, import_checkpoint
-from holdfast.errors import CannotConvert, UsageError
+from holdfast.errors import CannotConvert, ForeignDamaged, UsageError
 
 W = np.arange(3.0)
 
@@ -85,3 +86,13 @@ def test_a_rule_for_names_that_matches_none_is_told(tmp_path: Path) -> None:
     import_checkpoint(tmp_path / "store", where, run="r", rename=rules, on_note=notes.append)
     assert notes == ["no name matched --rename '^model/='"]
     assert set(holdfast.load(tmp_path / "store", "r@0")) == {"a.k", "b.bias"}
+
+
+def test_a_shape_that_no_array_can_have_is_refused(tmp_path: Path) -> None:
+    """It has no elements, and so fits into any file."""
+    entry = {"dtype": "F32", "shape": [2**40, 2**40, 0], "data_offsets": [0, 0]}
+    header = json.dumps({"w": entry}).encode()
+    where = tmp_path / "w.safetensors"
+    where.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ForeignDamaged, match="no array can have"):
+        import_checkpoint(tmp_path / "store", where, run="r")
