@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from holdfast.errors import ForeignDamaged
 
@@ -61,6 +62,34 @@ def read_shard_index(path: Path) -> ShardIndex:
         return ShardIndex(path, places, content.get("metadata", {}))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"it cannot be read ({error!r})") from error
+
+
+def index_in(folder: Path, suffix: str) -> Path | None:
+    """Return the only file of a folder whose name ends so; None where there is none, or several."""
+    found = sorted(folder.glob(f"*{suffix}")) if folder.is_dir() else []
+    return found[0] if len(found) == 1 else None
+
+
+def joined(index: ShardIndex, shards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the arrays of all files by name, in the order of the index.
+
+    Args:
+        index: What says where they are.
+        shards: What each file has, by its name.
+
+    Raises:
+        ForeignDamaged: Index and files disagree.
+    """
+    for shard, found in shards.items():
+        named = {name for name, files in index.places.items() if shard in files}
+        if odd := sorted(named ^ found.keys()):
+            raise index.damaged(f"it and {shard!r} disagree about {odd[0]!r}")
+    tree: dict[str, Any] = {}
+    for name, files in index.places.items():
+        if len(files) != 1:
+            raise index.damaged(f"it has {name!r} in {len(files)} files")
+        tree[name] = shards[files[0]][name]
+    return tree
 
 
 def _files(listed: str | Sequence[object]) -> list[str]:

@@ -1,4 +1,7 @@
-"""PyTorch's ``.pt`` and ``.pth``: any form of them is read, the form since 1.6 is written."""
+"""PyTorch's ``.pt`` and ``.pth``: any form of them is read, the form since 1.6 is written.
+
+Weights in several files are read with the index that ``transformers`` puts beside them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.nesting import nest
 from holdfast.convert.pickled_files import begins_with, members_of, read_pickled
 from holdfast.convert.selection import Selection
+from holdfast.convert.shard_index import index_in, joined, read_shard_index
 from holdfast.convert.torch_archive import plan_archive
 from holdfast.foreign import Unknown
 from holdfast.foreign.torch_legacy import MAGIC
 
 _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
+_INDEX_SUFFIX = ".bin.index.json"
 _TAR_MEMBERS = frozenset({"sys_info", "storages", "tensors", "pickle"})
 
 
@@ -30,6 +35,8 @@ class Torch:
     keeps_tree = True
 
     def recognises(self, path: Path) -> bool:
+        if _index_at(path) is not None:
+            return True
         if not path.is_file():
             return False
         if any(name.rpartition("/")[2] == "data.pkl" for name in members_of(path)):
@@ -38,15 +45,31 @@ class Torch:
         return (head.startswith(b"\x80") and _MAGIC_BYTES in head) or _is_tar(path)
 
     def read(self, path: Path) -> Imported:
-        return read_pickled(path)
+        return self.read_unknown(path, "refuse")
 
     def read_unknown(self, path: Path, unknown: Unknown) -> Imported:
-        return read_pickled(path, unknown)
+        index = _index_at(path)
+        return read_pickled(path, unknown) if index is None else _read_sharded(index, unknown)
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         nested = nest(selection)
         plan = plan_archive(nested.value, selection.part.arrays)
         return [plan.as_file(tuple(nested.notes))]
+
+
+def _index_at(path: Path) -> Path | None:
+    """Return the index that a path is, or that is in the folder that it is."""
+    if path.is_file() and path.name.endswith(_INDEX_SUFFIX):
+        return path
+    return index_in(path, _INDEX_SUFFIX)
+
+
+def _read_sharded(path: Path, unknown: Unknown) -> Imported:
+    index = read_shard_index(path)
+    shards = {name: read_pickled(file, unknown) for name, file in index.files().items()}
+    tree = joined(index, {name: shard.tree for name, shard in shards.items()})
+    notes = [f"{name}: {note}" for name, shard in shards.items() for note in shard.notes]
+    return Imported(tree, {"metadata": index.metadata}, notes)
 
 
 def _is_tar(path: Path) -> bool:

@@ -21,7 +21,7 @@ from holdfast.convert.safetensors.writing import (
     require_place,
 )
 from holdfast.convert.selection import Selection
-from holdfast.convert.shard_index import read_shard_index
+from holdfast.convert.shard_index import index_in, read_shard_index
 from holdfast.errors import ForeignDamaged, UsageError
 
 # What files of weights and states end with, here and in other tools.
@@ -45,7 +45,7 @@ class Safetensors:
 
     def recognises(self, path: Path) -> bool:
         if path.is_dir():
-            return _index_in(path) is not None or any(path.glob("*.safetensors"))
+            return index_in(path, INDEX_SUFFIX) is not None or any(path.glob("*.safetensors"))
         if path.name.endswith(INDEX_SUFFIX):
             return True
         try:
@@ -64,7 +64,7 @@ class Safetensors:
         return found
 
     def _read(self, path: Path) -> Imported:
-        index = _index_in(path) if path.is_dir() else path
+        index = index_in(path, INDEX_SUFFIX) if path.is_dir() else path
         if index is not None and index.name.endswith(INDEX_SUFFIX):
             return read_sharded(index)
         if path.is_dir():
@@ -87,15 +87,10 @@ def _others_in(folder: Path) -> list[str]:
     """Return files of weights and states in a folder that are not read with it."""
     if not folder.is_dir():
         return []
-    index = _index_in(folder)
+    index = index_in(folder, INDEX_SUFFIX)
     read = set(read_shard_index(index).files()) if index else {p.name for p in _files_in(folder)}
     return sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS and p.name not in read)
 
 
 def _files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
-
-
-def _index_in(folder: Path) -> Path | None:
-    found = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
-    return found[0] if len(found) == 1 else None

@@ -11,7 +11,7 @@ from holdfast.convert.contract import Imported
 from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.safetensors.element_types import DTYPES, SMALL
 from holdfast.convert.safetensors.writing import METADATA
-from holdfast.convert.shard_index import read_shard_index
+from holdfast.convert.shard_index import joined, read_shard_index
 from holdfast.errors import CannotConvert, ForeignDamaged
 from holdfast.foreign.arrays import ForeignArray
 
@@ -99,15 +99,7 @@ def read_sharded(path: Path) -> Imported:
     """
     index = read_shard_index(path)
     shards = {name: read_file(file) for name, file in index.files().items()}
-    for shard, found in shards.items():
-        named = {name for name, files in index.places.items() if shard in files}
-        if odd := sorted(named ^ found.tree.keys()):
-            raise index.damaged(f"it and {shard!r} disagree about {odd[0]!r}")
-    tree: dict[str, Any] = {}
-    for name, files in index.places.items():
-        if len(files) != 1:
-            raise index.damaged(f"it has {name!r} in {len(files)} files")
-        tree[name] = shards[files[0]].tree[name]
+    tree = joined(index, {name: shard.tree for name, shard in shards.items()})
     return Imported(tree, {"metadata": index.metadata})
 
 
