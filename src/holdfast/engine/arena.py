@@ -114,3 +114,25 @@ def anonymous_file() -> int:
         return os.memfd_create("holdfast-arena", os.MFD_CLOEXEC)
     with tempfile.NamedTemporaryFile(prefix="holdfast-arena-", delete=True) as file:
         return os.dup(file.fileno())
+
+
+def sized_file(nbytes: int) -> int:
+    """Return the descriptor of a new file in memory of that size, for what is small.
+
+    Raises:
+        NoSpace: A limit of this process or of the machine is in the way.
+    """
+    try:
+        fd = anonymous_file()
+        try:
+            os.ftruncate(fd, nbytes)
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise NoSpace(
+            f"Could not make {nbytes:,} bytes of memory that both processes share: {error}. "
+            "Nothing was saved. Limits of this process ('ulimit -a') count here, too.",
+            nbytes=nbytes,
+        ) from error
+    return fd

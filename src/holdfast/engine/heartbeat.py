@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from holdfast.engine.arena import anonymous_file
+from holdfast.engine.arena import sized_file
 from holdfast.engine.tally import TALLY_BYTES, Tally
 
 _SIZE = mmap.PAGESIZE
@@ -28,10 +28,12 @@ class Heartbeat:
 
     @classmethod
     def create(cls) -> Heartbeat:
-        """Return a new heartbeat, for the trainer."""
-        fd = anonymous_file()
-        os.ftruncate(fd, _SIZE)
-        heartbeat = cls(fd)
+        """Return a new heartbeat, for the trainer.
+
+        Raises:
+            NoSpace: There is no memory for it.
+        """
+        heartbeat = cls(sized_file(_SIZE))
         heartbeat.beat(-1)
         return heartbeat
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from holdfast.engine.arena import anonymous_file
+from holdfast.engine.arena import sized_file
 
 RING_BYTES = 1 << 20
 _HEAD_BYTES = mmap.PAGESIZE
@@ -27,10 +27,12 @@ class MetricsRing:
 
     @classmethod
     def create(cls) -> MetricsRing:
-        """Return a new ring, for the trainer."""
-        fd = anonymous_file()
-        os.ftruncate(fd, _HEAD_BYTES + RING_BYTES)
-        return cls(fd)
+        """Return a new ring, for the trainer.
+
+        Raises:
+            NoSpace: There is no memory for it.
+        """
+        return cls(sized_file(_HEAD_BYTES + RING_BYTES))
 
     @classmethod
     def attach(cls, fd: int) -> MetricsRing:

@@ -6,6 +6,8 @@ import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,18 @@ def test_arguments_of_a_step_are_looked_at(tmp_path: Path, wrong: dict[str, Any]
 def test_a_niceness_that_is_none_is_refused(tmp_path: Path, nice: Any) -> None:
     with pytest.raises(holdfast.errors.UsageError, match="0 to 19"):
         Checkpointer(tmp_path, state(), run="r", nice=nice)
+
+
+def test_a_limit_on_files_is_told(tmp_path: Path) -> None:
+    """Memory that two processes share is a file, whatever the limit was meant for."""
+    code = (
+        "import resource, sys, numpy as np, holdfast\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100 << 10, 100 << 10))\n"
+        "try:\n"
+        "    holdfast.Checkpointer(sys.argv[1], {'w': np.zeros(3)}, run='r')\n"
+        "except holdfast.errors.NoSpace as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "ulimit" in done.stdout, done
