@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ from typing import Any
 from holdfast.errors import ForeignDamaged
 
 _MAX_INDEX_BYTES = 1 << 28
+# What files of weights and states end with, here and in other tools.
+_WEIGHTS = frozenset(
+    {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz", ".npy"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,19 @@ def read_shard_index(path: Path) -> ShardIndex:
         raise _damaged(path, f"it cannot be read ({error!r})") from error
 
 
-def index_in(folder: Path, suffix: str) -> Path | None:
-    """Return the only file of a folder whose name ends so; None where there is none, or several."""
-    found = sorted(folder.glob(f"*{suffix}")) if folder.is_dir() else []
+def index_at(path: Path, suffix: str) -> Path | None:
+    """Return the index that a path is, or the only one in the folder that it is, by its ending."""
+    if path.is_file():
+        return path if path.name.endswith(suffix) else None
+    found = sorted(path.glob(f"*{suffix}")) if path.is_dir() else []
     return found[0] if len(found) == 1 else None
+
+
+def others_beside(folder: Path, read: Collection[str]) -> list[str]:
+    """Return a note of the files of weights and states in a folder that are not read with it."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS and p.name not in read)
+    some = ", ".join(map(repr, names[:5])) + (" …" if len(names) > 5 else "")
+    return [f"not read, though beside them: {some}"] if names else []
 
 
 def joined(index: ShardIndex, shards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

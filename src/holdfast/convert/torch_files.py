@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -14,7 +15,7 @@ from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.nesting import nest
 from holdfast.convert.pickled_files import begins_with, members_of, read_pickled
 from holdfast.convert.selection import Selection
-from holdfast.convert.shard_index import index_in, joined, read_shard_index
+from holdfast.convert.shard_index import index_at, joined, others_beside, read_shard_index
 from holdfast.convert.torch_archive import plan_archive
 from holdfast.foreign import Unknown
 from holdfast.foreign.torch_legacy import MAGIC
@@ -35,7 +36,7 @@ class Torch:
     keeps_tree = True
 
     def recognises(self, path: Path) -> bool:
-        if _index_at(path) is not None:
+        if index_at(path, _INDEX_SUFFIX) is not None:
             return True
         if not path.is_file():
             return False
@@ -48,20 +49,19 @@ class Torch:
         return self.read_unknown(path, "refuse")
 
     def read_unknown(self, path: Path, unknown: Unknown) -> Imported:
-        index = _index_at(path)
-        return read_pickled(path, unknown) if index is None else _read_sharded(index, unknown)
+        index = index_at(path, _INDEX_SUFFIX)
+        if index is None:
+            return read_pickled(path, unknown)
+        found = _read_sharded(index, unknown)
+        if not path.is_dir():
+            return found
+        read = read_shard_index(index).files()
+        return replace(found, notes=[*found.notes, *others_beside(path, read)])
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         nested = nest(selection)
         plan = plan_archive(nested.value, selection.part.arrays)
         return [plan.as_file(tuple(nested.notes))]
-
-
-def _index_at(path: Path) -> Path | None:
-    """Return the index that a path is, or that is in the folder that it is."""
-    if path.is_file() and path.name.endswith(_INDEX_SUFFIX):
-        return path
-    return index_in(path, _INDEX_SUFFIX)
 
 
 def _read_sharded(path: Path, unknown: Unknown) -> Imported:

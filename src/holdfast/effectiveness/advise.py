@@ -14,6 +14,7 @@ from holdfast.effectiveness import belief, intervals
 from holdfast.effectiveness.adaptive import seen_in
 from holdfast.effectiveness.advise_tiers import Copies, TierAdvice, advise_tiers, copies_in
 from holdfast.effectiveness.alternatives import costs_of_lives, used_interval_s
+from holdfast.effectiveness.budget import lasting_s, room_in
 from holdfast.effectiveness.comparing import Spread, simulated_best_s, spread
 from holdfast.effectiveness.failures import Uncertain
 from holdfast.effectiveness.lives import Life, lives_of
@@ -222,14 +223,11 @@ def advise(
     mtbf_s, costs = believed.mean_mtbf_s, measured.costs
     exact_s = intervals.best_s(costs.paid_s, mtbf_s)
     unbudgeted_s = intervals.bounded_s(costs, mtbf_s, max_overhead)
-    fitting = coming = None
-    interval_s = unbudgeted_s
+    interval_s, room = unbudgeted_s, None
     if budget_bytes is not None:
-        fitting = budget_bytes // max(measured.stored_bytes, 1)
-        coming = max(budget_bytes - measured.used_bytes, 0) // max(measured.stored_bytes, 1)
-    if train_hours is not None and coming and not measured.removes:
-        lasting_s = intervals.lasting_s(costs, train_hours * belief.HOUR_S, coming)
-        interval_s = max(unbudgeted_s, lasting_s)
+        room = room_in(budget_bytes, measured.used_bytes, measured.stored_bytes)
+        if train_hours is not None and not measured.removes:
+            interval_s = max(interval_s, lasting_s(room, costs, train_hours * belief.HOUR_S))
     strategy = Strategy(
         "advised", interval_s, costs.paid_s, lag_s=costs.durable_s, restart_s=measured.restart_s
     )
@@ -251,9 +249,9 @@ def advise(
         advised=_expected(believed, strategy, interval_s, seed),
         used=_expected(believed, strategy, used_s, seed) if math.isfinite(used_s) else None,
         stored_bytes_per_day=measured.stored_bytes * _DAY_S / (interval_s + costs.paid_s),
-        fitting=fitting,
-        filled_s=None if coming is None else coming * (interval_s + costs.paid_s),
-        coming=coming,
+        fitting=None if room is None else room.fitting,
+        filled_s=None if room is None else room.coming * (interval_s + costs.paid_s),
+        coming=None if room is None else room.coming,
         tiers=advise_tiers(
             costs,
             measured.copies,

@@ -113,12 +113,3 @@ def bounded_s(costs: Costs, mtbf_s: float, max_overhead: float | None, in_flight
     overhead_s = costs.paid_s * (1.0 / max_overhead - 1.0) if max_overhead else 0.0
     store_s = (costs.held_s + costs.durable_s) / in_flight
     return max(wanted_s, overhead_s, store_s, _SHORTEST_S)
-
-
-def lasting_s(costs: Costs, train_s: float, count: int) -> float:
-    """Return the shortest interval at which so much training has no more than so many saves.
-
-    >>> lasting_s(Costs(10.0), 3600.0, 6)
-    590.0
-    """
-    return max(train_s / count - costs.paid_s, 0.0)

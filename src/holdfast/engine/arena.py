@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import tempfile
 import threading
 import time
 
 from holdfast.engine.filling import Filling, filling_bytes
-from holdfast.errors import NoSpace
+from holdfast.engine.shared_file import no_room, shared_file
 from holdfast.plan.layout import align
 from holdfast.store.memory_pages import address_of, file_bytes, map_shared, provide
 
@@ -55,17 +54,12 @@ class Arena:
             NoSpace: There is not that much memory to share.
         """
         nbytes = max(nbytes, mmap.PAGESIZE)
-        fd = anonymous_file()
+        fd = shared_file(file_bytes(_filling_range(nbytes)[1]))
         try:
-            os.ftruncate(fd, file_bytes(_filling_range(nbytes)[1]))
             return cls(fd, nbytes, writable=True)
         except (OSError, ValueError) as error:
             os.close(fd)
-            raise NoSpace(
-                f"Could not make {nbytes:,} bytes of shared memory for snapshots: {error}. "
-                "Nothing was saved. Free memory, or save less with only= or skip=.",
-                nbytes=nbytes,
-            ) from error
+            raise no_room(nbytes, error) from error
 
     def touch(self) -> None:
         """Let the system provide all pages now, in the background.
@@ -106,33 +100,3 @@ class Arena:
 def _filling_range(nbytes: int) -> tuple[int, int]:
     begin = align(nbytes, mmap.PAGESIZE)
     return begin, begin + filling_bytes(nbytes)
-
-
-def anonymous_file() -> int:
-    """Return the descriptor of a new file in memory that has no name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("holdfast-arena", os.MFD_CLOEXEC)
-    with tempfile.NamedTemporaryFile(prefix="holdfast-arena-", delete=True) as file:
-        return os.dup(file.fileno())
-
-
-def sized_file(nbytes: int) -> int:
-    """Return the descriptor of a new file in memory of that size, for what is small.
-
-    Raises:
-        NoSpace: A limit of this process or of the machine is in the way.
-    """
-    try:
-        fd = anonymous_file()
-        try:
-            os.ftruncate(fd, nbytes)
-        except BaseException:
-            os.close(fd)
-            raise
-    except OSError as error:
-        raise NoSpace(
-            f"Could not make {nbytes:,} bytes of memory that both processes share: {error}. "
-            "Nothing was saved. Limits of this process ('ulimit -a') count here, too.",
-            nbytes=nbytes,
-        ) from error
-    return fd

@@ -101,9 +101,8 @@ class FirstCommit:
             if not has_looked and (told := given_up.why(self._store, self._keys, job)) is not None:
                 raise told
             has_looked = True
-            if gone is not None and not self._store.exists(self._keys.part(job.id, 0)):
-                told = given_up.why(self._store, self._keys, job)
-                raise told or given_up.over(job, _skipped(job, gone))
+            if gone is not None:
+                self._refuse_skipped(job, gone)
             gone = self._elsewhere.gone(job, (0,), later)
             is_slow = time.monotonic() - began_s < OTHERS_S
             if is_given_up_for(later, job.rank) and not is_slow:
@@ -114,6 +113,12 @@ class FirstCommit:
             step=job.step,
             given_up=False,
         )
+
+    def _refuse_skipped(self, job: SaveJob, gone: Gone) -> None:
+        """Raise where rank 0 has gone on without this save, unless it has come since."""
+        if not self._store.exists(self._keys.part(job.id, 0)):
+            told = given_up.why(self._store, self._keys, job)
+            raise told or given_up.over(job, _skipped(job, gone))
 
     def _committed(self, job: SaveJob) -> tuple[CommitRecord, bytes] | None:
         for seq in reversed(commits.sequence_numbers(self._store, self._run)):

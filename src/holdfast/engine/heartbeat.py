@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from holdfast.engine.arena import sized_file
+from holdfast.engine.shared_file import shared_file
 from holdfast.engine.tally import TALLY_BYTES, Tally
 
 _SIZE = mmap.PAGESIZE
@@ -33,7 +33,7 @@ class Heartbeat:
         Raises:
             NoSpace: There is no memory for it.
         """
-        heartbeat = cls(sized_file(_SIZE))
+        heartbeat = cls(shared_file(_SIZE))
         heartbeat.beat(-1)
         return heartbeat
 

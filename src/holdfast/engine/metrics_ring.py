@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from holdfast.engine.arena import sized_file
+from holdfast.engine.shared_file import shared_file
 
 RING_BYTES = 1 << 20
 _HEAD_BYTES = mmap.PAGESIZE
@@ -32,7 +32,7 @@ class MetricsRing:
         Raises:
             NoSpace: There is no memory for it.
         """
-        return cls(sized_file(_HEAD_BYTES + RING_BYTES))
+        return cls(shared_file(_HEAD_BYTES + RING_BYTES))
 
     @classmethod
     def attach(cls, fd: int) -> MetricsRing:

@@ -40,6 +40,13 @@ def test_all_files_are_one_checkpoint(tmp_path: Path, folder: Path, given: str) 
     assert all(torch.equal(tree[name], weight) for name, weight in WEIGHTS.items())
 
 
+def test_what_is_beside_them_is_told(tmp_path: Path, folder: Path) -> None:
+    torch.save({}, folder / "optimizer.pt")
+    notes: list[str] = []
+    import_checkpoint(tmp_path / "store", folder, run="r", on_note=notes.append)
+    assert notes == ["not read, though beside them: 'optimizer.pt'"]
+
+
 @pytest.mark.parametrize("harm", ["gone", "other", "unlisted", "outside"])
 def test_what_the_index_does_not_say_is_refused(tmp_path: Path, folder: Path, harm: str) -> None:
     index = json.loads((folder / INDEX).read_text())

@@ -205,8 +205,7 @@ class Wrapper(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # It is refused by its kind: no operation of it may be asked for.
-        raise NotImplementedError
+        raise AssertionError(f"it is refused by its kind, and {func} was asked of it")
 
 
 @pytest.mark.parametrize(

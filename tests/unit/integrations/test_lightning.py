@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,10 @@ from holdfast.data import DataLoader  # noqa: E402
 from holdfast.errors import ChunkMissing, ManifestDamaged, NotFound, UsageError  # noqa: E402
 from holdfast.lightning import HoldfastCallback, HoldfastCheckpointIO  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    yield
-    logger.setLevel(level)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
+    pytest.mark.usefixtures("quiet_lightning"),
+]
 
 
 class Model(lightning.LightningModule):  # type: ignore[misc]

@@ -21,13 +21,8 @@ from holdfast.convert.safetensors.writing import (
     require_place,
 )
 from holdfast.convert.selection import Selection
-from holdfast.convert.shard_index import index_in, read_shard_index
+from holdfast.convert.shard_index import index_at, others_beside, read_shard_index
 from holdfast.errors import ForeignDamaged, UsageError
-
-# What files of weights and states end with, here and in other tools.
-_WEIGHTS = frozenset(
-    {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz", ".npy"}
-)
 
 
 @final
@@ -44,10 +39,10 @@ class Safetensors:
     members: Sequence[str] = ("*.safetensors", "*.safetensors.index.json")
 
     def recognises(self, path: Path) -> bool:
-        if path.is_dir():
-            return index_in(path, INDEX_SUFFIX) is not None or any(path.glob("*.safetensors"))
-        if path.name.endswith(INDEX_SUFFIX):
+        if index_at(path, INDEX_SUFFIX) is not None:
             return True
+        if path.is_dir():
+            return any(path.glob("*.safetensors"))
         try:
             file = ForeignFile(path)
             length = int.from_bytes(file.read(0, 8), "little")
@@ -56,21 +51,15 @@ class Safetensors:
             return False
 
     def read(self, path: Path) -> Imported:
-        found = self._read(path)
-        others = _others_in(path)
-        if others:
-            some = ", ".join(map(repr, others[:5])) + (" …" if len(others) > 5 else "")
-            found = replace(found, notes=[*found.notes, f"not read, though beside them: {some}"])
-        return found
-
-    def _read(self, path: Path) -> Imported:
-        index = index_in(path, INDEX_SUFFIX) if path.is_dir() else path
-        if index is not None and index.name.endswith(INDEX_SUFFIX):
-            return read_sharded(index)
-        if path.is_dir():
-            files = _files_in(path)
-            return together([read_file(file) for file in files], path)
-        return read_file(path)
+        index = index_at(path, INDEX_SUFFIX)
+        if index is None and not path.is_dir():
+            return read_file(path)
+        files = sorted(path.glob("*.safetensors"))
+        found = read_sharded(index) if index else together([read_file(f) for f in files], path)
+        if not path.is_dir():
+            return found
+        read = read_shard_index(index).files() if index else {file.name for file in files}
+        return replace(found, notes=[*found.notes, *others_beside(path, read)])
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         require_place(selection)
@@ -81,16 +70,3 @@ class Safetensors:
         if not isinstance(shard_bytes, int) or shard_bytes < 1:
             raise UsageError(f"shard_bytes={shard_bytes!r} is no number of bytes.")
         return plan_shards(selection.arrays, shard_bytes, framework)
-
-
-def _others_in(folder: Path) -> list[str]:
-    """Return files of weights and states in a folder that are not read with it."""
-    if not folder.is_dir():
-        return []
-    index = index_in(folder, INDEX_SUFFIX)
-    read = set(read_shard_index(index).files()) if index else {p.name for p in _files_in(folder)}
-    return sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS and p.name not in read)
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
