@@ -16,6 +16,8 @@ import holdfast
 from distributed.threads import ranks_of, together
 from holdfast import Checkpointer, errors
 from holdfast.engine.handle import SaveHandle
+from holdfast.records import pins
+from holdfast.store.local import LocalStore
 
 
 @pytest.fixture
@@ -118,6 +120,10 @@ def test_what_was_written_is_committed_though_its_persister_dies(
         assert both.steps() == [1, 2, 3]
         assert all(both.is_right(step) for step in (1, 2, 3))
         assert holdfast.Store(store_path).verify().ok
+    assert pins.all_pins(LocalStore(store_path), "r") == []
+    # The one that was killed may have left half of a file, which may be another rank's as well:
+    # it goes when nobody writes.
+    assert holdfast.Store(store_path).repair().ok
     assert list((store_path / "runs" / "r" / "pins").glob("*")) == []
 
 
