@@ -22,7 +22,6 @@ from holdfast.engine.leaving import Leaving
 from holdfast.engine.ledger import Ledger, OnError, SaveTimes
 from holdfast.engine.lifetime import Lifetime
 from holdfast.engine.measuring import Measuring
-from holdfast.engine.new_job import looked_at
 from holdfast.engine.pace import Pace
 from holdfast.engine.peers.opening import with_peers
 from holdfast.engine.returning import Asked, Returning
@@ -45,6 +44,7 @@ from holdfast.policy.when import SavePolicy
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 from holdfast.restored import Restored, restored_of
+from holdfast.state.casts import Casts
 from holdfast.state.config import check_dataset, clean_config
 from holdfast.state.numbers import check_step
 from holdfast.state.paths import Patterns, check_patterns
@@ -70,8 +70,7 @@ class Checkpointer:
         watch: What to warn of, as ``watch.overfitting("loss", "val_loss")``; combine with ``|``.
         rng: Save and restore the random number generators of every library in play.
         on_error: What a failed background save does: ``raise`` at the next call, or ``warn``.
-        only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
-            that match are saved and restored.
+        only: Glob patterns of leaves to save and restore, or ``holdfast.only.weights`` and so on.
         skip: Glob patterns on leaf paths; leaves that match are neither saved nor restored.
         backpressure: When a save is due while ``in_flight`` others are not durable yet: ``wait``
             for one, or ``skip`` this one. ``save`` always waits.
@@ -98,6 +97,8 @@ class Checkpointer:
         check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
             differ, by whatever bit. It reads all of them while the loop is held.
         tiers: Where the run is kept besides: ``tier.memory()``, ``tier.far(…)``.
+        cast: Arrays of floats to save in fewer bits, which loses digits: ``float32``, ``bfloat16``
+            or ``float16`` by glob patterns on leaf paths. They come back as they were, rounded.
 
     Raises:
         UsageError: An argument is not possible.
@@ -133,6 +134,7 @@ class Checkpointer:
         on_saved: Follower | Sequence[Follower] = (),
         check_replicas: bool = False,
         tiers: Sequence[Tier] = (),
+        cast: Mapping[str, str] | None = None,
     ) -> None:
         check_root(state)
         check_run(run)
@@ -144,8 +146,7 @@ class Checkpointer:
         home = Store(location)
         self.run, self.next_step = run, 0
         self._ledger = Ledger(on_error, Followers(on_saved, home, ranks))
-        looked_at(check_finite)
-        what = WhatIsSaved(state, rng, only, skip, check_finite)
+        what = WhatIsSaved(state, rng, only, skip, check_finite, Casts(cast))
         given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
         at = home.place
         self._trust = at.authenticity.trust

@@ -53,6 +53,20 @@ def save_shares(folder: Path) -> None:
     found = digest(model, optimizer)
     if dist.get_rank() == 0:
         (folder / f"wide-{world}.shares").write_text(found)
+    _save_cast(folder / f"cast-{world}", model, optimizer)
+
+
+def _save_cast(store: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Save moments in half their bytes; say what they are then."""
+    state, cast = {"model": model, "optimizer": optimizer}, {"optimizer/**": "bfloat16"}
+    with Checkpointer(store, state, run="r", cast=cast) as ckpt:
+        ckpt.save(1).wait()
+    for moments in optimizer.state.values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            moments[name].copy_(moments[name].to(torch.bfloat16))
+    found = digest(model, optimizer)
+    if dist.get_rank() == 0:
+        store.with_suffix(".cast").write_text(found)
 
 
 def restore_shares(folder: Path) -> None:
@@ -66,6 +80,14 @@ def restore_shares(folder: Path) -> None:
         outcome = restore_checkpoint(store, resolve(store, "r@1"), wanted)
         assert digest(model, optimizer) == told.read_text(), told
         print("read", told.stem, outcome.nbytes.read, _local_bytes(state), flush=True)
+    for told in sorted(folder.glob("*.cast")):
+        model, optimizer = made(9, is_sharded=world > 1)
+        # As in a process that has just begun.
+        optimizer.state.clear()
+        store = open_store(folder / told.stem, create=False)
+        wanted = Wanted({"model": model, "optimizer": optimizer}, rank=rank)
+        restore_checkpoint(store, resolve(store, "r@1"), wanted)
+        assert digest(model, optimizer) == told.read_text(), told
 
 
 def _local_bytes(state: dict[str, Any]) -> int:

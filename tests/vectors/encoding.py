@@ -148,7 +148,7 @@ def files() -> Files:
 def _later(
     older: Packs, stored: dict[bytes, bytes], floats: bytes, counters: bytes, first: bytes
 ) -> Files:
-    """The next checkpoint: differences from a chunk of the first, and from one of its own."""
+    """The next checkpoint: differences from chunks of the first and of its own, and a cast."""
     rng = random.Random(8)
     moved = differing(floats, b"".join(bytes([rng.randrange(128), 0, 0, 0]) for _ in range(1500)))
     noise = rng.randbytes(6001)
@@ -166,6 +166,8 @@ def _later(
         "noise": ("numpy:uint8", (6001,), noise),
         "like it": ("numpy:uint8", (6001,), like_noise),
         "int64": ("numpy:int64", (300,), counters),
+        # 1, -2 and a NaN, as the upper halves of what they were.
+        "cast": ("torch:bfloat16<float32", (3,), struct.pack("<3H", 0x3F80, 0xC000, 0x7FC0)),
     }
     tree, arrays = Tree(), Arrays()
     tree.container(K.DICT, len(made))

@@ -491,6 +491,8 @@ def _arrays() -> list[Case]:
     made: list[tuple[str, str, Callable[[Any], object]]] = [
         ("dtype-unknown", "a type that is not known", typed("numpy:float128")),
         ("dtype-object", "a type that holds objects", typed("numpy:np:|O")),
+        ("cast-no-narrower", "a cast that loses nothing", typed("numpy:float32<float32")),
+        ("cast-of-unknown", "a cast of what is no float", typed("numpy:float16<int32")),
         (
             "type-unknown",
             "a row of the table of types that is not there",

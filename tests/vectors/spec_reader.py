@@ -567,8 +567,9 @@ class Part:
             at += ndims[i]
 
     def read_array(self, kind: str, shape: list[int], chunk: int, offset: int) -> dict[str, Any]:
-        framework, colon, dtype = kind.partition(":")
+        framework, colon, name = kind.partition(":")
         refuse_unless(framework and colon, "no framework")
+        dtype, cast_from = element_type(name)
         refuse_unless(all(n < 2**63 for n in shape), "a dimension beyond all bounds")
         nbytes = prod(shape) * itemsize(dtype)
         data = b""
@@ -585,12 +586,21 @@ class Part:
                 data, chunk = data + self.chunks[chunk], chunk + 1
             data = data[:nbytes]
         self.contents.append(data)
-        return {
+        found = {
             "framework": framework,
             "dtype": dtype,
             "shape": shape,
             "blake3": blake3(data).hexdigest(),
         }
+        return found | ({"cast_from": cast_from} if cast_from else {})
+
+
+def element_type(name: str) -> tuple[str, str]:
+    """Return as what elements are stored, and what they were where that is said."""
+    dtype, mark, cast_from = (name, "", "") if name.startswith("np:") else name.partition("<")
+    allowed = {"float32": ["bfloat16", "float16"], "float64": ["float32", "bfloat16", "float16"]}
+    refuse_unless(not mark or dtype in allowed.get(cast_from, []), "no such cast")
+    return dtype, cast_from
 
 
 # --- section 7.3.1: several ranks ---

@@ -149,6 +149,7 @@ def _arrays(store: Any, part: Whole) -> list[dict[str, Any]]:
             "shape": list(row.shape),
             "blake3": blake3(data).hexdigest(),
         }
+        | ({"cast_from": row.cast_from} if row.cast_from else {})
         for row, data in zip(part.arrays, buffers, strict=True)
     ]
 
@@ -316,14 +317,17 @@ def test_holdfast_reads_the_differences_of_the_encoded_store() -> None:
     record = commits.read_commit(store, "packed", 2)
     part = commits.read_part(store, record, record.parts[0])
     assert [(row.codec, row.base) for row in part.chunks] == [
-        (2, 4),
+        (2, 5),
         (0, None),
         (2, 1),
         (1, None),
+        (0, None),
         (1, None),
     ]
     assert part_format.encode(part) == store.get(record.parts[0].key)
     before, after = (holdfast.load(ENCODED, f"packed@{step}") for step in (3, 4))
+    assert after["cast"].dtype == torch.float32
+    assert str(after["cast"].tolist()) == "[1.0, -2.0, nan]"
     moved = before["float32"].view(torch.int32) ^ after["float32"].view(torch.int32)
     assert 0 < int(moved.max()) < 128
     assert np.count_nonzero(after["noise"] != after["like it"]) > 5900

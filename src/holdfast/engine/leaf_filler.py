@@ -28,7 +28,7 @@ def leaf_filler(leaves: Sequence[Leaf], layout: Layout) -> Fill:
             key = id(leaf)
             if key not in exported:
                 exported[key] = memoryview(bytearray(leaf.spec.nbytes))
-                leaf.adapter.export(leaf.value, exported[key])
+                leaf.export(exported[key])
             return exported[key]
 
     def fill(chunk: int, view: memoryview) -> None:
@@ -38,7 +38,7 @@ def leaf_filler(leaves: Sequence[Leaf], layout: Layout) -> Fill:
             view[end:begin] = bytes(begin - end)
             if leaf.address is not None:
                 ctypes.memmove(base + begin, leaf.address + at, n)
-            elif isinstance(leaf.adapter, RangeAdapter):
+            elif isinstance(leaf.adapter, RangeAdapter) and not leaf.spec.cast_from:
                 leaf.adapter.export_range(leaf.value, at, view[begin : begin + n])
             else:
                 view[begin : begin + n] = bytes_of(leaf)[at : at + n]

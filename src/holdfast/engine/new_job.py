@@ -94,7 +94,7 @@ def encode_plan(
 ) -> bytes:
     """Return the encoded manifest of a flattened state, without chunks and packs."""
     rows = [
-        part_format.ArrayRow(leaf.spec.framework, leaf.spec.dtype, leaf.spec.shape, chunk, offset)
+        part_format.ArrayRow(*leaf.spec[:3], chunk, offset, cast_from=leaf.spec.cast_from)
         for leaf, (chunk, offset) in zip(flat.leaves, layout.places, strict=True)
     ]
     if is_looked_at is not None:

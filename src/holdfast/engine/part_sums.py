@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from holdfast.errors import ManifestDamaged
 from holdfast.format import dtypes
+from holdfast.format.casting import split_type
 from holdfast.format.lean import REPLICA_BYTES
 from holdfast.format.names import checkpoint_of
 from holdfast.format.schema import PartMessage
@@ -63,7 +64,7 @@ class PartSums:
         self._arrays = list(_arrays_of(self.root))
         self._coverage = Coverage([header.shape for _, header in self._arrays])
         names: dict[str, int] = {}
-        kinds = [f"{header.framework}:{header.dtype}" for _, header in self._arrays]
+        kinds = [header.type_name for _, header in self._arrays]
         self._kinds = np.array([names.setdefault(kind, len(names)) for kind in kinds], np.int64)
         self._number_of = names
         self._replicas = _Replicas()
@@ -101,7 +102,7 @@ class PartSums:
         if len(bad := np.flatnonzero(kinds != self._kinds[boxes])):
             path, _ = self._arrays[int(boxes[bad[0]])]
             raise Disagreement(path, rank, "a box of another type than its array")
-        sizes = np.array([dtypes.itemsize(n.partition(":")[2]) for n in arrays.type], np.int64)
+        sizes = np.array([_itemsize(name) for name in arrays.type], np.int64)
         if len(index):
             self.state_bytes += int((_volumes(dims, ndims) * sizes[index]).sum())
         packs: Mapping[str, int] = {pack.key: pack.length for pack in message.packs}
@@ -159,6 +160,10 @@ def _arrays_of(root: Node) -> list[tuple[str, Header]]:
         else:
             stack.extend(reversed(node.children))
     return found
+
+
+def _itemsize(type_name: str) -> int:
+    return dtypes.itemsize(split_type(type_name.partition(":")[2])[0])
 
 
 def _volumes(dims: _Ints, ndims: _Ints) -> _Ints:

@@ -26,7 +26,7 @@ from holdfast.state.collector import collector_paused
 from holdfast.state.flags import require_flags
 from holdfast.state.nodes import Node, packages_of_codecs, prune
 from holdfast.state.paths import Patterns, selector
-from holdfast.state.reads import Read, Thunk, stage_overlaps
+from holdfast.state.reads import Read, Thunk, stage_casts, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
 from holdfast.wording.numbers import bytes_text
@@ -122,9 +122,11 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     compare_doubles(binder, read)
     _settle(binder, wanted)
     compare_overlaps = stage_overlaps(binder.reads)
+    put_casts = stage_casts(binder.reads, part.arrays)
     # All or nothing: a Ctrl-C is looked at until all is known to be good, and not after that.
     with uninterrupted() as shield:
         nbytes = read(binder.reads, should_stop=shield.is_wanted_out)
+        put_casts()
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
     if record.not_finite:

@@ -30,4 +30,4 @@ def compare_doubles(binder: Binder, read: Callable[[Sequence[Read]], object]) ->
 
 
 def _aside(binder: Binder, row: int, path: str) -> Read:
-    return Read(row, memoryview(bytearray(binder.spec(row).nbytes)), False, path)
+    return Read(row, memoryview(bytearray(binder.rows[row].nbytes)), False, path)

@@ -26,6 +26,7 @@ from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import CHUNK_BYTES, Layout, align, plan_layout
 from holdfast.plan.sharing import Shares
 from holdfast.security.authenticity import NOBODY, Authenticity
+from holdfast.state.casts import Casts
 from holdfast.state.collector import collector_paused
 from holdfast.state.flatten import Flat, flatten
 from holdfast.state.paths import Patterns, selector
@@ -129,6 +130,7 @@ class Saver:
         *,
         only: Patterns,
         skip: Patterns,
+        casts: Casts,
         check_finite: CheckFinite = False,
         metrics: Mapping[str, float],
         reason: str,
@@ -151,6 +153,7 @@ class Saver:
             step: Name of the checkpoint.
             only: Patterns of the leaves to save.
             skip: Patterns of the leaves not to save.
+            casts: Which arrays are saved in fewer bits.
             check_finite: Which leaves are to be looked at for values that are not finite.
             metrics: Go with the checkpoint.
             reason: Why it is saved.
@@ -169,7 +172,12 @@ class Saver:
         with collector_paused():
             state = make_state()
             flat = flatten(
-                state, only=only, skip=skip, remembered=remembered, sharing=self._sharing()
+                state,
+                only=only,
+                skip=skip,
+                remembered=remembered,
+                sharing=self._sharing(),
+                casts=casts,
             )
             layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
             job = job_of(
@@ -229,7 +237,13 @@ class Saver:
         return handle
 
     def prepare(
-        self, state: object, *, only: Patterns, skip: Patterns, patience_s: float = 0.0
+        self,
+        state: object,
+        *,
+        only: Patterns,
+        skip: Patterns,
+        casts: Casts,
+        patience_s: float = 0.0,
     ) -> Exception | None:
         """Make the arena for a state before the first snapshot of it is due.
 
@@ -237,6 +251,7 @@ class Saver:
             state: What will be saved.
             only: Patterns of the leaves to save.
             skip: Patterns of the leaves not to save.
+            casts: Which arrays are saved in fewer bits.
             patience_s: How long to wait for the system to provide the memory.
 
         Returns:
@@ -248,7 +263,7 @@ class Saver:
         try:
             with collector_paused():
                 sharing = self._sharing(is_saved=False)
-                flat = flatten(state, only=only, skip=skip, sharing=sharing)
+                flat = flatten(state, only=only, skip=skip, sharing=sharing, casts=casts)
                 layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
         except Exception as error:
             return error

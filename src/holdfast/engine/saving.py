@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast import frameworks
@@ -17,10 +17,11 @@ from holdfast.engine.due import Due
 from holdfast.engine.handle import SaveHandle
 from holdfast.engine.ledger import Ledger
 from holdfast.engine.metrics_feed import MetricsFeed
-from holdfast.engine.new_job import CheckFinite
+from holdfast.engine.new_job import CheckFinite, looked_at
 from holdfast.engine.saver import Saver
 from holdfast.engine.schedule import Schedule
 from holdfast.state import environment
+from holdfast.state.casts import Casts
 from holdfast.state.flags import require_flags
 from holdfast.state.numbers import clean_metrics
 from holdfast.state.paths import Patterns
@@ -37,9 +38,11 @@ class WhatIsSaved:
     only: Patterns
     skip: Patterns
     check_finite: CheckFinite = False
+    casts: Casts = field(default_factory=Casts)
 
     def __post_init__(self) -> None:
         require_flags(rng=self.rng)
+        looked_at(self.check_finite)
 
 
 class Saving:
@@ -121,6 +124,7 @@ class Saving:
                 step,
                 only=self._what.only,
                 skip=self._what.skip,
+                casts=self._what.casts,
                 check_finite=self._what.check_finite,
                 metrics=clean_metrics(metrics),
                 reason=due.reason,
@@ -165,5 +169,6 @@ class Saving:
             tree_of(self._what.state, None, rng=self._what.rng),
             only=self._what.only,
             skip=self._what.skip,
+            casts=self._what.casts,
             patience_s=patience_s,
         )

@@ -86,7 +86,7 @@ class Copier:
         try:
             # On this thread: a device's stream belongs to the thread that trains on it.
             for leaf, offset in work.exported:
-                leaf.adapter.export(leaf.value, arena.view[offset : offset + leaf.spec.nbytes])
+                leaf.export(arena.view[offset : offset + leaf.spec.nbytes])
         finally:
             # Nobody may write into the arena any more when this returns, however it does.
             wait(tasks)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf.message import DecodeError
 
 from holdfast.errors import ManifestDamaged, StoreTooNew
-from holdfast.format import dtypes
+from holdfast.format import casting, dtypes
 from holdfast.format.blocks import Blocks, decode_blocks, encode_blocks
 from holdfast.format.codecs import CODECS, DELTA, MAX_PLAIN_BYTES, RAW
 from holdfast.format.digests import CHECK_BYTES, DIGEST_BYTES
@@ -37,7 +37,8 @@ class ArrayRow(NamedTuple):
     that follow. An array of no elements has chunk 0 and offset 0 and no bytes.
 
     ``not_finite`` counts its elements that are NaN or infinite; None where nobody looked. In the
-    plan of a save it is 0 where somebody shall.
+    plan of a save it is 0 where somebody shall. ``cast_from`` is the type that it had in the state,
+    where it is stored as another one; else it is empty.
     """
 
     framework: str
@@ -46,6 +47,7 @@ class ArrayRow(NamedTuple):
     chunk: int
     offset: int
     not_finite: int | None = None
+    cast_from: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -155,7 +157,7 @@ def format_of(chunks: Iterable[HasCodec]) -> int:
 
 def _encode_arrays(table: Any, rows: Sequence[ArrayRow]) -> None:
     types: dict[str, int] = {}
-    index = [types.setdefault(f"{r.framework}:{r.dtype}", len(types)) for r in rows]
+    index = [types.setdefault(_joined_type(r), len(types)) for r in rows]
     table.type.extend(types)
     table.type_index.extend(index)
     table.ndim.extend([len(r.shape) for r in rows])
@@ -257,17 +259,22 @@ def _decode_arrays(table: Any) -> list[ArrayRow]:
     if len(table.not_finite):
         counts = [None if count == _NOT_LOOKED else count for count in table.not_finite]
     return [
-        ArrayRow(types[t][0], types[t][1], tuple(dims[end - n : end]), chunk, offset, count)
+        ArrayRow(
+            types[t][0], types[t][1], tuple(dims[end - n : end]), chunk, offset, count, types[t][2]
+        )
         for t, n, end, chunk, offset, count in zip(
             table.type_index, ndims, ends, table.chunk, table.offset, counts, strict=True
         )
     ]
 
 
-def _split_type(name: str) -> tuple[str, str]:
-    framework, _, dtype = name.partition(":")
-    dtypes.itemsize(dtype)
-    return framework, dtype
+def _joined_type(row: ArrayRow) -> str:
+    return f"{row.framework}:{casting.type_text(row.dtype, row.cast_from)}"
+
+
+def _split_type(name: str) -> tuple[str, str, str]:
+    framework, _, text = name.partition(":")
+    return framework, *casting.split_type(text)
 
 
 def _decode_chunks(table: Any, *, has_codecs: bool) -> list[ChunkRow]:

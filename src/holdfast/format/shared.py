@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from holdfast.format import dtypes
 from holdfast.format.boxes import Box
+from holdfast.format.casting import split_type, type_text
 from holdfast.format.part import MAX_DIM, MAX_NDIM
 
 PART_OF = "holdfast:part-of"
@@ -38,18 +39,23 @@ class Header:
     dtype: str
     shape: tuple[int, ...]
     offsets: Sequence[tuple[int, ...]]
+    cast_from: str = ""
 
     @property
     def kind(self) -> tuple[str, str, tuple[int, ...]]:
         """What all ranks must agree on."""
         return self.framework, self.dtype, self.shape
 
+    @property
+    def type_name(self) -> str:
+        """Framework and type, as they stand in a manifest."""
+        return f"{self.framework}:{type_text(self.dtype, self.cast_from)}"
+
 
 def encode_header(header: Header) -> bytes:
     """Return a header as bytes: type, NUL, then ndim, shape and offsets as 64-bit numbers."""
     numbers = [len(header.shape), *header.shape, *(n for at in header.offsets for n in at)]
-    name = f"{header.framework}:{header.dtype}".encode()
-    return name + b"\0" + struct.pack(f"<{len(numbers)}q", *numbers)
+    return header.type_name.encode() + b"\0" + struct.pack(f"<{len(numbers)}q", *numbers)
 
 
 def decode_header(data: object, n_boxes: int) -> Header:
@@ -65,10 +71,10 @@ def decode_header(data: object, n_boxes: int) -> Header:
     if not isinstance(data, bytes) or b"\0" not in data:
         raise ValueError("an array of several ranks has no header")
     name, _, packed = data.partition(b"\0")
-    framework, colon, dtype = name.decode("utf-8").partition(":")
+    framework, colon, text = name.decode("utf-8").partition(":")
     if not colon or len(packed) % _NUMBER_BYTES or not packed:
         raise ValueError("the header of an array of several ranks is malformed")
-    dtypes.itemsize(dtype)
+    dtype, cast_from = split_type(text)
     ndim, *numbers = struct.unpack(f"<{len(packed) // _NUMBER_BYTES}q", packed)
     if not 0 <= ndim <= MAX_NDIM or len(numbers) != ndim * (1 + n_boxes):
         raise ValueError("the header of an array of several ranks has another number of boxes")
@@ -76,7 +82,7 @@ def decode_header(data: object, n_boxes: int) -> Header:
         raise ValueError("an array of several ranks has an impossible shape")
     shape, rest = tuple(numbers[:ndim]), numbers[ndim:]
     offsets = [tuple(rest[i * ndim : (i + 1) * ndim]) for i in range(n_boxes)]
-    return Header(framework, dtype, shape, offsets)
+    return Header(framework, dtype, shape, offsets, cast_from)
 
 
 class PieceRow(NamedTuple):
@@ -95,6 +101,7 @@ class SharedRow(NamedTuple):
     shape: tuple[int, ...]
     pieces: Sequence[PieceRow]
     not_finite: int | None = None
+    cast_from: str = ""
 
     @property
     def nbytes(self) -> int:

@@ -135,7 +135,7 @@ def _is_lazy(value: torch.Tensor) -> bool:
 
 
 def _check_fit(binder: Binder, child: Node, value: torch.Tensor, path: str) -> None:
-    row = binder.rows[child.row]
+    row = binder.spec(child.row)
     if _is_lazy(value):
         return
     dtype = str(value.dtype).removeprefix("torch.")

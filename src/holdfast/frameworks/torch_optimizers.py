@@ -98,12 +98,12 @@ def bind_state(binder: Binder, child: Node, value: object, param: torch.Tensor |
     """Bind one saved moment of a parameter to what the optimizer has, which may be None."""
     if value is None and child.row >= 0 and param is not None and held_of(param) is not None:
         # Before the first step there are no moments: those to come lie as their parameter does.
-        row = binder.rows[child.row]
+        row = binder.spec(child.row)
         if row.shape == tuple(param.shape):
             dtype = getattr(torch, row.dtype, param.dtype)
             value = torch.empty_like(param.detach(), dtype=dtype)
     if child.row >= 0 and isinstance(value, torch.Tensor):
-        row = binder.rows[child.row]
+        row = binder.spec(child.row)
         same_dtype = str(value.dtype).removeprefix("torch.") == row.dtype
         if row.shape == tuple(value.shape) and same_dtype:
             return binder.into(child, value, child.path)

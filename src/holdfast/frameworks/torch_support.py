@@ -111,15 +111,21 @@ class TorchAdapter:
         return None if value.is_inference() else int(value._version)
 
     def export(self, value: Any, into: memoryview) -> None:
+        self._export(value, value.dtype, into)
+
+    def export_as(self, value: Any, dtype: str, into: memoryview) -> None:
+        self._export(value, _DTYPES[dtype], into)
+
+    def _export(self, value: Any, dtype: torch.dtype, into: memoryview) -> None:
         if not value.numel():
             return
         source = value.detach()
         target = torch.from_numpy(np.frombuffer(into, np.uint8))
-        if target.data_ptr() % source.element_size() == 0:
-            target.view(source.dtype).view(source.shape).copy_(source)
+        if target.data_ptr() % dtype.itemsize == 0:
+            target.view(dtype).view(source.shape).copy_(source)
             return
         # A view of another dtype wants its memory aligned.
-        dense = source.cpu().resolve_conj().resolve_neg().contiguous()
+        dense = source.to(dtype).cpu().resolve_conj().resolve_neg().contiguous()
         target.copy_(dense.view(-1).view(torch.uint8))
 
     def is_writable(self, value: Any) -> bool:

@@ -94,6 +94,8 @@ class LeafInfo:
         value: The value of a plain leaf.
         alias_of: Path of the array that this leaf shares, if any.
         not_finite: Elements of an array that are NaN or infinite; None where nobody looked.
+        cast_from: Element type that an array had in the state, where ``cast=`` made it ``dtype``;
+            it comes back as that.
     """
 
     path: str
@@ -104,6 +106,7 @@ class LeafInfo:
     value: object = None
     alias_of: str | None = None
     not_finite: int | None = None
+    cast_from: str | None = None
 
 
 def info_of(

@@ -37,7 +37,14 @@ def whole_leaves(whole: Whole) -> list[tuple[LeafInfo, int]]:
         alias = owner if node.kind == NodeKind.ALIAS else None
         nbytes = 0 if alias else row.nbytes
         leaf = LeafInfo(
-            node.path, "array", row.dtype, row.shape, nbytes, None, alias, row.not_finite
+            node.path,
+            "array",
+            row.dtype,
+            row.shape,
+            nbytes,
+            alias_of=alias,
+            not_finite=row.not_finite,
+            cast_from=row.cast_from or None,
         )
         found.append((leaf, node.row))
     return found

@@ -54,9 +54,11 @@ def metric_names(checkpoints: Iterable[CheckpointInfo]) -> list[str]:
 
 
 def value_text(leaf: LeafInfo) -> str:
-    """Return what a leaf holds, on one line; nothing for an array of its own."""
+    """Return what a leaf holds, on one line; nothing for an array of its own, as it was."""
     if leaf.alias_of is not None:
         return f"same as {leaf.alias_of}"
+    if leaf.cast_from is not None:
+        return f"cast from {leaf.cast_from}"
     if leaf.value is None:
         return "None" if leaf.kind == "none" else ""
     text = repr(leaf.value)

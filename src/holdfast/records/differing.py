@@ -78,7 +78,8 @@ def array_in_words(node: Node) -> str:
         return str(error)
     layout = [str(part, "utf-8", "replace") for part in parts[1:] if isinstance(part, bytes)]
     where = f" laid out as {layout[0]}" if layout else ""
-    return kind_in_words(header.kind) + where
+    cast = f" cast from {header.cast_from}" if header.cast_from else ""
+    return kind_in_words(header.kind) + cast + where
 
 
 def node_in_words(node: Node) -> str:

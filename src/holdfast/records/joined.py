@@ -95,9 +95,7 @@ class Joined:
         self._headers.append((node.path, header))
         self._row_of.append(len(self.rows))
         pieces, not_finite = self._boxes.pieces(number), self._boxes.not_finite(number)
-        self.rows.append(
-            SharedRow(header.framework, header.dtype, header.shape, pieces, not_finite)
-        )
+        self.rows.append(SharedRow(*header.kind, pieces, not_finite, header.cast_from))
         return Node(NodeKind.ARRAY, node.path, node.key, row=self._row_of[number])
 
     def _alias(self, node: Node) -> Node:
@@ -157,7 +155,8 @@ class Joined:
         if number >= len(self._headers):
             raise Disagreement("", rank, "a box of an array that is not there")
         path, header = self._headers[number]
-        is_like = row.framework == header.framework and row.dtype == header.dtype
+        wanted = header.framework, header.dtype, header.cast_from
+        is_like = (row.framework, row.dtype, row.cast_from) == wanted
         if not is_like or len(row.shape) != len(header.shape):
             raise Disagreement(path, rank, "a box of another kind than its array")
 

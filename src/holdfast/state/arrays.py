@@ -11,13 +11,15 @@ from holdfast.format.boxes import Box
 class ArraySpec(NamedTuple):
     """What is to be known of an array before its bytes: shape in elements, size in bytes.
 
-    A named tuple, since a state may have a million of them.
+    ``cast_from`` is the type that it has in the state, where it is saved as another one; else it
+    is empty. A named tuple, since a state may have a million of them.
     """
 
     framework: str
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    cast_from: str = ""
 
     def is_like(self, other: ArraySpec) -> bool:
         """Say whether another array has the same dtype and shape."""
@@ -48,6 +50,11 @@ class SavedArray(Protocol):
     @property
     def nbytes(self) -> int:
         """Its bytes, dense."""
+        ...
+
+    @property
+    def cast_from(self) -> str:
+        """Its element type before it was saved as another one; empty where it was not."""
         ...
 
 
@@ -112,6 +119,15 @@ class RangeAdapter(Protocol):
 
     def export_range(self, value: Any, begin: int, into: memoryview) -> None:
         """Fill into with value's bytes in C order, from an offset in bytes on."""
+        ...
+
+
+@runtime_checkable
+class NarrowingAdapter(Protocol):
+    """What an adapter can do besides whose framework makes floats narrower itself, and faster."""
+
+    def export_as(self, value: Any, dtype: str, into: memoryview) -> None:
+        """Fill into with value's elements as floats of fewer bits, rounded to the nearest."""
         ...
 
 

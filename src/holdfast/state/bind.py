@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from holdfast.errors import Mismatch, UnsupportedLeaf
+from holdfast.format.dtypes import itemsize
 from holdfast.format.shared import PER_RANK
 from holdfast.format.tree import CONTAINERS, KEYED, SEQUENCES, NodeKind
 from holdfast.state import arrays, rebuild
@@ -57,9 +59,12 @@ class Binder:
         self._fresh_arrays = FreshArrays(self.reads)
 
     def spec(self, row: int) -> arrays.ArraySpec:
-        """Return what is known of a saved array."""
+        """Return what a saved array was in the state, where it may have had more bits."""
         found = self.rows[row]
-        return arrays.ArraySpec(found.framework, found.dtype, found.shape, found.nbytes)
+        dtype, nbytes = found.dtype, found.nbytes
+        if found.cast_from:
+            dtype, nbytes = found.cast_from, prod(found.shape) * itemsize(found.cast_from)
+        return arrays.ArraySpec(found.framework, dtype, found.shape, nbytes)
 
     def claim(self, row: int, address: int, spec: arrays.ArraySpec, path: str) -> bool:
         """Note that row goes to that memory; False where another does so already (tied arrays)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from math import prod
 from typing import Any, NamedTuple
 
 from holdfast.errors import UnsupportedLeaf, UsageError
@@ -14,6 +15,7 @@ from holdfast.state import (
     numpy_arrays,  # noqa: F401 - arrays of NumPy are leaves wherever a state is flattened
     values,
 )
+from holdfast.state.casts import Casts, differing, export_cast
 from holdfast.state.flatten_shared import Gathered, SharedState, own_value, shared_array
 from holdfast.state.flatten_values import handler_of, known_handlers, may_hold_leaves
 from holdfast.state.paths import Choice, Patterns, join, selector
@@ -26,7 +28,8 @@ MAX_DEPTH = 200
 class Leaf(NamedTuple):
     """One array of a state; ``value`` is the framework's own object.
 
-    ``address`` is where its bytes lie in host memory in C order, None where they do not.
+    ``spec`` is what is saved of it. ``address`` is where those bytes lie in host memory in C order,
+    None where they do not.
     """
 
     path: str
@@ -34,6 +37,17 @@ class Leaf(NamedTuple):
     adapter: arrays.ArrayAdapter
     spec: arrays.ArraySpec
     address: int | None
+
+    def export(self, into: memoryview) -> None:
+        """Fill into with the bytes that are saved of it.
+
+        Raises:
+            UnsupportedLeaf: It is to be cast, and the narrower type cannot hold its values.
+        """
+        if self.spec.cast_from:
+            export_cast(self.adapter, self.value, self.spec, self.path, into)
+        else:
+            self.adapter.export(self.value, into)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ def flatten(
     skip: Patterns = None,
     remembered: Mapping[int, object] | None = None,
     sharing: Sharing | None = None,
+    casts: Casts | None = None,
 ) -> Flat:
     """Return state as a tree.
 
@@ -72,12 +87,13 @@ def flatten(
         remembered: What the state of some objects was at an earlier moment, by the objects' ``id``;
             it is saved in the place of what it would be now.
         sharing: How several ranks save it together; None: this process saves all of it.
+        casts: Which arrays are saved in fewer bits; None: none is.
 
     Raises:
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
     """
     chosen = selector(only, skip, lambda: entries_of(state))
-    walk = Walk(chosen, remembered or {}, sharing)
+    walk = Walk(chosen, remembered or {}, sharing, casts or Casts())
     walk.visit(state, "")
     if not walk.n_leaves and (only is not None or skip is not None):
         raise UsageError(
@@ -95,8 +111,10 @@ class Walk:
         self,
         chosen: Choice | None,
         remembered: Mapping[int, object],
-        sharing: Sharing | None = None,
+        sharing: Sharing | None,
+        casts: Casts,
     ) -> None:
+        self.casts = casts
         self.tree = TreeColumns()
         self.leaves: list[Leaf] = []
         self.n_leaves = 0
@@ -271,9 +289,12 @@ class Walk:
             shared_array(self, self._sharing, adapter, value, path)
             return
         value = all_of(value, path)
-        spec, identity, address = adapter.describe(value, path)
+        found, identity, address = adapter.describe(value, path)
+        spec = self.saved_as(path, found)
         row = self._rows.get(identity) if identity is not None else None
         self.n_leaves += 1
+        if row is not None and self.leaves[row].spec != spec and self.casts:
+            raise differing(path, self.leaves[row].path)
         if row is not None and self.leaves[row].spec == spec:
             self.tree.kind.append(NodeKind.ALIAS)
             self.tree.refs.append(row)
@@ -281,7 +302,15 @@ class Walk:
         if identity is not None:
             self._rows[identity] = len(self.leaves)
         self.tree.kind.append(NodeKind.ARRAY)
-        self.leaves.append(Leaf(path, value, adapter, spec, address))
+        self.box(adapter, value, path, spec, address)
+
+    def saved_as(
+        self, path: str, spec: arrays.ArraySpec, shape: tuple[int, ...] | None = None
+    ) -> arrays.ArraySpec:
+        """Return what an array, or a box of one of that shape, is saved as."""
+        if not self.casts:
+            return spec
+        return self.casts.spec_of(path, spec, prod(spec.shape if shape is None else shape))
 
     def box(
         self,
@@ -291,8 +320,8 @@ class Walk:
         spec: arrays.ArraySpec,
         address: int | None,
     ) -> None:
-        """Take in a box of an array of several ranks that is written here."""
-        self.leaves.append(Leaf(path, value, adapter, spec, address))
+        """Take in an array, or a box of one of several ranks, that is written here."""
+        self.leaves.append(Leaf(path, value, adapter, spec, None if spec.cast_from else address))
 
 
 def _columns(tree: TreeColumns) -> list[list[Any]]:

@@ -16,6 +16,7 @@ from holdfast.format.lean import Replicas
 from holdfast.format.shared import PART_OF, PER_RANK, SAME_AS, Header, encode_header
 from holdfast.format.tree import NodeKind, TreeColumns
 from holdfast.state import arrays
+from holdfast.state.casts import differing
 from holdfast.state.replicas import content_digest
 from holdfast.state.sharding import Held, Piece, Sharing, held_of
 
@@ -55,6 +56,7 @@ class Gathered:
         leaves: Arrays in them.
         rows: Those arrays, by what they are over.
         n_own: How many values there are.
+        saved_as: Type and path of arrays by their number, where some are cast.
     """
 
     tree: TreeColumns = field(default_factory=lambda: TreeColumns([NodeKind.DICT], [0]))
@@ -65,7 +67,10 @@ class Gathered:
     at: list[int] = field(default_factory=list)
     n_arrays: int = 0
     known: dict[Hashable, int] = field(default_factory=dict)
-    headers: dict[tuple[str, str, tuple[int, ...], str], list[bytes]] = field(default_factory=dict)
+    saved_as: dict[int, tuple[str, str]] = field(default_factory=dict)
+    headers: dict[tuple[str, str, tuple[int, ...], str, str], list[bytes]] = field(
+        default_factory=dict
+    )
     replicas: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def own_tree(self) -> TreeColumns:
@@ -113,7 +118,10 @@ def shared_array(
         adapter = _adapter_of(held.like)
         spec, identity, address = adapter.describe(held.like, path)
     walk.n_leaves += 1
+    saved = walk.saved_as(path, spec, held.shape)
     if identity is not None and (earlier := gathered.known.get(identity)) is not None:
+        if walk.casts and gathered.saved_as[earlier][0] != saved.dtype:
+            raise differing(path, gathered.saved_as[earlier][1])
         _custom(walk, SAME_AS)
         walk.tree.kind.append(NodeKind.INT)
         walk.tree.ints.append(earlier)
@@ -122,7 +130,9 @@ def shared_array(
     gathered.n_arrays += 1
     if identity is not None:
         gathered.known[identity] = number
-    _write_header(walk.tree, gathered, spec, held)
+    if walk.casts:
+        gathered.saved_as[number] = saved.dtype, path
+    _write_header(walk.tree, gathered, saved, held)
     pieces = held.pieces
     if len(pieces) == 1 and pieces[0].value is held.like and spec.nbytes <= sharing.piece_bytes:
         # So it is with nearly all of them.
@@ -130,13 +140,13 @@ def shared_array(
         if spec.nbytes and sharing.writer_of(spec.nbytes, piece.holders) == sharing.rank:
             gathered.array.append(number)
             gathered.at += piece.box.offset
-            walk.box(adapter, held.like, path, spec, address)
+            walk.box(adapter, held.like, path, saved, address)
     else:
         for box, values in _written_here(sharing, held, spec):
             gathered.array.append(number)
             gathered.at += box.offset
             found, _, at = adapter.describe(values, path)
-            walk.box(adapter, values, path, found, at)
+            walk.box(adapter, values, path, walk.saved_as(path, found, held.shape), at)
     is_checked = sharing.is_saved and (sharing.check_replicas or held.is_assumed)
     if is_checked and (first := _first_of_all(held)) is not None:
         digest = content_digest(adapter, [piece.value for piece in pieces], path)
@@ -175,10 +185,10 @@ def _adapter_of(value: Any) -> arrays.ArrayAdapter:
 def _write_header(
     tree: TreeColumns, gathered: Gathered, spec: arrays.ArraySpec, held: Held
 ) -> None:
-    kind = spec.framework, spec.dtype, held.shape, held.layout
+    kind = spec.framework, spec.dtype, held.shape, held.layout, spec.cast_from
     blobs = gathered.headers.get(kind)
     if blobs is None:
-        blobs = [encode_header(Header(*kind[:3], ()))]
+        blobs = [encode_header(Header(*kind[:3], (), spec.cast_from))]
         if held.layout:
             blobs.append(held.layout.encode())
         gathered.headers[kind] = blobs

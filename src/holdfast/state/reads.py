@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import RestoreIncomplete
+from holdfast.format import casting
 from holdfast.format.boxes import Box
+from holdfast.state.arrays import SavedArray
 
 # Gives a value, or puts it into place, once what it is made of is read.
 Thunk = Callable[[], Any]
@@ -27,6 +29,29 @@ class Read:
     path: str
     address: int = 0
     box: Box | None = None
+
+
+def stage_casts(reads: Sequence[Read], rows: Sequence[SavedArray]) -> Callable[[], None]:
+    """Let arrays that are stored in fewer bits than they had be read elsewhere first.
+
+    Returns:
+        A function that puts them into their places as they were, once everything is read and good.
+    """
+    late: list[tuple[memoryview, str, memoryview, str]] = []
+    for read in reads:
+        dtype, cast_from = rows[read.row].dtype, rows[read.row].cast_from
+        if cast_from:
+            staging = memoryview(
+                bytearray(casting.stored_bytes(read.into.nbytes, dtype, cast_from))
+            )
+            late.append((staging, dtype, read.into, cast_from))
+            read.into, read.in_place = staging, False
+
+    def put() -> None:
+        for staging, dtype, into, cast_from in late:
+            casting.widen(staging, dtype, into, cast_from)
+
+    return put
 
 
 def stage_overlaps(reads: Sequence[Read]) -> Callable[[], None]:
