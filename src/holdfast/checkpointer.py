@@ -12,6 +12,7 @@ from holdfast.distributed.hosts import Peers
 from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.effectiveness.adaptive import failures_of
 from holdfast.engine.ancestry import Ancestry
+from holdfast.engine.based import base_of
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.choices import check_choices, check_together
 from holdfast.engine.due import Due
@@ -97,8 +98,7 @@ class Checkpointer:
         check_replicas: Digest on each rank what others hold, too, and commit nothing where replicas
             differ, by whatever bit. It reads all of them while the loop is held.
         tiers: Where the run is kept besides: ``tier.memory()``, ``tier.far(…)``.
-        cast: Arrays of floats to save in fewer bits, which loses digits: ``float32``, ``bfloat16``
-            or ``float16`` by glob patterns on leaf paths. They come back as they were, rounded.
+        cast: Floats to save in fewer bits, rounded, by patterns: ``{"optimizer/**": "bfloat16"}``.
 
     Raises:
         UsageError: An argument is not possible.
@@ -143,16 +143,16 @@ class Checkpointer:
         check_together(save, zero_stall, ranks)
         check_choices(save, keep, watch, on_error, backpressure, in_flight, nice, zero_stall)
         check_compress(compress)
-        home = Store(location)
+        at = (home := Store(location)).place
         self.run, self.next_step = run, 0
         self._ledger = Ledger(on_error, Followers(on_saved, home, ranks))
         what = WhatIsSaved(state, rng, only, skip, check_finite, Casts(cast))
-        given = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
-        at = home.place
+        config, dataset = clean_config(config), check_dataset(dataset)
         self._trust = at.authenticity.trust
         store, leave = with_peers(at.open_to_save(run), run, peers, ranks, at.authenticity, tiers)
         self._store = store
-        ancestry = Ancestry(store, run, given)
+        base = base_of(store, run, state, only, self._trust, ranks)
+        ancestry = Ancestry(store, run, Lineage(None, None, config, dataset, base))
         beside = Beside(run, tiers, store, at.authenticity, in_flight, ranks)
         self._schedule = Schedule(save, store, run, self._ledger.not_finite, ranks, beside.policies)
         self._watcher = Watcher(watch, self._store, run)

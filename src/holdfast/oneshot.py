@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
+from holdfast.engine.based import base_of
 from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted
@@ -102,7 +103,7 @@ def save(
     check_compress(compress)
     casts = Casts(cast)
     numbers = clean_metrics(metrics)
-    lineage = Lineage(config=clean_config(config), dataset=check_dataset(dataset))
+    given, data = clean_config(config), check_dataset(dataset)
     frameworks.activate()
     state = tree.copy()
     if rng:
@@ -112,6 +113,8 @@ def save(
     layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
     at = Store(location).place
     store = at.open_to_save(run)
+    base = base_of(store, run, tree, only, at.authenticity.trust)
+    lineage = Lineage(config=given, dataset=data, base=base)
     # Threads of this process take turns; another process is told to.
     with _turns[store.location, run]:
         writer = RunWriter(store, run, authenticity=at.authenticity, compress=compress)

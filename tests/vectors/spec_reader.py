@@ -827,7 +827,7 @@ def read_commit(store: Plain, run: str, seq: int, public_keys: Sequence[bytes]) 
 def check_lineage(lineage: dict[str, Any]) -> None:
     refuse_unless(type(lineage["config"]) in (dict, type(None)), "the configuration is no object")
     refuse_unless(type(lineage["dataset"]) in (str, type(None)), "the fingerprint is no text")
-    for origin in (lineage["resumed_from"], lineage["forked_from"]):
+    for origin in (lineage["resumed_from"], lineage["forked_from"], lineage.get("base")):
         if origin is not None:
             refuse_unless(re.fullmatch(r"[0-9a-f]{32}", origin["id"]), "no id")
             refuse_unless(type(origin["step"]) is int and 0 <= origin["step"] < 2**63, "no step")

@@ -36,6 +36,7 @@ def as_json(info: CheckpointInfo) -> dict[str, object]:
         "incarnation": info.incarnation,
         "resumed_from": info.resumed_from,
         "forked_from": info.forked_from,
+        "base": info.base,
         "config": info.config,
         "dataset": info.dataset,
         "notes": info.notes,

@@ -99,6 +99,7 @@ def _show_summary(info: CheckpointInfo) -> None:
         ("notes", telling.notes_text(info.notes, info.values)),
         ("resumed from", _origin_text(info.resumed_from)),
         ("forked from", _origin_text(info.forked_from)),
+        ("base", _origin_text(info.base)),
         ("data", info.dataset or ""),
         ("state", f"{bytes_text(info.state_bytes)} in {plural(info.n_leaves, 'leaf')}"),
         ("not finite", _finite(info)),

@@ -15,9 +15,11 @@ from holdfast.chunks.read import NOTHING_READ, ReadBytes, read_chunks
 from holdfast.engine.restore_doubles import compare_doubles
 from holdfast.engine.shield import uninterrupted
 from holdfast.engine.spare import spare_for
-from holdfast.errors import Mismatch, RestoreIncomplete, UsageError
+from holdfast.errors import HoldfastError, Mismatch, NotFound, RestoreIncomplete, UsageError
 from holdfast.format.commit import CommitRecord
+from holdfast.history.refs import find_by_id
 from holdfast.plan.reads import Want, plan_reads
+from holdfast.records.based import with_base
 from holdfast.records.whole import Whole, read_whole
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state
@@ -106,7 +108,7 @@ def restore_checkpoint(store: ObjectStore, record: CommitRecord, wanted: Wanted)
 
 def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcome:
     ref = f"{record.run}@{record.step}"
-    part = read_whole(store, record, wanted.rank)
+    part = _with_base(store, record, read_whole(store, record, wanted.rank), wanted)
     root = part.root
     frameworks.activate_for({row.framework for row in part.arrays} | packages_of_codecs(root))
     chosen = _chosen(root, wanted)
@@ -118,7 +120,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
     binder = Binder(part.arrays, chosen=chosen, convert=wanted.convert)
     apply = _bind_root(binder, state, wanted.target)
     set_generators = binder.fresh(generators) if generators is not None else None
-    read = partial(_read, store, part, ref=ref, wanted=wanted)
+    read = partial(read_arrays, store, part, ref=ref, wanted=wanted)
     compare_doubles(binder, read)
     _settle(binder, wanted)
     compare_overlaps = stage_overlaps(binder.reads)
@@ -146,6 +148,30 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         notes=(*notes, *(f"converted {what}" for what in binder.converted)),
         nbytes=nbytes,
     )
+
+
+def _with_base(store: ObjectStore, record: CommitRecord, own: Whole, wanted: Wanted) -> Whole:
+    """Return a checkpoint with what another one has of it, where it names one."""
+    origin = record.lineage.base
+    if origin is None:
+        return own
+    try:
+        base = find_by_id(store, origin.run, origin.step, origin.id)
+        if wanted.trust is not None:
+            wanted.trust.require(base)
+        return with_base(own, read_whole(store, base))
+    except HoldfastError as error:
+        ref = f"{record.run}@{record.step}"
+        if wanted.only is None:
+            raise NotFound(
+                f"{ref} has a part of a state only, and its base {origin.ref} ({origin.id}) cannot "
+                f"be read: {error} Nothing was changed. What {ref} has itself can be loaded with "
+                "only=.",
+                ref=ref,
+                base=origin.ref,
+            ) from error
+        _log.warning("The base of %s is left out: %s", ref, error)
+        return own
 
 
 def _warn_of(ref: str, not_finite: int) -> None:
@@ -211,7 +237,7 @@ def _settle(binder: Binder, wanted: Wanted) -> None:
         raise unfit(problems, lenient_helps=not binder.problems)
 
 
-def _read(
+def read_arrays(
     store: ObjectStore,
     part: Whole,
     wanted_reads: Sequence[Read],
@@ -220,6 +246,19 @@ def _read(
     wanted: Wanted,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> ReadBytes:
+    """Read arrays of a checkpoint, each to where it goes.
+
+    Args:
+        store: Where it is.
+        part: The checkpoint as one.
+        wanted_reads: What of it, and where to.
+        ref: What it is called in messages.
+        wanted: How it is checked, and the memory that may be used.
+        should_stop: Says whether to give up.
+
+    Raises:
+        DataError: Something of it is damaged or missing; what stands is as it was.
+    """
     lengths = [chunk.length for chunk in part.chunks]
     spans = plan_reads(part.arrays, lengths, [Want(read.row, read.box) for read in wanted_reads])
     pieces: Mapping[int, list[tuple[int, memoryview, bool, str]]] = {

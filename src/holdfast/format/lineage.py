@@ -35,22 +35,27 @@ class Lineage:
             all later checkpoints of the run have it too.
         config: What the user has set, as plain JSON; None where nothing was given.
         dataset: The fingerprint of the data; None where none was given.
+        base: The checkpoint of the same store that has what this one leaves out, or None.
     """
 
     resumed_from: Origin | None = None
     forked_from: Origin | None = None
     config: Mapping[str, object] | None = None
     dataset: str | None = None
+    base: Origin | None = None
 
 
 def encode(lineage: Lineage) -> dict[str, object]:
     """Return the member ``lineage`` of a predicate."""
-    return {
+    found: dict[str, object] = {
         "resumed_from": _encode_origin(lineage.resumed_from),
         "forked_from": _encode_origin(lineage.forked_from),
         "config": None if lineage.config is None else dict(lineage.config),
         "dataset": lineage.dataset,
     }
+    if lineage.base is not None:
+        found["base"] = _encode_origin(lineage.base)
+    return found
 
 
 def decode(value: Mapping[str, object]) -> Lineage:
@@ -63,7 +68,11 @@ def decode(value: Mapping[str, object]) -> Lineage:
     if not isinstance(config, dict | None) or not isinstance(dataset, str | None):
         raise ValueError("config is no object, or dataset no text")
     return Lineage(
-        _decode_origin(value["resumed_from"]), _decode_origin(value["forked_from"]), config, dataset
+        _decode_origin(value["resumed_from"]),
+        _decode_origin(value["forked_from"]),
+        config,
+        dataset,
+        _decode_origin(value.get("base")),
     )
 
 

@@ -109,6 +109,7 @@ def infos_of_rows(rows: Sequence[Row], shared: Shared) -> list[CheckpointInfo]:
                 lineage.dataset,
                 epoch=epoch,
                 not_finite=not_finite,
+                base=lineage.base,
             )
         )
     return infos

@@ -42,6 +42,7 @@ class CheckpointInfo:
         notes: Texts written on it, oldest first.
         values: Values set on it, by name.
         epoch: Epochs finished when it was saved; None where ``step`` was not told of any.
+        base: The checkpoint that has what this one leaves out, or None.
     """
 
     run: str
@@ -68,6 +69,7 @@ class CheckpointInfo:
     values: Mapping[str, Value] = field(default_factory=dict)
     epoch: float | None = None
     not_finite: int | None = None
+    base: Origin | None = None
 
     @property
     def ref(self) -> str:
@@ -142,4 +144,5 @@ def info_of(
         values=dict(written.values),
         epoch=record.epoch,
         not_finite=record.not_finite,
+        base=record.lineage.base,
     )

@@ -95,6 +95,23 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     return found
 
 
+def find_by_id(store: ObjectStore, run: str, step: int, checkpoint_id: str) -> CommitRecord:
+    """Return the commit of a run that has an id.
+
+    Raises:
+        NotFound: There is none, or none any more.
+    """
+    for found in reversed(catalog.checkpoints(store, run)):
+        if not isinstance(found, DamagedCommit) and found.id == checkpoint_id:
+            return commits.read_commit(store, run, found.seq)
+    raise NotFound(
+        f"{run}@{step} ({checkpoint_id}) is not in this store, or not any more. If another store "
+        "has it, 'holdfast copy' brings it here.",
+        run=run,
+        id=checkpoint_id,
+    )
+
+
 def _by_catalog(store: ObjectStore, run: str, what: str) -> CommitRecord | None:
     with suppress(DataError):
         chosen = meant(store, run, what, *apart(catalog.checkpoints(store, run)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from holdfast.errors import ManifestDamaged
 from holdfast.format.commit import CommitRecord
-from holdfast.format.part import ArrayRow, ChunkRow, PackRow, Part
+from holdfast.format.part import ArrayRow, ChunkRow, HasChunks, PackRow, Part
 from holdfast.format.shared import NAMES, SharedRow
 from holdfast.records import commits
 from holdfast.records.differing import Disagreement
@@ -88,7 +88,7 @@ def put_together(parts: Sequence[Part], rank: int, name: str) -> Whole:
         from holdfast.records.joined import Joined
 
         joined = Joined(parts, rank, name)
-        return Whole(joined.root, joined.rows, *_tables(parts))
+        return Whole(joined.root, joined.rows, *tables_of(parts))
     for part in parts:
         if part.lean is not None:
             raise Disagreement("", part.rank, "a part of another kind than rank 0's")
@@ -99,13 +99,13 @@ def put_together(parts: Sequence[Part], rank: int, name: str) -> Whole:
     if len(parts) == 1 and not NAMES.intersection(parts[0].tree.type_name):
         [part] = parts
         return Whole(roots[0], part.arrays, part.chunks, part.packs)
-    chunks, packs = _tables(parts)
+    chunks, packs = tables_of(parts)
     merging = SideBySide(parts, rank)
     root = merging.node(roots)
     return Whole(root, merging.rows, chunks, packs)
 
 
-def _tables(parts: Sequence[Part]) -> tuple[list[ChunkRow], list[PackRow]]:
+def tables_of(parts: Sequence[HasChunks]) -> tuple[list[ChunkRow], list[PackRow]]:
     """Return the chunks and packs of all parts, with rows counted through."""
     chunks: list[ChunkRow] = []
     packs: list[PackRow] = []

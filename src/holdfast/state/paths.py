@@ -205,6 +205,19 @@ def _resolved(
     return Chosen(tuple(wanted), skipped)
 
 
+def base_in(only: Patterns) -> str | None:
+    """Return the ref of the base that a choice names, None where it names none.
+
+    Raises:
+        UsageError: It names two.
+    """
+    given = _as_tuple(only, "only") or ()
+    bases = {item.base for item in given if isinstance(item, Selection) and item.base is not None}
+    if len(bases) > 1:
+        raise UsageError(f"only={only!r} names {len(bases)} bases; a checkpoint has one.")
+    return next(iter(bases), None)
+
+
 def _as_tuple(patterns: Patterns, name: str) -> tuple[str | Selection, ...] | None:
     if patterns is None:
         return None

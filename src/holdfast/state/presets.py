@@ -8,7 +8,7 @@ Arrays and dicts of arrays count as models, unless their names say that they are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from holdfast.errors import UsageError
@@ -19,8 +19,7 @@ from holdfast.state.selection import Chosen, Entry, Role, Selection
 __all__ = ["lora", "no_optimizer", "trainable", "weights"]
 
 
-@final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _ByRole(Selection):
     """All entries of some roles, or the leaves in them that a pattern names."""
 
@@ -39,7 +38,24 @@ class _ByRole(Selection):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class _Lora(_ByRole):
+    """Low-rank adapters, and which checkpoint has the model that they adapt."""
+
+    base: str | None = None
+
+    def __call__(self, *, base: str) -> _Lora:
+        """Return the same with a base: a ref of the same store, whose values are the state's."""
+        if not isinstance(base, str) or base.count("@") != 1:
+            raise UsageError(f"base= takes the ref of a checkpoint, as 'base@0', not {base!r}.")
+        return replace(self, base=base)
+
+    def __repr__(self) -> str:
+        return "only.lora" if self.base is None else f"only.lora(base={self.base!r})"
+
+
+@final
+@dataclass(frozen=True)
 class _Trainable(Selection):
     """Everything but parameters that do not require gradients, of some models or of all."""
 
@@ -87,10 +103,11 @@ weights: Selection = _ByRole("weights", lambda entry: entry.role is Role.MODEL)
 no_optimizer: Selection = _ByRole("no_optimizer", lambda entry: entry.role is not Role.OPTIMIZER)
 """Everything but the optimizers."""
 
-lora: Selection = _ByRole(
-    "lora", lambda entry: entry.role is Role.MODEL, ("lora_**", "modules_to_save**")
-)
-"""Of the models the low-rank adapters and what is trained beside them, as PEFT names them."""
+lora = _Lora("lora", lambda entry: entry.role is Role.MODEL, ("lora_**", "modules_to_save**"))
+"""Of the models the low-rank adapters and what is trained beside them, as PEFT names them.
+
+``lora(base="base@0")`` names the checkpoint that has the rest: a load gives both as one.
+"""
 
 trainable = _Trainable()
 """Everything but frozen parameters; ``trainable(model)`` looks at those of one model only."""

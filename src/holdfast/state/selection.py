@@ -34,7 +34,12 @@ class Chosen:
 
 
 class Selection(ABC):
-    """A choice of leaves that is made once it is known what the state consists of."""
+    """A choice of leaves that is made once it is known what the state consists of.
+
+    ``base`` is the ref of a checkpoint that has what is left out; None where none is named.
+    """
+
+    base: str | None = None
 
     @abstractmethod
     def chosen(self, entries: Sequence[Entry]) -> Chosen:

@@ -37,6 +37,7 @@ def checkpoint_facts(info: CheckpointInfo) -> str:
             ("data", info.dataset or ""),
             ("resumed from", _origin(info.resumed_from)),
             ("forked from", _origin(info.forked_from)),
+            ("base", _origin(info.base)),
             ("id", info.id),
             ("parent", info.parent or ""),
         ]
