@@ -169,7 +169,8 @@ def load(
             not in it is not loaded. Not given: a new tree is returned.
         only: Glob patterns on leaf paths, or ``holdfast.only.weights`` and the like; only leaves
             that match are loaded.
-        skip: Glob patterns on leaf paths; leaves that match are not loaded.
+        skip: Glob patterns on leaf paths; leaves that match are not loaded. A pattern that matches
+            nothing is told in a warning, here and in ``only``.
         strict: With ``into``: a leaf that only one side has is an error.
         rng: Set the random number generators as they were.
         verify: ``fast`` checks every chunk by its XXH3-128 checksum, ``full`` by its BLAKE3
@@ -203,6 +204,7 @@ def load(
         full=verify == "full",
         trust=at.authenticity.trust,
         convert=convert,
+        told=(only, skip),
     )
     outcome = restore_ref(store, ref, wanted)
     return outcome.value if into is None else restored_of(outcome, at.authenticity.trust)

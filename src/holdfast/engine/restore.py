@@ -27,7 +27,7 @@ from holdfast.state.bind import Binder, unfit
 from holdfast.state.collector import collector_paused
 from holdfast.state.flags import require_flags
 from holdfast.state.nodes import Node, packages_of_codecs, prune
-from holdfast.state.paths import Patterns, selector
+from holdfast.state.paths import Patterns, selector, without_effect
 from holdfast.state.reads import Read, Thunk, stage_casts, stage_overlaps
 from holdfast.state.roles import entries_of, entries_of_tree
 from holdfast.store.contract import ObjectStore
@@ -53,6 +53,8 @@ class Wanted:
         trust: Whom to believe. With a policy BLAKE3 digests are checked always: an XXH3 checksum
             can be made to fit.
         rank: Whose own values to restore, of a checkpoint that several ranks saved.
+        told: The ``only`` and ``skip`` that somebody gave for this restore: one of their patterns
+            that matches nothing is told.
     """
 
     target: dict[str, Any] | None
@@ -66,6 +68,7 @@ class Wanted:
     trust: TrustPolicy | None = None
     convert: bool = False
     rank: int = 0
+    told: tuple[Patterns, Patterns] = (None, None)
 
     def __post_init__(self) -> None:
         require_flags(strict=self.strict, rng=self.rng, convert=self.convert)
@@ -131,6 +134,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         put_casts()
         compare_overlaps()
         value, notes = _apply(apply, set_generators, ref, is_new=wanted.target is None)
+    idle = _idle_patterns(ref, wanted, root, binder.spared)
     if record.not_finite:
         _warn_of(ref, record.not_finite)
     _log.info(
@@ -145,7 +149,7 @@ def _restore(store: ObjectStore, record: CommitRecord, wanted: Wanted) -> Outcom
         tuple(binder.missing),
         tuple(binder.unexpected),
         tuple(binder.differing),
-        notes=(*notes, *(f"converted {what}" for what in binder.converted)),
+        notes=(*notes, *idle, *(f"converted {what}" for what in binder.converted)),
         nbytes=nbytes,
     )
 
@@ -192,6 +196,21 @@ def _chosen(root: Node, wanted: Wanted) -> Callable[[str], bool] | None:
         wanted.skip,
         lambda: entries_of_tree(root) if target is None else entries_of(target),
     )
+
+
+def _idle_patterns(ref: str, wanted: Wanted, root: Node, spared: Sequence[str]) -> list[str]:
+    """Tell of patterns that match no leaf, neither saved nor standing: slips of the pen, mostly."""
+    if wanted.told == (None, None):
+        return []
+    paths = [*spared, *(leaf.path for leaf in root.leaves())]
+    notes = []
+    for name, patterns in zip(("only", "skip"), wanted.told, strict=True):
+        for pattern in without_effect(patterns, paths):
+            if pattern.startswith("@"):
+                continue  # The generators may not have been saved; nothing is lost by naming them.
+            notes.append(f"{name}={pattern!r} matches no leaf of {ref}")
+            _log.warning("%s, and has no effect.", notes[-1])
+    return notes
 
 
 def _nothing_left(ref: str, wanted: Wanted) -> UsageError:

@@ -156,6 +156,7 @@ class Returning:
             rng=what.rng,
             trust=asked.trust,
             spare=self._saver.lend_memory(),
+            told=(asked.only, asked.skip),
         )
 
     def _begin_anew(self, step: int, checkpoint_id: str) -> None:

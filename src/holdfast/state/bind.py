@@ -46,6 +46,8 @@ class Binder:
         self.converted: list[str] = []
         self.reads: list[Read] = []
         self._missing: list[tuple[str, object]] = []
+        # Leaves that stand, were not saved, and are not wanted either.
+        self.spared: list[str] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
         # Values of another kind than wanted, which can be put in their place all the same; and
@@ -161,6 +163,8 @@ class Binder:
                 self.note_missing(child, join(path, key))
         elif self._chosen is None or self._chosen(path):
             self._missing.append((path, value))
+        else:
+            self.spared.append(path)
 
     @property
     def missing(self) -> list[str]:

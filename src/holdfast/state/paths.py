@@ -8,7 +8,7 @@ JSON Pointer (RFC 6901).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, final
 
@@ -203,6 +203,20 @@ def _resolved(
         else:
             return Chosen(None, skipped)
     return Chosen(tuple(wanted), skipped)
+
+
+def without_effect(patterns: Patterns, paths: Collection[str]) -> list[str]:
+    """Return the patterns that match none of some leaf paths.
+
+    >>> without_effect(["model/**", "optimzer"], ["model/w", "optimizer/state/0"])
+    ['optimzer']
+    """
+    given = _as_tuple(patterns, "only") or ()
+    found = []
+    for pattern in given:
+        if isinstance(pattern, str) and not any(map(_Patterns([pattern]).match, paths)):
+            found.append(pattern)
+    return found
 
 
 def base_in(only: Patterns) -> str | None:

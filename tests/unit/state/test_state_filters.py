@@ -232,3 +232,28 @@ def test_a_value_that_a_codec_saved_is_loaded_whole(store_path: Path) -> None:
     standing = random.Random(9)
     holdfast.load(store_path, "r@1", into={"gen": standing}, only="*")
     assert standing.random() == random.Random(5).random()
+
+
+def test_a_pattern_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = {"model": {"w": np.ones(3)}, "optimizer": {"m": np.ones(3)}}
+    holdfast.save(tmp_path, state, run="r", step=0)
+    holdfast.load(tmp_path, "r@0", skip=["optimzer/**", "@rng"])
+    assert [r.getMessage() for r in caplog.records] == [
+        "skip='optimzer/**' matches no leaf of r@0, and has no effect."
+    ]
+    caplog.clear()
+    holdfast.load(tmp_path, "r@0", only=["model/**", "optimizer/x*"])
+    assert "only='optimizer/x*' matches no leaf" in caplog.text
+    caplog.clear()
+    # What stands, but was not saved, is left as it is by this.
+    into = {**state, "loader": {"at": 3}}
+    restored = holdfast.load(tmp_path, "r@0", into=into, skip="loader/**")
+    assert caplog.text == "" and restored.differences == ()
+    restored = holdfast.load(tmp_path, "r@0", into=state, skip="loader")
+    assert restored.differences == ("skip='loader' matches no leaf of r@0",)
+    with holdfast.Checkpointer(tmp_path, state, run="r", skip="loader/**") as ckpt:
+        caplog.clear()
+        ckpt.restore()
+        assert caplog.text == ""
+        ckpt.rollback("r@0", skip="optimzer")
+    assert "skip='optimzer' matches no leaf" in caplog.text
