@@ -81,8 +81,7 @@ def import_checkpoint(
         raise NotFound(f"There is no file or folder {str(where)!r}.", path=str(where))
     require_plain(where)
     rules = parse_renames(rename)
-    reader = _asked_for(format, where) if format is not None else format_of(where)
-    found = _read(reader, where, unknown)
+    found = read_foreign(where, format, unknown)
     tree = _renamed(found.tree, rules) if rules else found.tree
     if root:
         tree = {root: tree}
@@ -102,6 +101,18 @@ def import_checkpoint(
     for note in (*found.notes, *_misspelt(rename, found.tree)):
         on_note(note)
     return info
+
+
+def read_foreign(path: Path, format: str | None, unknown: Unknown) -> Imported:
+    """Return what another tool's file holds; no array is read yet.
+
+    Args:
+        path: The file or folder.
+        format: Name of the format; None: found by looking.
+        unknown: What to do with objects of classes that only their own code knows.
+    """
+    reader = _asked_for(format, path) if format is not None else format_of(path)
+    return _read(reader, path, unknown)
 
 
 def _misspelt(rename: Sequence[str], tree: Mapping[str, Any]) -> list[str]:

@@ -30,8 +30,7 @@ _FORMATS: tuple[Format, ...] = (
     # Last: of what begins as pickles do, others know more.
     Pickled(),
 )
-# Of a folder that is no checkpoint.
-_MOST_LOOKED_AT = 100
+# Of what is in a folder that is no checkpoint.
 _MOST_TOLD = 3
 
 
@@ -67,11 +66,14 @@ def format_of(path: Path) -> Format:
     for known in _FORMATS:
         if known.recognises(path):
             return known
-    within = _files_within(path)
+    within = members_of(path)
     if within:
+        told = ", ".join(repr(member.name) for member in within[:_MOST_TOLD])
+        more = " and others" if len(within) > _MOST_TOLD else ""
         raise CannotConvert(
-            f"{str(path)!r} is a folder that is no checkpoint itself; in it are {within}. Nothing "
-            "was read. Import them one at a time.",
+            f"{str(path)!r} is a folder that is no checkpoint itself; in it are {told}{more}. "
+            "Nothing was read. Import them one at a time, or give them names that tell their step: "
+            "'holdfast import' makes a run of such a folder.",
             path=str(path),
         )
     raise CannotConvert(
@@ -81,13 +83,15 @@ def format_of(path: Path) -> Format:
     )
 
 
-def _files_within(folder: Path) -> str:
-    """Return some files of a folder that are of known formats, with those, as a text."""
-    if not folder.is_dir():
-        return ""
-    found = []
-    for file in sorted(folder.iterdir())[:_MOST_LOOKED_AT]:
-        known = next((known for known in _FORMATS if known.recognises(file)), None)
-        if known is not None:
-            found.append(f"{file.name!r} ({known.name})")
-    return ", ".join(found[:_MOST_TOLD]) + (" and others" if len(found) > _MOST_TOLD else "")
+def members_of(folder: Path) -> list[Path]:
+    """Return the files and folders in a folder that are checkpoints, by name.
+
+    None where the folder is a checkpoint itself.
+    """
+    if not folder.is_dir() or _is_known(folder):
+        return []
+    return [path for path in sorted(folder.iterdir()) if _is_known(path)]
+
+
+def _is_known(path: Path) -> bool:
+    return any(known.recognises(path) for known in _FORMATS)
