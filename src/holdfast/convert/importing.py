@@ -122,10 +122,17 @@ def _misspelt(rename: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
 
 def _innermost(tree: Mapping[str, Any]) -> Iterator[str]:
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _innermost(value)
-        elif isinstance(key, str):
+        if not isinstance(value, dict) and isinstance(key, str):
             yield key
+        yield from _innermost_in(value)
+
+
+def _innermost_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from _innermost(value)
+    elif type(value) in (list, tuple):
+        for item in value:
+            yield from _innermost_in(item)
 
 
 def _asked_for(name: str, path: Path) -> Format:
@@ -167,13 +174,20 @@ def _renamed(tree: dict[str, Any], rules: Sequence[Rename]) -> dict[str, Any]:
     """Return a tree whose leaves have other names; only the innermost text keys change."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            new, made = key, _renamed(value, rules)
-        else:
-            new, made = (renamed(key, rules) if isinstance(key, str) else key), value
+        is_inner = isinstance(key, str) and not isinstance(value, dict)
+        new, made = renamed(key, rules) if is_inner else key, _renamed_in(value, rules)
         if new in out:
             raise CannotConvert(
                 f"Two entries would both be called {new!r}. Nothing was saved.", name=new
             )
         out[new] = made
     return out
+
+
+def _renamed_in(value: Any, rules: Sequence[Rename]) -> Any:
+    """Return a value with the dicts in it renamed, those in lists and tuples too."""
+    if isinstance(value, dict):
+        return _renamed(value, rules)
+    if type(value) in (list, tuple):
+        return type(value)(_renamed_in(item, rules) for item in value)
+    return value

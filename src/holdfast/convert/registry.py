@@ -72,8 +72,8 @@ def format_of(path: Path) -> Format:
         more = " and others" if len(within) > _MOST_TOLD else ""
         raise CannotConvert(
             f"{str(path)!r} is a folder that is no checkpoint itself; in it are {told}{more}. "
-            "Nothing was read. Import them one at a time, or give them names that tell their step: "
-            "'holdfast import' makes a run of such a folder.",
+            "Nothing was read. Import them one at a time. If the names of all tell their steps, "
+            "'holdfast import' makes a run of them, in Python import_series().",
             path=str(path),
         )
     raise CannotConvert(
