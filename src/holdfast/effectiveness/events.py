@@ -25,6 +25,7 @@ class Save:
     step: int
     at_ns: int
     held_s: float
+    snapshot_s: float
     queued_s: float
     persist_s: float
     durable_s: float
@@ -121,6 +122,8 @@ def save_of(event: Event) -> Save:
         step=int(event["step"]),
         at_ns=event["time_ns"],
         held_s=float(event["held_s"]),
+        # What an older version did not say, the loop was held for.
+        snapshot_s=float(event.get("snapshot_s", event["held_s"])),
         queued_s=float(event.get("queued_s", 0.0)),
         persist_s=float(event.get("persist_s", event["durable_s"])),
         durable_s=float(event["durable_s"]),

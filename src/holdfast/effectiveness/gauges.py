@@ -75,6 +75,7 @@ def _one(name: str, unit: str, text: str, value: float) -> Gauge:
 def _save_values(report: Report) -> tuple[tuple[tuple[str, ...], float], ...]:
     parts = {
         "held": report.held_s,
+        "snapshot": report.snapshot_s,
         "queued": report.queued_s,
         "persist": report.persist_s,
         "durable": report.durable_s,

@@ -67,7 +67,7 @@ class Report:
         n_failed: Saves that failed.
         n_skipped: Saves that were skipped because another was under way.
         n_pruned: Checkpoints that retention has removed.
-        held_s, queued_s, persist_s, durable_s, restore_s: Distributions.
+        held_s, snapshot_s, queued_s, persist_s, durable_s, restore_s: Distributions.
         restore_read_bytes: What restores have read of the store, all ranks together.
         restore_wanted_bytes: The bytes of arrays that this was for.
         state_bytes: Of the newest checkpoint.
@@ -96,6 +96,7 @@ class Report:
     n_skipped: int
     n_pruned: int
     held_s: Distribution
+    snapshot_s: Distribution
     queued_s: Distribution
     persist_s: Distribution
     durable_s: Distribution
@@ -175,6 +176,7 @@ def report_of(
         n_skipped=sum(life.n_skipped for life in lives),
         n_pruned=sum(life.n_pruned for life in lives),
         held_s=distribution([save.held_s for save in saves]),
+        snapshot_s=distribution([save.snapshot_s for save in saves]),
         queued_s=distribution([save.queued_s for save in saves]),
         persist_s=distribution([save.persist_s for save in saves]),
         durable_s=distribution([save.durable_s for save in saves]),

@@ -9,6 +9,7 @@ becomes a checkpoint.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 
 _UNKNOWN, _CHANGED, _UNCHANGED = 0, 1, 2
 _FILLING, _COMPLETE, _ABANDONED = 1, 2, 3
-_STATUS, _HELD, _COMPLETED = 0, 8, 16
+_STATUS, _HELD, _COMPLETED, _BEGAN = 0, 8, 16, 24
 _HEADER_BYTES = 64
 
 
@@ -37,6 +38,7 @@ class Filling:
     def begin(self) -> None:
         """Say that a snapshot is being taken, of which nothing is known yet."""
         self._chunks[:] = _UNKNOWN
+        struct.pack_into("=d", self._memory, _BEGAN, time.monotonic())
         self._memory[_STATUS] = _FILLING
 
     def mark(self, chunk: int, *, changed: bool) -> None:
@@ -73,6 +75,11 @@ class Filling:
     def completed_s(self) -> float:
         """When it was complete, on the monotonic clock of the machine."""
         return self._float(_COMPLETED)
+
+    @property
+    def taken_s(self) -> float:
+        """Seconds from its beginning until it was complete."""
+        return max(self.completed_s - self._float(_BEGAN), 0.0)
 
     def changed(self) -> Sequence[int]:
         """Return the chunks known so far to differ from what the arena held before."""

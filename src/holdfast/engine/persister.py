@@ -321,7 +321,7 @@ class Persister:
     def _timing(self, job: jobs.SaveJob, began_s: float) -> Timing:
         # Read now: once the trainer has the answer, the next snapshot may begin.
         filling = self._arenas[job.arena].filling
-        return Timing(filling.held_s, filling.completed_s, began_s)
+        return Timing(filling.held_s, filling.taken_s, filling.completed_s, began_s)
 
     def _finish_or_fail(self, left: Unfinished, behind: Behind) -> None:
         job = left.job

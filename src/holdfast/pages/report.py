@@ -102,6 +102,7 @@ def _alternatives(report: Report) -> str:
 def _saves(report: Report) -> str:
     named = (
         ("loop held", report.held_s),
+        ("snapshot taken in", report.snapshot_s),
         ("queued", report.queued_s),
         ("persisted in", report.persist_s),
         ("durable after", report.durable_s),

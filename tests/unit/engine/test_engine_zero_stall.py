@@ -15,7 +15,9 @@ from absent import required
 from holdfast import Checkpointer
 from holdfast.engine import snapshot
 from holdfast.errors import SnapshotTorn
+from holdfast.records import journal
 from holdfast.state.guards import guards_in
+from holdfast.store.local import LocalStore
 
 torch = required("torch")
 
@@ -276,3 +278,21 @@ def test_a_copy_that_cannot_begin_holds_nobody_up(
         assert not stepping.is_alive()
         ckpt.save(1).wait()
     assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1]
+
+
+def test_the_journal_tells_how_long_the_snapshot_took(tmp_path: Path, brake: Brake) -> None:
+    training = Training()
+    training.forward_and_backward()
+    training.optimizer.step()
+    with Checkpointer(tmp_path, training.state, run="r", zero_stall=True) as ckpt:
+        brake.on()
+        handle = ckpt.save(0)
+        held_s = handle.held_s
+        brake.off_in(0.5)
+        handle.wait()
+        ckpt.save(1).wait()
+    events = journal.events(LocalStore(tmp_path), "r")
+    first, second = (e for e in events if e["event"] == "saved")
+    # The copying went on while the loop was not held.
+    assert first["snapshot_s"] >= 0.5 > held_s
+    assert 0 < second["snapshot_s"] < first["snapshot_s"]
