@@ -93,7 +93,7 @@ def flatten(
         UnsupportedLeaf: Some value cannot be saved; the message names the place and what to do.
     """
     chosen = selector(only, skip, lambda: entries_of(state))
-    walk = Walk(chosen, remembered or {}, sharing, casts or Casts())
+    walk = Walk(chosen, remembered or {}, sharing, casts or None)
     walk.visit(state, "")
     if not walk.n_leaves and (only is not None or skip is not None):
         raise UsageError(
@@ -112,8 +112,9 @@ class Walk:
         chosen: Choice | None,
         remembered: Mapping[int, object],
         sharing: Sharing | None,
-        casts: Casts,
+        casts: Casts | None = None,
     ) -> None:
+        # None where there are none, as nearly always: so many arrays are asked about.
         self.casts = casts
         self.tree = TreeColumns()
         self.leaves: list[Leaf] = []
@@ -290,10 +291,10 @@ class Walk:
             return
         value = all_of(value, path)
         found, identity, address = adapter.describe(value, path)
-        spec = self.saved_as(path, found)
+        spec = found if self.casts is None else self.saved_as(path, found)
         row = self._rows.get(identity) if identity is not None else None
         self.n_leaves += 1
-        if row is not None and self.leaves[row].spec != spec and self.casts:
+        if row is not None and self.leaves[row].spec != spec and self.casts is not None:
             raise differing(path, self.leaves[row].path)
         if row is not None and self.leaves[row].spec == spec:
             self.tree.kind.append(NodeKind.ALIAS)
@@ -308,7 +309,7 @@ class Walk:
         self, path: str, spec: arrays.ArraySpec, shape: tuple[int, ...] | None = None
     ) -> arrays.ArraySpec:
         """Return what an array, or a box of one of that shape, is saved as."""
-        if not self.casts:
+        if self.casts is None:
             return spec
         return self.casts.spec_of(path, spec, prod(spec.shape if shape is None else shape))
 

@@ -120,7 +120,7 @@ def shared_array(
     walk.n_leaves += 1
     saved = walk.saved_as(path, spec, held.shape)
     if identity is not None and (earlier := gathered.known.get(identity)) is not None:
-        if walk.casts and gathered.saved_as[earlier][0] != saved.dtype:
+        if walk.casts is not None and gathered.saved_as[earlier][0] != saved.dtype:
             raise differing(path, gathered.saved_as[earlier][1])
         _custom(walk, SAME_AS)
         walk.tree.kind.append(NodeKind.INT)
@@ -130,7 +130,7 @@ def shared_array(
     gathered.n_arrays += 1
     if identity is not None:
         gathered.known[identity] = number
-    if walk.casts:
+    if walk.casts is not None:
         gathered.saved_as[number] = saved.dtype, path
     _write_header(walk.tree, gathered, saved, held)
     pieces = held.pieces
