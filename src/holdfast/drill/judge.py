@@ -43,7 +43,7 @@ def judge(
     if last.status != 0:
         return _ended_badly(outcome, fault, disturbed, falls_back)
     if _began_anew(reference, disturbed) and fault.name != "stop":
-        return _anew(outcome, fault, disturbed, difference)
+        return _anew(outcome, fault, reference, disturbed, difference)
     if fault.name == "world":
         return _other_world(outcome, difference)
     if difference.is_none:
@@ -148,24 +148,37 @@ def _printed_anew(reference: Record, disturbed: Record) -> bool:
     return False
 
 
-def _anew(outcome: Outcome, fault: Fault, disturbed: Record, difference: Difference) -> Outcome:
-    had = any(life.had_checkpoint for life in disturbed.lives[:-1])
-    if not had:
-        return (
-            replace(outcome, words="nothing had been saved yet; it began anew", status="passed")
-            if difference.is_none
-            else replace(
-                outcome,
-                words="nothing had been saved yet, and the new begin differs",
-                status="failed",
-            )
-        )
+def _anew(
+    outcome: Outcome,
+    fault: Fault,
+    reference: Record,
+    disturbed: Record,
+    difference: Difference,
+) -> Outcome:
+    unsaved = _unsaved(fault, reference, disturbed)
+    if unsaved is not None:
+        if difference.is_none:
+            return replace(outcome, words=f"{unsaved}; it began anew", status="passed")
+        return replace(outcome, words=f"{unsaved}, and the new begin differs", status="failed")
     if fault.name == "damaged" and not difference.leaves:
         words = "it begins anew at step 0, as the only checkpoint is damaged"
         return replace(outcome, status="warned", words=words)
     cause = Cause("anew", "the checkpoint is not used: after the fault it begins anew at step 0", 0)
     words = "it began anew, though there was a checkpoint"
     return replace(outcome, status="failed", words=words, causes=(cause,))
+
+
+def _unsaved(fault: Fault, reference: Record, disturbed: Record) -> str | None:
+    """Return what had not been saved when the last life began, in words; None if all had been."""
+    before = disturbed.lives[:-1]
+    if not any(life.had_checkpoint for life in before):
+        return "nothing had been saved yet"
+    # Other faults wait until all are there; space may end before that. The best one may be there,
+    # and not the one that the script goes on from.
+    wanted = reference.last.again.difference(*(life.kinds for life in before))
+    if fault.name == "full-disk" and wanted:
+        return f"{min(wanted)} had not been saved yet"
+    return None
 
 
 def _other_world(outcome: Outcome, difference: Difference) -> Outcome:

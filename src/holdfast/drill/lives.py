@@ -96,6 +96,8 @@ class Lives:
             had_checkpoint=watcher.has_checkpoint,
             timed_out=timed_out,
             has_read=has_read,
+            kinds=watcher.kinds(),
+            again=watcher.kinds(again=True),
         )
         return life, watcher.sighting(hook.effects_of(told) if terms.store else ())
 

@@ -25,6 +25,8 @@ class Life:
         had_checkpoint: Whether a checkpoint was there when it ended.
         timed_out: Whether it was ended because it took far too long.
         has_read: Whether it was seen to read a checkpoint that was there before it.
+        kinds: What the checkpoints are called that were seen, without what counts them up.
+        again: Those of them that it saved again and again.
     """
 
     status: int
@@ -35,6 +37,8 @@ class Life:
     had_checkpoint: bool = False
     timed_out: bool = False
     has_read: bool = False
+    kinds: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
     @property
     def last_words(self) -> tuple[str, ...]:

@@ -81,6 +81,12 @@ class Watcher:
             now = _Moment(rows, len(self._lines()), now_s - self._began_s, self.n_writes)
             self._firsts |= dict.fromkeys(new, now)
 
+    def kinds(self, *, again: bool = False) -> frozenset[str]:
+        """Return what checkpoints were called, or only those that were saved again and again."""
+        if not again:
+            return frozenset(self._firsts)
+        return frozenset(_usual(self._firsts, self._changes, time.monotonic() - self._began_s))
+
     def sighting(self, effects: tuple[str, ...]) -> Sighting:
         """Return what was seen."""
         first = _all_there(self._firsts, self._changes, time.monotonic() - self._began_s)
@@ -99,14 +105,20 @@ def _all_there(
     firsts: Mapping[str, _Moment], changes: Mapping[str, int], lived_s: float
 ) -> _Moment:
     """Return when there was a checkpoint of each kind that is saved again and again."""
-    usual = [
-        moment
+    usual = _usual(firsts, changes, lived_s)
+    if usual:
+        return max(usual.values(), key=lambda moment: moment.seconds)
+    return min(firsts.values(), key=lambda moment: moment.seconds, default=_Moment())
+
+
+def _usual(
+    firsts: Mapping[str, _Moment], changes: Mapping[str, int], lived_s: float
+) -> dict[str, _Moment]:
+    return {
+        kind: moment
         for kind, moment in firsts.items()
         if changes[kind] > 1 and moment.seconds <= _LATEST * lived_s
-    ]
-    if usual:
-        return max(usual, key=lambda moment: moment.seconds)
-    return min(firsts.values(), key=lambda moment: moment.seconds, default=_Moment())
+    }
 
 
 def _kind_of(name: str) -> str:

@@ -43,6 +43,19 @@ def test_the_same_end_without_a_resume_does_not_pass():
     assert outcome.status == "passed" and "nothing had been saved yet" in outcome.words
 
 
+def test_a_disk_that_is_full_before_the_first_checkpoint_of_all_kinds_is_no_fault_of_the_script():
+    both = frozenset({"best.pt", "last.pt"})
+    whole = record(Life(0, 1.0, trace=steps(0, 10), kinds=both | {"final.pt"}, again=both))
+    anew = Life(0, 1.0, trace=steps(0, 10))
+    died = Life(1, 1.0, had_checkpoint=True, kinds=frozenset({"best.pt"}))
+    outcome = judged("full-disk", died, anew, reference=whole)
+    assert outcome.status == "passed" and "last.pt had not been saved yet" in outcome.words
+    # Other faults wait until all are there; and here all were.
+    assert judged("kill", died, anew, reference=whole).status == "failed"
+    died = Life(1, 1.0, had_checkpoint=True, kinds=both)
+    assert judged("full-disk", died, anew, reference=whole).causes[0].rule == "anew"
+
+
 def test_beginning_anew_shows_in_what_is_printed_too():
     whole = record(Life(0, 1.0), values=dict.fromkeys(range(10), 1.0))
     again = record(killed(), Life(0, 1.0), values=dict.fromkeys(range(10), 1.0))
