@@ -13,6 +13,7 @@ from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import holdfast
@@ -298,3 +299,41 @@ def test_the_next_removal_of_a_runs_own_retention_is_shown(tmp_path: Path) -> No
         assert "ref=kept%4020" in shown[0] and "not of the last 2" in shown[0]
         assert "ref=kept%4010" not in shown[0] and "ref=kept%4030" not in shown[0]
         assert "No retention is known" in ask(found, "/storage?run=all").text
+
+
+def test_where_a_run_went_back_its_checkpoints_are_a_tree(tmp_path: Path) -> None:
+    straight = "the steps only follow one another"
+    with Checkpointer(tmp_path / "ckpts", {"w": 1}, run=straight) as ckpt:
+        ckpt.save(1), ckpt.save(2)
+    with Checkpointer(tmp_path / "ckpts", {"w": 1}, run="back") as ckpt:
+        ckpt.save(1), ckpt.save(2)
+        ckpt.wait()
+        ckpt.rollback(1)
+        ckpt.save(5).wait()
+    with served(tmp_path / "ckpts") as found:
+        rows = ask(found, "/run?run=back").text.partition("<tbody>")[2].split("<tr>")[1:]
+        assert [row.partition('"true">')[2].partition("<")[0] for row in rows] == [
+            "●",
+            "│ ●",
+            "●─╯",
+        ]
+        assert ["went on from back@1" in row for row in rows] == [True, True, False]
+        assert "Lineage" not in ask(found, f"/run?run={urllib.parse.quote(straight)}").text
+
+
+def test_a_step_that_was_saved_twice_has_two_pages(tmp_path: Path) -> None:
+    state = {"first": np.zeros(3)}
+    with Checkpointer(tmp_path / "ckpts", state, run="r") as ckpt:
+        earlier = ckpt.save(1).wait()
+        ckpt.save(2).wait()
+    later = holdfast.save(tmp_path / "ckpts", {"second": np.ones(3)}, run="r", step=1)
+    with served(tmp_path / "ckpts") as found:
+        rows = ask(found, "/run?run=r").text
+        assert f"ref=r%40{earlier.id}" in rows and f"r%40{later.id}" not in rows
+        page = ask(found, f"/checkpoint?ref=r@{earlier.id}").text
+        assert "<code>first</code>" in page and "<code>second</code>" not in page
+        assert f'b=r%40{earlier.id}"' not in page and f"/verify?ref=r%40{earlier.id}" in page
+        assert "<code>second</code>" in ask(found, "/checkpoint?ref=r@1").text
+        told = ask(found, f"/diff?a=r@{earlier.id}&b=r@1").text
+        assert "<code>first</code>" in told and "<code>second</code>" in told
+    assert holdfast.Store(tmp_path / "ckpts").info(earlier.exact_ref).id == earlier.id

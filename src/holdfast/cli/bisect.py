@@ -139,14 +139,10 @@ def _run(store: Store, candidate: CheckpointInfo, command: Sequence[str]) -> int
     with tempfile.TemporaryDirectory(prefix="holdfast-bisect-") as folder:
         if any("{path}" in argument for argument in command):
             store.unpack(candidate, folder)
-        elif store.info(candidate.ref).id != candidate.id:
-            raise NotFound(
-                f"{candidate.ref} names a later save of the same step; {{path}} would be this one.",
-                ref=candidate.ref,
-            )
+        is_named_by_step = store.info(candidate.ref).id == candidate.id
         names = {
             "{path}": folder,
-            "{ref}": candidate.ref,
+            "{ref}": candidate.ref if is_named_by_step else candidate.exact_ref,
             "{store}": store.path,
             "{step}": str(candidate.step),
         }

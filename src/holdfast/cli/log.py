@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import checkpoints, completion, lineage, options, output, trends
+from holdfast.cli import checkpoints, completion, options, output, trends
 from holdfast.cli.tables import Cell, Column, Styled, without_empty
-from holdfast.history import telling
+from holdfast.history import graph, telling
 from holdfast.wording.numbers import age_text, bytes_text, metric_text, plural
 from holdfast.wording.visible import visible
 
@@ -100,7 +100,7 @@ def _show_runs(store: Store, branches: Sequence[Branch], sizes: Mapping[str, int
         Column("saved"),
     ]
     now = datetime.now(UTC)
-    lines = lineage.tree([branch.depth for branch in branches], _glyphs())
+    lines = graph.tree([branch.depth for branch in branches], _glyphs())
     rows = [
         _run_row(line, branch, sizes[branch.run], now)
         for line, branch in zip(lines, branches, strict=True)
@@ -225,13 +225,11 @@ def _graph(infos: Sequence[CheckpointInfo]) -> list[str]:
     """Return each row's piece of the lineage; nothing where each only follows the one before."""
     from holdfast.history.lineage import ancestors
 
-    glyphs = _glyphs()
-    lines = lineage.draw(ancestors(infos)[::-1], glyphs)
-    return lines if any(line != glyphs.node for line in lines) else [""] * len(lines)
+    return graph.drawn(ancestors(infos), _glyphs()) or [""] * len(infos)
 
 
-def _glyphs() -> lineage.Glyphs:
-    return lineage.UNICODE if output.speaks_unicode() else lineage.ASCII
+def _glyphs() -> graph.Glyphs:
+    return graph.UNICODE if output.speaks_unicode() else graph.ASCII
 
 
 def _metric_cells(info: CheckpointInfo, metrics: Sequence[str] | None) -> list[Cell]:

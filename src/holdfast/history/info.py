@@ -76,6 +76,11 @@ class CheckpointInfo:
         """The ref that names it: ``RUN@STEP``."""
         return f"{self.run}@{self.step}"
 
+    @property
+    def exact_ref(self) -> str:
+        """The ref that names it even where its step was saved again later: ``RUN@ID``."""
+        return f"{self.run}@{self.id}"
+
     def _repr_html_(self) -> str:
         """What notebooks show."""
         from holdfast.history.cards.checkpoint import checkpoint_card

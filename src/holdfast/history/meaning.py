@@ -181,6 +181,10 @@ def _tagged(
     damaged: list[DamagedCommit],
 ) -> _C:
     tag = tags.find(store, run, name)
+    by_id = next((found for found in listed if found.id == name), None)
+    if tag is None and by_id is not None:
+        # Where a step was saved twice, as after a rollback, the earlier one has no other ref.
+        return by_id
     if tag is None:
         known = sorted({tag.name for tag in tags.all_tags(store, run)})
         raise NotFound(

@@ -1,4 +1,4 @@
-"""Refs: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]``, ``RUN@TAG``."""
+"""Refs: ``RUN@STEP``, ``RUN@latest``, ``RUN@best:METRIC[:max]``, ``RUN@TAG``, ``RUN@ID``."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
     """Return the commit that a ref names.
 
     ``latest`` is the newest commit that can be read; whether its chunks verify, a restore finds
-    out. A step that was saved several times means the newest save of it. With a policy, a ref
-    names among the trusted ones; what is stepped over is told in a warning.
+    out. A step that was saved several times means the newest save of it; ids tell them apart. With
+    a policy, a ref names among the trusted ones; what is stepped over is told in a warning.
 
     Raises:
         NotFound: There is no such run or checkpoint.

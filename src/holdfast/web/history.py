@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from holdfast.effectiveness.report import Report
 from holdfast.errors import NotFound
+from holdfast.history import graph
 from holdfast.history.info import CheckpointInfo, LeafInfo
-from holdfast.history.lineage import Branch
+from holdfast.history.lineage import Branch, ancestors
 from holdfast.history.log import RunLog
 from holdfast.history.run_picture import RunPicture, picture_of
 from holdfast.policy.curve import Curve
@@ -48,6 +49,33 @@ def history_of(site: Site, run: str) -> RunLog:
     return _kept(site, ("history", run), run, lambda: site.store.history(run))
 
 
+def graph_of(site: Site, run: str) -> Mapping[str, tuple[str, str]]:
+    """Return, by id, each checkpoint's piece of the lineage, and the ref that it went on from.
+
+    None where each only follows the one before.
+    """
+
+    def look() -> Mapping[str, tuple[str, str]]:
+        infos = history_of(site, run).checkpoints
+        nodes = ancestors(infos)
+        refs = {info.id: info.ref for info in infos}
+        lines = reversed(graph.drawn(nodes))
+        found = zip(nodes, lines, strict=False)
+        return {name: (line, refs.get(parent or "", "")) for (name, parent), line in found}
+
+    return _kept(site, ("graph", run), run, look)
+
+
+def ref_of(site: Site, info: CheckpointInfo) -> str:
+    """Return a ref of a checkpoint: by its step, if no later save has the same step."""
+
+    def look() -> Mapping[int, str]:
+        return {c.step: c.id for c in history_of(site, info.run).checkpoints}
+
+    newest = _kept(site, ("newest of a step", info.run), info.run, look)
+    return info.ref if newest.get(info.step, info.id) == info.id else info.exact_ref
+
+
 def curves_of(site: Site, run: str) -> Mapping[str, Curve]:
     """Return the metrics of a run as curves."""
     return _kept(site, ("curves", run), run, lambda: site.store.curves(run))
@@ -79,7 +107,7 @@ def findings_of(site: Site, run: str) -> Sequence[Finding]:
 
 def leaves_of(site: Site, info: CheckpointInfo) -> list[LeafInfo]:
     """Return the leaves of a checkpoint, which never change."""
-    return site.work.answer(("leaves", info.id), lambda: site.store.leaves(info.ref))
+    return site.work.answer(("leaves", info.id), lambda: site.store.leaves(info.exact_ref))
 
 
 def pulse_of(site: Site, run: str | None) -> str:

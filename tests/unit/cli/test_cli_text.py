@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.cli import lineage
 from holdfast.cli.app import hoisted
 from holdfast.cli.doctor import exit_code
 from holdfast.cli.machine import Fact
 from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
 from holdfast.cli.verify import last_good
+from holdfast.history import graph as lineage
 from holdfast.history.best import bests
 from holdfast.history.summary import summary_of
 from holdfast.wording.jsonable import jsonable

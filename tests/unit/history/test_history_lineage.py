@@ -15,9 +15,9 @@ import pytest
 
 import holdfast
 from holdfast import Checkpointer, keep
-from holdfast.cli import lineage as drawing
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.lineage import Origin
+from holdfast.history import graph as drawing
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.lineage import ancestors, forest
 from holdfast.history.summary import RunSummary, summary_of

@@ -10,7 +10,7 @@ from holdfast.format.lineage import Origin
 from holdfast.history.info import LeafInfo
 from holdfast.state import environment
 from holdfast.state.paths import matches
-from holdfast.web.history import history_of, leaves_of
+from holdfast.web.history import history_of, leaves_of, ref_of
 from holdfast.web.site import Site, page, site_of
 from holdfast.web.views.query import required, slice_of
 
@@ -32,8 +32,8 @@ def checkpoint(request: Request) -> Response:
             # What its commit says is good all the same.
             damage = error.message
     part = slice_of(request, len(leaves), PAGE_ROWS)
-    around = [c.ref for c in history_of(site, info.run).checkpoints]
-    place = around.index(info.ref) if info.ref in around else -1
+    around = history_of(site, info.run).checkpoints
+    place = next((i for i, found in enumerate(around) if found.id == info.id), -1)
     return page(
         request,
         "checkpoint.html",
@@ -42,8 +42,9 @@ def checkpoint(request: Request) -> Response:
         damage=damage,
         is_forked_here=_is_here(site, info.forked_from),
         is_resumed_here=_is_here(site, info.resumed_from),
-        before=around[place - 1] if place > 0 else None,
-        after=around[place + 1] if 0 <= place < len(around) - 1 else None,
+        ref=ref_of(site, info),
+        before=ref_of(site, around[place - 1]) if place > 0 else None,
+        after=ref_of(site, around[place + 1]) if 0 <= place < len(around) - 1 else None,
         differs_here=environment.differences_here(info.environment),
         leaves=leaves[part.begin : part.end],
         n_matching=len(leaves),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from holdfast.history.diff.report import DiffReport, TensorChange
 from holdfast.history.heat import heat_of_diff
+from holdfast.web.history import ref_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import number, required, slice_of
 
@@ -21,7 +22,8 @@ def diff(request: Request) -> Response:
     site = site_of(request)
     a, b = site.store.info(required(request, "a")), site.store.info(required(request, "b"))
     task = site.work.task(
-        ("diff", a.id, b.id), lambda progress: site.store.diff(a.ref, b.ref, progress=progress)
+        ("diff", a.id, b.id),
+        lambda progress: site.store.diff(a.exact_ref, b.exact_ref, progress=progress),
     )
     if not task.wait(_PATIENCE_S):
         return page(request, "working.html", title=f"{a.ref} → {b.ref}", task=task)
@@ -33,6 +35,7 @@ def diff(request: Request) -> Response:
         request,
         "diff.html",
         report=report,
+        refs=(ref_of(site, a), ref_of(site, b)),
         heat=heat_of_diff(report),
         depth=depth,
         groups=[group for group in report.groups(depth) if group.n_changed][:PAGE_ROWS],

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from holdfast.history.best import judged_bests
 from holdfast.history.summary import summary_of
-from holdfast.web.history import findings_of, history_of
+from holdfast.web.history import findings_of, graph_of, history_of, ref_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import required, slice_of
 
@@ -30,7 +30,8 @@ def run(request: Request) -> Response:
         summary=summary,
         bests=judged_bests(summary),
         findings=findings_of(site, name),
-        shown=shown,
+        graph=graph_of(site, name),
+        shown=[(info, ref_of(site, info)) for info in shown],
         part=part,
         metrics=list(dict.fromkeys(m for info in shown for m in info.metrics))[:4],
         stored_bytes=site.store.stored_bytes(name),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.errors import UsageError
 from holdfast.history.next_removal import next_removed
 from holdfast.history.retention import united
-from holdfast.web.history import history_of, sizes_of
+from holdfast.web.history import history_of, ref_of, sizes_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.changes import mark_of
 from holdfast.web.views.query import slice_of
@@ -48,4 +50,5 @@ def storage(request: Request) -> Response:
         fates=fates[part.begin : part.end],
         part=part,
         why=why,
+        ref_of=partial(ref_of, site),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.web.history import ref_of
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import required
 
@@ -19,7 +20,7 @@ def verify(request: Request) -> Response:
     if request.query_params.get("again"):
         # What was good a while ago may not be so now.
         site.work.forget(name)
-    task = site.work.task(name, lambda progress: site.store.verify(info.ref, progress))
+    task = site.work.task(name, lambda progress: site.store.verify(info.exact_ref, progress))
     if not task.wait(_PATIENCE_S):
         return page(request, "working.html", title=f"Checking {info.ref}", task=task)
-    return page(request, "verify.html", info=info, report=task.answer())
+    return page(request, "verify.html", info=info, ref=ref_of(site, info), report=task.answer())

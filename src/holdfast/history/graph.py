@@ -58,6 +58,17 @@ def draw(nodes: Sequence[tuple[str, str | None]], glyphs: Glyphs = UNICODE) -> l
     return rows
 
 
+def drawn(nodes: Sequence[tuple[str, str | None]], glyphs: Glyphs = UNICODE) -> list[str]:
+    """Return ``draw``'s lines, newest first; none where each only follows the one before.
+
+    Args:
+        nodes: Id and parent's id of each checkpoint, oldest first.
+        glyphs: What to draw with.
+    """
+    lines = draw(nodes[::-1], glyphs)
+    return lines if any(line != glyphs.node for line in lines) else []
+
+
 def tree(depths: Sequence[int], glyphs: Glyphs = UNICODE) -> list[str]:
     """Return what goes before the name of each node of a tree, in pre-order, by its depth.
 
