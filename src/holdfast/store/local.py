@@ -12,12 +12,14 @@ import io
 import itertools
 import os
 import shutil
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
-from holdfast.errors import ChunkMissing
+from holdfast.errors import ChunkMissing, StoreUnavailable
 from holdfast.store import direct
 from holdfast.store.contract import Buffer, ObjectInfo, Staged
 from holdfast.store.file_lock import FileLock
@@ -37,6 +39,9 @@ _NO_LINK = (
     *(errno.ENOENT, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV),
     *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
 )
+# How often an object that somebody clears away before it is placed is written again.
+_ATTEMPTS = 4
+_T = TypeVar("_T")
 _counter = itertools.count()
 
 
@@ -105,22 +110,42 @@ class LocalStore:
             forget(item.temporary)
 
     def put(self, key: str, data: Buffer) -> None:
-        self.publish([self.stage(key, [data])])
+        self._staged_for(key, data, lambda staged: self.publish([staged]))
 
     def put_hint(self, key: str, data: Buffer) -> None:
-        staged = self.stage(key, [data])
+        self._staged_for(key, data, self._rename)
+
+    def put_new(self, key: str, data: Buffer) -> bool:
+        return self._staged_for(key, data, lambda staged: self._name(staged, data))
+
+    def _staged_for(self, key: str, data: Buffer, place: Callable[[StagedFile], _T]) -> _T:
+        """Stage an object and place it; anew, if its temporary file was cleared away in between.
+
+        Who puts a tag, say, does not hold the run. Whoever takes the run meanwhile, as a trainer
+        that begins, takes the file for one of a writer that died.
+        """
+        for _ in range(_ATTEMPTS):
+            staged = self.stage(key, [data])
+            try:
+                return place(staged)
+            except StoreUnavailable as error:
+                is_gone = error.facts.get("errno") == errno.ENOENT
+                if not is_gone or not os.path.isdir(os.path.dirname(staged.final)):
+                    raise
+        return place(self.stage(key, [data]))
+
+    def _rename(self, staged: StagedFile) -> None:
         try:
-            with translated("write", key):
+            with translated("write", staged.key):
                 staged.file.close()
                 os.rename(staged.temporary, staged.final)
         except BaseException:
             self.discard([staged])
             raise
 
-    def put_new(self, key: str, data: Buffer) -> bool:
-        staged = self.stage(key, [data])
+    def _name(self, staged: StagedFile, data: Buffer) -> bool:
         try:
-            with translated("write", key):
+            with translated("write", staged.key):
                 os.fsync(staged.file.fileno())
                 try:
                     os.link(staged.temporary, staged.final)
@@ -195,7 +220,11 @@ class LocalStore:
             path = self.path(key)
             self._make_folder(os.path.dirname(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            return FileLock(self.modes.open(path, flags))
+            fd = self.modes.open(path, flags)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "is no plain file; take it away", path)
+            return FileLock(fd)
 
     def delete_hint(self, key: str) -> None:
         with translated("delete", key), suppress(FileNotFoundError):

@@ -25,6 +25,13 @@ def translated(action: str, name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
+        if action not in ("read", "list") and isinstance(error, IsADirectoryError):
+            raise StoreUnavailable(
+                f"Could not {action} {name!r}: a folder is in its place. Checkpoints committed "
+                "before are not affected. Take it away, and do it again.",
+                key=name,
+                errno=error.errno,
+            ) from error
         if action not in ("read", "list"):
             raise StoreUnavailable(
                 f"Could not {action} {name!r}: the folder is gone ({error.filename}). Was the "

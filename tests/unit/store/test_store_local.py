@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,58 @@ def test_files_of_writers_that_died_are_never_listed_and_can_be_cleared_away(
     store.clear_debris("runs/r/")
     assert files_below(Path(store.location)) == []
     store.discard([staged])
+
+
+@pytest.mark.parametrize("put", ["put", "put_hint", "put_new"])
+def test_what_another_clears_away_before_it_is_placed_is_written_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, put: str
+) -> None:
+    # Who begins a run clears files of the dead away, and cannot tell them from those of a tagger.
+    moment = "link" if put == "put_new" else "rename"
+    place, times = getattr(os, moment), []
+
+    def clear_and_place(*names: str) -> None:
+        if len(times) < 2:
+            times.append(1)
+            LocalStore(store.location).clear_debris("runs/")
+        place(*names)
+
+    monkeypatch.setattr(os, moment, clear_and_place)
+    assert getattr(store, put)("runs/r/tags/t", b"x") is not False
+    assert len(times) == 2
+    assert files_below(Path(store.location)) == ["runs/r/tags/t"]
+    assert store.get("runs/r/tags/t") == b"x"
+
+
+def test_a_folder_that_is_gone_is_not_made_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(KEY, b"x")
+    rename = os.rename
+
+    def unmount_and_rename(*names: str) -> None:
+        shutil.rmtree(store.location)
+        rename(*names)
+
+    monkeypatch.setattr(os, "rename", unmount_and_rename)
+    with pytest.raises(StoreUnavailable, match="the folder is gone"):
+        store.put(KEY, b"y")
+    assert not Path(store.location).exists()
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(store: LocalStore) -> None:
+    (Path(store.location) / KEY).mkdir(parents=True)
+    for put in (store.put, store.put_hint):
+        with pytest.raises(StoreUnavailable, match="a folder is in its place"):
+            put(KEY, b"x")
+    assert files_below(Path(store.location)) == []
+
+
+def test_what_is_no_file_is_no_lock(store: LocalStore) -> None:
+    store.put(KEY, b"x")
+    os.mkfifo(Path(store.location) / "runs/r/lock")
+    with pytest.raises(StoreUnavailable, match="no plain file"):
+        store.open_lock("runs/r/lock")
 
 
 def test_journal_lines_are_appended(store: LocalStore) -> None:
