@@ -64,11 +64,16 @@ def test_chunks_of_a_plain_store_are_repaired_from_an_encrypted_one(
 def test_records_are_repaired_from_a_copy_of_the_folder(tmp_path: Path, me: Identity) -> None:
     store = fill(tmp_path / "store", me)
     backup = holdfast.Store(shutil.copytree(store.path, tmp_path / "backup"), keys=me)
-    for pattern in ("commits/*1", "parts/*"):
+    store.tag(f"{RUN}@1", "fixed", fixed=True)
+    backup.tag(f"{RUN}@1", "fixed", fixed=True)
+    for pattern in ("commits/*1", "parts/*", "tags/*", "names/*"):
         for path in Path(store.path).glob(f"runs/*/{pattern}"):
             flip(path, 60)
+    # Another process, which has not seen yet what a tag is called.
+    store = holdfast.Store(store.path, keys=me)
     assert not store.repair(dry_run=True).ok
     assert store.repair([backup]).ok
+    assert store.info(f"{RUN}@good").step == 2 and store.info(f"{RUN}@fixed").step == 1
     assert all(loads(store, f"{RUN}@{step}", verify="full") for step in (1, 2))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from holdfast.engine.pack_repair import PackRepair
 from holdfast.engine.writer_lock import without_writers
 from holdfast.engine.written_repair import mend_written
-from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew
+from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew, StoreUnavailable
 from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
@@ -26,7 +26,7 @@ from holdfast.history.verify import Progress, VerifyReport, verify
 from holdfast.records import commits, keyring_repair, marker, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.records.tags import Tag
-from holdfast.store.contract import ObjectStore
+from holdfast.store.contract import Buffer, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,14 @@ class _Repair:
 
     def _bring_back(self, missing: Missing) -> None:
         key = RunKeys(missing.run).commit(missing.seq)
+        listed = {info.key for info in self.store.list(RunKeys(missing.run).commits)}
         for source in self.sources:
             try:
                 record = commits.read_commit(source, missing.run, missing.seq)
             except HoldfastError:
                 continue
             # Never in the place of another one.
-            if record.id == missing.id and not self.store.exists(key):
+            if record.id == missing.id and key not in listed:
                 self._put(source, key, "commit record")
                 return
         self.lost.append(missing.problem)
@@ -166,6 +167,10 @@ class _Repair:
 
     def _fix_tags(self, run: str) -> None:
         ids = {record.id for record in commits.good_commits(self.store, run)}
+        for name in {tag.name for source in self.sources for tag in tags.all_tags(source, run)}:
+            # An encrypted store cannot tell the name of one that does not open, unless it has
+            # been asked by that name before.
+            tags.find(self.store, run, name)
         for tag in tags.all_tags(self.store, run):
             if tag.error is None:
                 continue
@@ -203,9 +208,17 @@ class _Repair:
         return None
 
     def _put(self, source: ObjectStore, key: str, what: str) -> None:
-        self._note(key, f"{what} taken from {source.location}")
-        if not self.dry_run:
-            self.store.put(key, source.get(key))
+        self._replace(key, source.get(key), f"{what} taken from {source.location}")
+
+    def _replace(self, key: str, content: Buffer, what: str) -> None:
+        try:
+            if not self.dry_run:
+                self.store.put(key, content)
+        except StoreUnavailable as error:
+            # Of this one object: a folder is in its place, say. The others can be put right.
+            self.lost.append(error.message)
+        else:
+            self._note(key, what)
 
     def _note(self, key: str, what: str) -> None:
         self.fixed.append(Fixed(key, what))
@@ -217,9 +230,7 @@ class _Repair:
             if missing:
                 self.lost.append(f"{missing} of the chunks of {pack.key}")
             if origins:
-                self._note(pack.key, f"chunks taken from {', '.join(sorted(origins))}")
-                if not self.dry_run:
-                    self.store.put(pack.key, content)
+                self._replace(pack.key, content, f"chunks taken from {', '.join(sorted(origins))}")
 
 
 def _has_tag(store: ObjectStore, run: str, tag: Tag, ids: Container[str]) -> bool:

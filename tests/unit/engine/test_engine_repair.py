@@ -128,6 +128,30 @@ def test_what_is_beyond_repair_is_told_and_the_rest_put_right(store: Path, backu
     assert_holds(store, 0, 2)
 
 
+def test_what_is_in_the_place_of_a_file_is_told_and_the_rest_put_right(
+    store: Path, backup: Path
+) -> None:
+    whole, second = objects(store), packs(store)[1]
+    second.unlink()
+    second.mkdir()
+    with Checkpointer(backup, {"w": 1}, run="written") as ckpt:
+        ckpt.save(1).wait()
+        ckpt.save(2).wait()
+    shutil.copytree(backup / "runs/written", store / "runs/written")
+    lost = store / "runs/written/commits/000000000002"
+    lost.unlink()
+    os.mkfifo(lost)
+    flip(packs(store)[0], 5000)
+    report = holdfast.Store(store).repair([backup])
+    assert not report.ok
+    (told,) = report.lost
+    assert second.name in told and "a folder is in its place" in told
+    second.rmdir()
+    assert holdfast.Store(store).repair([backup]).ok
+    assert whole.items() <= objects(store).items()
+    assert holdfast.load(store, "written@2")["w"] == 1
+
+
 def test_a_pack_keeps_what_an_unreadable_manifest_may_need(store: Path, backup: Path) -> None:
     # Of the first pack, a chunk is damaged that all need; and the manifest that alone needs another
     # of its chunks is unreadable, and in no copy.
