@@ -14,7 +14,7 @@ from sealed_stores import RUN, fill, flip, loads, only, tree
 
 import holdfast
 from holdfast import Checkpointer
-from holdfast.errors import HoldfastError, StoreUnavailable, WrongKey
+from holdfast.errors import HoldfastError, ManifestDamaged, StoreUnavailable, WrongKey
 from holdfast.history.refs import resolve
 from holdfast.records import key_changes, keyrings, marker
 from holdfast.sealed import store as sealed_store
@@ -135,6 +135,27 @@ def test_the_old_keyring_stays_while_the_new_one_is_damaged(tmp_path: Path, me: 
         flip(path, 60)
     store.repair()
     assert old.exists() and loads(store)
+
+
+@pytest.mark.parametrize("number", [2, 9])
+def test_a_change_of_keys_that_is_half_written_is_told_as_what_it_is(
+    tmp_path: Path, me: Identity, ada: Identity, number: int
+) -> None:
+    store = fill(tmp_path / "store", me)
+    old = only(Path(store.path), "keys/*/000000000001")
+    half = old.with_name(f"{number:012}")
+    half.write_bytes(old.read_bytes()[:200])
+    assert loads(store)
+    assert [text for text in store.verify().problems if half.name in text and "before it" in text]
+    for change in (store.keys.rotate, lambda: store.keys.add(ada)):
+        with pytest.raises(ManifestDamaged, match=rf"{half.name}\) is damaged.* delete it"):
+            change()
+    assert sorted(p.name for p in old.parent.iterdir()) == sorted(
+        [old.name, f"{old.name}-copy", half.name]
+    )
+    half.unlink()
+    store.keys.add(ada)
+    assert loads(holdfast.Store(store.path, keys=ada)) and store.verify().ok
 
 
 # --- the marker ---

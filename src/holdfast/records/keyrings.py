@@ -51,7 +51,11 @@ def problems(store: ObjectStore) -> list[str]:
 
     That it has no copy is nothing wrong: a change may have been interrupted.
     """
-    return [error.message for error in troubles(store) if not isinstance(error, ChunkMissing)]
+    found = [error.message for error in troubles(store) if not isinstance(error, ChunkMissing)]
+    if found and isinstance(store, SealedStore):
+        torn = _torn(store.inner, store.unlocked.ring)
+        return [torn.message] if torn is not None else found
+    return found
 
 
 def troubles(store: ObjectStore) -> list[HoldfastError]:
@@ -73,16 +77,17 @@ def write(store: ObjectStore, unlocked: Unlocked) -> None:
 
     Raises:
         StoreUnavailable: Somebody else changes it at the same time; nothing was changed.
+        ManifestDamaged: The newest one is damaged, and an older one opens the store.
     """
     data = encode(unlocked)
     ring, number = unlocked.ring, unlocked.number
     first, copy = keys_of(ring, number)
     if not store.put_new(first, data):
-        raise _changed_meanwhile(store, ring)
+        raise _torn(store, ring) or _changed_meanwhile(store, ring)
     # The number may be free again, since others went on from it and took it away. Theirs is there.
     if max(numbers(store, ring)) > number:
         store.delete([first])
-        raise _changed_meanwhile(store, ring)
+        raise _torn(store, ring) or _changed_meanwhile(store, ring)
     store.put(copy, data)
     delete_older(store, ring, number)
 
@@ -92,6 +97,28 @@ def _changed_meanwhile(store: ObjectStore, ring: str) -> StoreUnavailable:
         f"Somebody else has changed the keys of the store at {store.location!r} at the same "
         "moment. Nothing was changed by this one; try again.",
         ring=ring,
+    )
+
+
+def _torn(store: ObjectStore, ring: str) -> ManifestDamaged | None:
+    """Return the error for a keyring that is good nowhere, where an older one is left."""
+    there = numbers(store, ring)
+    if len(there) < 2:
+        return None
+    newest = keys_of(ring, there[-1])
+    for key in newest:
+        try:
+            decode(ring, there[-1], store.get(key))
+            return None
+        except (ManifestDamaged, ChunkMissing):
+            continue
+    return ManifestDamaged(
+        f"The newest keyring of the store ({newest[0]}) is damaged, and has no good copy: a change "
+        "of keys did not come to its end, or was harmed since. Those who could open the store "
+        "before that change still can, with the keyring before it; keys can not be changed. Bring "
+        "it back from a copy of the store. Where there is none, delete it: the keys are then as "
+        "they were before that change.",
+        key=newest[0],
     )
 
 
