@@ -8,8 +8,9 @@ manifests are there, the commit was lost: that is told, and nothing of the check
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
+from typing import Protocol
 
 from holdfast.errors import ChunkMissing
 from holdfast.format.commit import CommitRecord
@@ -17,6 +18,13 @@ from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records import commits, journal, pins
 from holdfast.records.commits import DamagedCommit
 from holdfast.store.contract import ObjectStore
+
+
+class _Listed(Protocol):
+    """A checkpoint that has its commit."""
+
+    @property
+    def id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,24 @@ class Missing:
         )
 
 
-def missing_commits(store: ObjectStore, run: str) -> list[Missing]:
+def missing_commits(
+    store: ObjectStore,
+    run: str,
+    list_commits: Callable[
+        [ObjectStore, str], Iterable[_Listed | DamagedCommit]
+    ] = commits.all_commits,
+) -> list[Missing]:
     """Return the checkpoints of a run that have lost their commit, in the order of their saves.
 
     Where a commit record is damaged nothing is said: it may be the one that is missed.
+
+    Args:
+        store: The store.
+        run: The run.
+        list_commits: What tells of the commits that are there: the store, or its catalog.
     """
     ids = _with_manifests(store, run)
-    return _missing_among(store, run, ids, list(commits.all_commits(store, run)))
+    return _missing_among(store, run, ids, list(list_commits(store, run)))
 
 
 def all_commits(store: ObjectStore, run: str) -> list[CommitRecord | DamagedCommit]:
@@ -84,7 +103,7 @@ def _with_manifests(store: ObjectStore, run: str) -> set[str]:
 
 
 def _missing_among(
-    store: ObjectStore, run: str, ids: Set[str], found: Iterable[CommitRecord | DamagedCommit]
+    store: ObjectStore, run: str, ids: Set[str], found: Iterable[_Listed | DamagedCommit]
 ) -> list[Missing]:
     without = set(ids)
     for commit in found:

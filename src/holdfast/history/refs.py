@@ -21,8 +21,9 @@ from holdfast.format.names import check_run
 from holdfast.history import catalog
 from holdfast.history.chain import objection, require_head, trusted
 from holdfast.history.log import require_run
-from holdfast.history.meaning import apart, meant
-from holdfast.records import commits
+from holdfast.history.meaning import LATEST, apart, meant
+from holdfast.history.missing import missing_commits
+from holdfast.records import commits, tags
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy, untrusted
 from holdfast.store.contract import ObjectStore
@@ -55,17 +56,35 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
 
     ``latest`` is the newest commit that can be read; whether its chunks verify, a restore finds
     out. A step that was saved several times means the newest save of it; ids tell them apart. With
-    a policy, a ref names among the trusted ones; what is stepped over is told in a warning.
+    a policy, a ref names among the trusted ones; what is stepped over is told in a warning, and so
+    are checkpoints that have lost their commit and might have been meant.
 
     Raises:
         NotFound: There is no such run or checkpoint.
         InvalidName: It is no ref.
-        ManifestDamaged: The tag that it names is damaged.
+        ManifestDamaged: The tag that it names is damaged; or the checkpoint has lost its commit.
         Untrusted: There is such a checkpoint, but none that the policy trusts.
         RolledBack: The run is not what the policy's head says.
     """
     run, what = split_ref(ref)
     require_run(store, run)
+    try:
+        found = _resolved(store, ref, trust)
+    except NotFound as error:
+        tag = tags.find(store, run, what)
+        for lost in reversed(missing_commits(store, run)):
+            if what in (LATEST, str(lost.step), lost.id) or (tag and tag.checkpoint_id == lost.id):
+                raise ManifestDamaged(lost.problem, run=run, step=lost.step) from error
+        raise
+    if what == LATEST or what.startswith("best:"):
+        for lost in missing_commits(store, run, catalog.checkpoints):
+            if what != LATEST or lost.seq > found.seq:
+                _log.warning("%s means %s@%s, but: %s", ref, run, found.step, lost.problem)
+    return found
+
+
+def _resolved(store: ObjectStore, ref: str, trust: TrustPolicy | None) -> CommitRecord:
+    run, what = split_ref(ref)
     # A policy judges signatures, which only the records have.
     if trust is None and (record := _by_catalog(store, run, what)) is not None:
         return record

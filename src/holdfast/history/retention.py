@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import ManifestDamaged, NotFound, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
@@ -258,7 +258,7 @@ def _named(store: ObjectStore, ref: str) -> CommitRecord:
     """Return what a ref names; of a checkpoint without its commit, by its step, a stand-in."""
     try:
         return resolve(store, ref)
-    except NotFound:
+    except (NotFound, ManifestDamaged):
         run, what = split_ref(ref)
         for missing in missing_commits(store, run):
             if str(missing.step) == what:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import holdfast
+from holdfast import Checkpointer
 from holdfast.errors import HoldfastError, InvalidName, ManifestDamaged, NotFound
 from holdfast.format.names import RunKeys
 from holdfast.history.refs import split_ref
@@ -54,6 +55,38 @@ def store(store_path: Path) -> holdfast.Store:
 def test_refs(store: holdfast.Store, ref: str, step: int) -> None:
     assert store.info(ref).step == step
     assert holdfast.load(store, ref)["step"] == step
+
+
+def test_what_has_lost_its_commit_is_not_passed_over_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "s"
+    with Checkpointer(path, {"w": 1}, run="r") as ckpt:
+        for step in (1, 2, 3):
+            ckpt.save(step, metrics={"loss": 1 / step}, tag=f"t{step}").wait()
+    store = holdfast.Store(path)
+    for ref in ("r@best:loss", "r@latest", "r@3", "r@t3"):
+        assert store.info(ref).step == 3
+    assert not caplog.text
+    (path / RunKeys("r").commit(3)).unlink()
+    for ref in ("r@best:loss", "r@latest"):
+        caplog.clear()
+        assert store.info(ref).step == 2
+        assert f"{ref} means r@2, but: The commit record of r@3" in caplog.text
+    for ref in ("r@3", "r@t3"):
+        with pytest.raises(ManifestDamaged, match="The commit record of r@3 .* is missing"):
+            store.info(ref)
+    caplog.clear()
+    assert store.info("r@2").step == 2 and not caplog.text
+    for step in (1, 2):
+        (path / RunKeys("r").commit(step)).unlink()
+    with pytest.raises(ManifestDamaged, match="The commit record of r@3 .* is missing"):
+        store.info("r@latest")
+    with pytest.raises(NotFound, match="no checkpoint"):
+        store.info("r@4")
+    store.remove("r@3")
+    with pytest.raises(NotFound):
+        store.info("r@3")
 
 
 def test_latest_is_the_newest_save_not_the_highest_step(store: holdfast.Store) -> None:
