@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from holdfast.errors import UnknownType
 from holdfast.format.commit import CommitRecord
+from holdfast.format.digests import digest
 from holdfast.format.tree import NodeKind
 from holdfast.history.info import LeafInfo
 from holdfast.records.whole import Whole, read_whole
 from holdfast.state.nodes import Node, plain_value
 from holdfast.store.contract import ObjectStore
 
+# Integers beyond this are told of and not shown; what is below it is written within milliseconds.
+_SHOWN_BITS = 1 << 17
 _NAMES = {
     NodeKind.BIG_INT: "int",
     NodeKind.TRUE: "bool",
@@ -56,7 +59,12 @@ def _kind(node: Node) -> str:
 
 def _value(node: Node) -> object:
     try:
-        return plain_value(node)
+        value = plain_value(node)
     except UnknownType:
         name = node.value.decode() if isinstance(node.value, bytes) else node.value
         return f"{node.type_name}.{name}"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        # To write one in decimal takes time by the square of its length: hours, of some megabytes.
+        blob = node.value if isinstance(node.value, bytes) else b""
+        return f"an integer of {value.bit_length():,} bits, BLAKE3 {digest(blob).hex()[:16]}…"
+    return value

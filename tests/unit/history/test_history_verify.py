@@ -222,3 +222,16 @@ def test_a_class_that_is_not_loaded_does_not_hide_the_leaves(
     monkeypatch.delitem(globals(), "Colour")
     [leaf] = holdfast.Store(store_path).leaves("r@1")
     assert leaf.kind == "enum" and str(leaf.value).endswith(":Colour.RED")
+
+
+def test_an_integer_that_cannot_be_written_in_time_is_told_of(store_path: Path) -> None:
+    large, other = 1 << 10_000_000, (1 << 10_000_000) + 1
+    for step, value in enumerate((large, other, large)):
+        holdfast.save(store_path, {"n": value, "m": 10**5000}, run="r", step=step, rng=False)
+    store = holdfast.Store(store_path)
+    told, small = store.leaves("r@0")
+    assert told.kind == "int" and "an integer of 10,000,001 bits" in repr(told)
+    assert small.value == 10**5000
+    assert [change.path for change in store.diff("r@0", "r@1").values] == ["n"]
+    assert store.diff("r@0", "r@2").is_same_state
+    assert holdfast.load(store, "r@1")["n"] == other
