@@ -86,3 +86,24 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
+
+
+def require_inside(file: Path, folder: Path) -> Path:
+    """Refuse a file of a folder that is a link to somewhere else; return it.
+
+    A cache of a hub is one folder to whoever uses it: ``snapshots/REVISION/FILE`` leads to
+    ``blobs``, which is beside ``snapshots``.
+
+    Raises:
+        ForeignRefused: It leads out of the folder.
+    """
+    inside, real = folder.resolve(), file.resolve()
+    homes = [inside, inside.parents[1] / "blobs"] if inside.parent.name == "snapshots" else [inside]
+    if not any(real.is_relative_to(home) for home in homes):
+        raise ForeignRefused(
+            f"{str(file)!r} is a link that leads out of its folder, to {str(real)!r}. Nothing was "
+            "saved. If that is what you want, put a copy in its place.",
+            path=str(file),
+            what="a link that leads out of its folder",
+        )
+    return file

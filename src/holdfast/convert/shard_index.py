@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert.bounds import require_inside
 from holdfast.errors import ForeignDamaged
 
 _MAX_INDEX_BYTES = 1 << 28
@@ -36,6 +37,7 @@ class ShardIndex:
 
         Raises:
             ForeignDamaged: One is not, or would not be beside the index.
+        ForeignRefused: One is a link that leads out of the folder.
         """
         names = sorted({name for files in self.places.values() for name in files})
         return {name: self._beside(name) for name in names}
@@ -45,7 +47,7 @@ class ShardIndex:
             raise self.damaged(f"it names {name!r}, which is no file beside it")
         if not (self.path.parent / name).is_file():
             raise self.damaged(f"it names {name!r}, which is not there")
-        return self.path.parent / name
+        return require_inside(self.path.parent / name, self.path.parent)
 
     def damaged(self, what: str) -> ForeignDamaged:
         """Return the error for an index that is not that of the files beside it."""

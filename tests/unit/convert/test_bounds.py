@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import holdfast
-from holdfast.convert import import_checkpoint
+from holdfast.convert import export, import_checkpoint
 from holdfast.convert.tensorflow.element_types import STRING
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.table import write_table
@@ -156,6 +157,44 @@ def test_an_orbax_checkpoint_with_links_that_lead_out(tmp_path: Path, link: str)
         (inside / "w" / ".zarray").write_text(json.dumps(array))
         (inside / "w" / "0").symlink_to(outside / "0")
     refused(inside, "leads out")
+
+
+@pytest.mark.parametrize(
+    ("format", "file"),
+    [
+        ("safetensors", "model.safetensors"),
+        ("safetensors index", "model.safetensors"),
+        ("torch index", "model.bin"),
+        ("tensorflow", "ckpt.data-00000-of-00001"),
+    ],
+)
+def test_a_file_of_a_folder_that_is_a_link_to_elsewhere(
+    tmp_path: Path, format: str, file: str
+) -> None:
+    name, _, index = format.partition(" ")
+    holdfast.save(tmp_path / "from", {"w": np.arange(3.0)}, run="r", step=0, rng=False)
+    folder = tmp_path / "hub" / "snapshots" / "revision"
+    target = folder if name == "tensorflow" else folder / file
+    folder.mkdir(parents=True)
+    export(tmp_path / "from", "r@0", target, format=name, overwrite=True)
+    if index:
+        ending = "safetensors.index.json" if name == "safetensors" else "bin.index.json"
+        (folder / f"model.{ending}").write_text(json.dumps({"weight_map": {"w": file}}))
+
+    def move_to(place: Path) -> None:
+        place.parent.mkdir(exist_ok=True)
+        shutil.move((folder / file).resolve(), place)
+        (folder / file).unlink(missing_ok=True)
+        (folder / file).symlink_to(place)
+
+    move_to(tmp_path / "private" / "weights")
+    with pytest.raises(ForeignRefused, match="a link that leads out of its folder"):
+        import_checkpoint(tmp_path / "store", folder, run="r")
+    assert not (tmp_path / "store").exists()
+    # As caches of hubs have their files.
+    move_to(tmp_path / "hub" / "blobs" / "0123")
+    import_checkpoint(tmp_path / "store", folder, run="r")
+    assert holdfast.load(tmp_path / "store", "r@0")["w"].sum() == 3
 
 
 @pytest.mark.parametrize("name", ["x.pt", "x/model.safetensors", "x/.metadata"])

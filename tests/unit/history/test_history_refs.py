@@ -74,13 +74,13 @@ def test_what_has_lost_its_commit_is_not_passed_over_in_silence(
         assert store.info(ref).step == 2
         assert f"{ref} means r@2, but: The commit record of r@3" in caplog.text
     for ref in ("r@3", "r@t3"):
-        with pytest.raises(ManifestDamaged, match="The commit record of r@3 .* is missing"):
+        with pytest.raises(ManifestDamaged, match=r"The commit record of r@3 .* is missing"):
             store.info(ref)
     caplog.clear()
     assert store.info("r@2").step == 2 and not caplog.text
     for step in (1, 2):
         (path / RunKeys("r").commit(step)).unlink()
-    with pytest.raises(ManifestDamaged, match="The commit record of r@3 .* is missing"):
+    with pytest.raises(ManifestDamaged, match=r"The commit record of r@3 .* is missing"):
         store.info("r@latest")
     with pytest.raises(NotFound, match="no checkpoint"):
         store.info("r@4")

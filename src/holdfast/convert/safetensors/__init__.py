@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+from holdfast.convert.bounds import require_inside
 from holdfast.convert.contract import FilePlan, Imported
 from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.safetensors.reading import read_file, read_sharded, together
@@ -54,7 +55,7 @@ class Safetensors:
         index = index_at(path, INDEX_SUFFIX)
         if index is None and not path.is_dir():
             return read_file(path)
-        files = sorted(path.glob("*.safetensors"))
+        files = [require_inside(file, path) for file in sorted(path.glob("*.safetensors"))]
         found = read_sharded(index) if index else together([read_file(f) for f in files], path)
         if not path.is_dir():
             return found

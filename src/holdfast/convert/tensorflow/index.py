@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from holdfast.convert.bounds import require_inside
 from holdfast.convert.foreign_file import ForeignFile
 from holdfast.convert.tensorflow.messages import BundleEntry, BundleHeader
 from holdfast.convert.tensorflow.table import read_table
@@ -106,7 +107,7 @@ def _data_file(prefix: str, number: int, count: int) -> ForeignFile:
     path = f"{prefix}.data-{number:05d}-of-{count:05d}"
     if not Path(path).is_file():
         raise damaged(prefix, f"the data file {path!r} is not there")
-    return ForeignFile(path)
+    return ForeignFile(require_inside(Path(path), Path(path).parent))
 
 
 def _entry(prefix: str, files: Sequence[ForeignFile], key: bytes, data: bytes) -> Any:
