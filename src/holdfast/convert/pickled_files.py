@@ -21,6 +21,8 @@ from holdfast.format.zip_headers import HEADER_BYTES, member_header
 from holdfast.security.archives import decompressed
 
 _PICKLE_MAGIC = b"\x80"
+# What files are called that are pickles, if they are nothing else.
+_NAMES = (".pkl", ".pickle", ".joblib")
 _MOST_NAME_BYTES = 1 << 16
 
 
@@ -91,8 +93,10 @@ class Pickled:
             return True
         with suppress(OSError, *MALFORMED_STREAM), open(path, "rb") as file:
             opened = decompressed(file, file.read(16))
-            return opened is not None and opened[1].read(6).startswith((_PICKLE_MAGIC, NPY_MAGIC))
-        return False
+            if opened is not None and opened[1].read(6).startswith((_PICKLE_MAGIC, NPY_MAGIC)):
+                return True
+        # Those of the first two protocols begin with anything: what one would do is to be said.
+        return path.suffix.lower() in _NAMES and begins_with(path, 1) != b""
 
     def read(self, path: Path) -> Imported:
         return read_pickled(path)

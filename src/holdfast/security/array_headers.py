@@ -38,7 +38,9 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         shape, is_fortran, dtype = reader(file)
         return array_shape(shape), bool(is_fortran), dtype
     except _TROUBLE as error:
-        raise ValueError(f"its header makes no sense: {error}") from error
+        # The first line says why. NumPy's others advise to trust the file, with its pickles.
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"its header makes no sense: {why}") from error
 
 
 def _read_utf8(file: BinaryIO) -> tuple[object, object, np.dtype[Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -203,3 +205,31 @@ def test_what_may_never_give_a_byte_is_refused(tmp_path: Path, name: str) -> Non
     pipe.parent.mkdir(exist_ok=True)
     os.mkfifo(pipe)
     refused(pipe if pipe.parent == tmp_path else pipe.parent, "no plain file")
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+@pytest.mark.parametrize("ending", [".pkl", ".pkl.gz"])
+def test_a_pickle_of_the_first_protocols_gets_its_reason(
+    tmp_path: Path, protocol: int, ending: str
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path / 'gotcha'}",)
+
+    write = gzip.compress if ending == ".pkl.gz" else bytes
+    path = tmp_path / "x.pkl"
+    path.write_bytes(write(pickle.dumps({"w": [1.5, Evil()]}, protocol)))
+    refused(path, "runs a shell command")
+    assert not (tmp_path / "gotcha").exists()
+    path.write_bytes(write(pickle.dumps({"w": [1.5, 2]}, protocol)))
+    import_checkpoint(tmp_path / "store", path, run="r")
+    assert holdfast.load(tmp_path / "store", "r@0") == {"w": [1.5, 2]}
+
+
+def test_no_error_advises_to_trust_a_file(tmp_path: Path) -> None:
+    header = b"(" * 30_000
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header)
+    with pytest.raises(ForeignDamaged, match="its header makes no sense") as caught:
+        import_checkpoint(tmp_path / "store", path, run="r")
+    assert "allow_pickle" not in caught.value.message
