@@ -15,10 +15,10 @@ from typing import NoReturn, final
 from holdfast.chunks.write import Written
 from holdfast.engine.job import SaveJob
 from holdfast.engine.naming import Naming
-from holdfast.errors import DataError, HoldfastError, RunBusy
+from holdfast.errors import DataError, HoldfastError, ManifestDamaged, RunBusy
 from holdfast.format import commit as commit_format
 from holdfast.format import part as part_format
-from holdfast.format.commit import CommitRecord, Link, PartRef
+from holdfast.format.commit import MAX_NUMBER, CommitRecord, Link, PartRef
 from holdfast.format.names import RunKeys, checkpoint_of
 from holdfast.records import commits, pins
 from holdfast.records.visible import wait_until_seen
@@ -60,8 +60,22 @@ class Committing:
         self._may_come: set[str] = set()
 
     def go_on_after(self, numbers: Sequence[int]) -> None:
-        """Give the next commit the number after those that are taken, which rise."""
+        """Give the next commit the number after those that are taken, which rise.
+
+        Raises:
+            ManifestDamaged: The last number that there is is taken, which no writer does.
+        """
         self._next_seq = numbers[-1] + 1 if numbers else 1
+        if self._next_seq > MAX_NUMBER:
+            key = self._keys.commit(MAX_NUMBER)
+            raise ManifestDamaged(
+                f"The run {self._run!r} has a commit record of the highest number that there is "
+                f"({key}), and none can follow it. Nothing was changed; what is there can be "
+                "restored. No writer comes that far: look at it with 'holdfast verify', and delete "
+                "it.",
+                run=self._run,
+                key=key,
+            )
 
     def link_to(self, newest: Link) -> None:
         """Have the next commit name the newest one that is trusted; the first call counts."""

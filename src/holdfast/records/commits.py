@@ -14,7 +14,7 @@ from holdfast.errors import (
     StoreTooNew,
 )
 from holdfast.format import commit as commit_format
-from holdfast.format.commit import CommitRecord, PartRef
+from holdfast.format.commit import MAX_NUMBER, CommitRecord, PartRef
 from holdfast.format.digests import digest
 from holdfast.format.names import RUNS_PREFIX, RunKeys, run_of_component
 from holdfast.store.contract import ObjectStore
@@ -55,11 +55,12 @@ def runs(store: ObjectStore) -> list[str]:
 
 def sequence_numbers(store: ObjectStore, run: str) -> list[int]:
     """Return the sequence numbers of a run's commits, rising."""
-    numbers = []
-    for info in store.list(RunKeys(run).commits):
+    keys, numbers = RunKeys(run), []
+    for info in store.list(keys.commits):
         name = info.key.rsplit("/", 1)[-1]
-        if name.isdecimal():
-            numbers.append(int(name))
+        # What is not written as numbers of commits are is none: a copy under ``1``, say.
+        if name.isdecimal() and info.key == keys.commit(seq := int(name)) and seq <= MAX_NUMBER:
+            numbers.append(seq)
     return sorted(numbers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,3 +287,25 @@ def test_a_torn_pin_still_pins_its_own_save(store: LocalStore, data: bytes) -> N
 
 def test_no_pin_is_left_after_a_save(store: LocalStore) -> None:
     assert pins.all_pins(store, "my run") == []
+
+
+@pytest.mark.parametrize("name", ["1", "01", "9999999999999999999999", "\u0661\u0662", "x"])
+def test_what_is_named_otherwise_than_commits_are_is_none(tmp_path: Path, name: str) -> None:
+    for step in (1, 2):
+        holdfast.save(tmp_path, {"step": step}, run="r", step=step, rng=False)
+    folder = tmp_path / "runs" / "r" / "commits"
+    shutil.copy(folder / "000000000001", folder / name)
+    assert [info.step for info in holdfast.Store(tmp_path).log("r")] == [1, 2]
+    assert holdfast.save(tmp_path, {"step": 3}, run="r", step=3, rng=False).seq == 3
+    assert (folder / name).exists() and holdfast.Store(tmp_path).verify().ok
+
+
+def test_none_can_follow_the_highest_number(tmp_path: Path) -> None:
+    holdfast.save(tmp_path, {"step": 1}, run="r", step=1, rng=False)
+    highest = tmp_path / "runs" / "r" / "commits" / str(2**63 - 1)
+    highest.write_bytes(b"x")
+    with pytest.raises(ManifestDamaged, match=f"{2**63 - 1}.*none can follow.*delete it"):
+        holdfast.save(tmp_path, {"step": 2}, run="r", step=2, rng=False)
+    assert holdfast.load(tmp_path, "r@latest") == {"step": 1}
+    highest.unlink()
+    assert holdfast.save(tmp_path, {"step": 2}, run="r", step=2, rng=False).seq == 2
