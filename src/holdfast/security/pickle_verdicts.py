@@ -241,9 +241,11 @@ def _judge_import(found: Global, position: int) -> Finding | None:
 
 
 def _words(found: Global) -> tuple[Level, str]:
-    whole = str(found)
+    # A name with dots may lead on into a module that the first one has imported: lib.os.system.
+    *_, third, second, last = ("", "", *found.name.split("."))
+    ways = (str(found), f"{third}.{second}.{last}", f"{second}.{last}")
     for pattern, words in _BAD:
-        if pattern.fullmatch(whole):
+        if any(pattern.fullmatch(way) for way in ways):
             return "dangerous", words
     return "unknown", "imports code of a package and calls it"
 

@@ -262,3 +262,15 @@ def test_an_opcode_across_the_end_of_a_frame_is_not_believed() -> None:
     """Python would go on with what is behind the frame, and see another name."""
     body = b"cnumpy\nsystemDType\n)R."
     assert level_of(b"\x80\x04\x95" + struct.pack("<Q", 9) + body) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["lib.npyio.os.system", "os.system", "ctypeslib.os.system"])
+def test_a_way_through_modules_that_others_have_imported(tmp_path: Path, name: str) -> None:
+    """Since protocol 4 a name may have dots, and all of NumPy would be on the way to a shell."""
+    path = tmp_path / "x.pkl"
+    words = b"".join(b"\x8c" + bytes([len(word)]) + word for word in (b"numpy", name.encode()))
+    path.write_bytes(b"\x80\x04" + words + b"\x93\x8c\x02id\x85R.")
+    scan = scan_file(path)
+    assert scan.level == "dangerous"
+    [finding] = scan.pickles[0].findings
+    assert finding.what == f"runs a shell command: numpy.{name}('id')"
