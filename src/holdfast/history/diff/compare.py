@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from holdfast.errors import UsageError
 from holdfast.format.commit import CommitRecord
+from holdfast.history.diff.containers import diff_structures
 from holdfast.history.diff.plan import is_unchanged
 from holdfast.history.diff.read import Measured, Progress, Side, measure_pairs
 from holdfast.history.diff.report import DiffReport, LeafChange, TensorChange, side_by_side
 from holdfast.history.diff.trees import Leaf, Pair, TreeDiff, diff_trees
-from holdfast.history.info import info_of
+from holdfast.history.info import LeafInfo, info_of
 from holdfast.history.leaves import whole_leaves
 from holdfast.history.refs import read_ref
 from holdfast.records.whole import read_whole
@@ -87,15 +88,19 @@ def _compare(
     leaves = _leaves(before), _leaves(after)
     if chosen is not None:
         _require_some(chosen, before, after, [leaf.info.path for side in leaves for leaf in side])
-    trees = diff_trees(*leaves, None if chosen is None else chosen.is_chosen)
+    is_chosen = None if chosen is None else chosen.is_chosen
+    trees = diff_trees(*leaves, is_chosen)
+    structure = diff_structures(
+        (before.part.root, leaves[0]), (after.part.root, leaves[1]), is_chosen
+    )
     tensors, measured = _tensors(before, after, trees.arrays, progress)
     return DiffReport(
         before=info_of(before.record),
         after=info_of(after.record),
-        added=tuple(leaf for leaf in trees.added if not _of_generator(leaf.path)),
-        removed=tuple(leaf for leaf in trees.removed if not _of_generator(leaf.path)),
+        added=_of_state((*trees.added, *structure.added)),
+        removed=_of_state((*trees.removed, *structure.removed)),
         reshaped=_changes(trees.reshaped),
-        recast=_changes(trees.recast),
+        recast=_changes((*trees.recast, *structure.changed)),
         values=_changes(trees.values),
         tensors=tuple(t for t in tensors if not _of_generator(t.path)),
         generators=_generators(trees, tensors),
@@ -163,6 +168,10 @@ def _changes(pairs: Sequence[Pair]) -> tuple[LeafChange, ...]:
     return tuple(
         LeafChange(p.path, p.before.info, p.after.info) for p in pairs if not _of_generator(p.path)
     )
+
+
+def _of_state(leaves: Sequence[LeafInfo]) -> tuple[LeafInfo, ...]:
+    return tuple(leaf for leaf in leaves if not _of_generator(leaf.path))
 
 
 def _of_generator(path: str) -> bool:

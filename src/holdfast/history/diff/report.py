@@ -87,10 +87,11 @@ class DiffReport:
     Attributes:
         before: The one compared with.
         after: The one that is compared.
-        added: Leaves that only ``after`` has.
-        removed: Leaves that only ``before`` has.
+        added: Leaves that only ``after`` has, and containers without any.
+        removed: Leaves that only ``before`` has, likewise.
         reshaped: Arrays with another shape; their elements were not compared.
-        recast: Leaves of another kind or element type.
+        recast: Leaves of another kind or element type; containers of another kind, keys of another
+            type, and arrays that are shared with another leaf than before, or no more.
         values: Plain values that changed.
         tensors: Arrays of one shape, in tree order, unchanged ones too.
         generators: Libraries whose random number generators stand elsewhere.

@@ -102,5 +102,5 @@ def _type(info: LeafInfo) -> str:
 
 
 def _same_value(a: LeafInfo, b: LeafInfo) -> bool:
-    # By repr, NaN is NaN, and 1, 1.0 and True are three.
-    return a.kind == b.kind and (a.value == b.value or repr(a.value) == repr(b.value))
+    # By repr, NaN is NaN, 0.0 is not -0.0, and 1, 1.0 and True are three.
+    return a.kind == b.kind and repr(a.value) == repr(b.value)

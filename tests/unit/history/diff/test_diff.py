@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tracemalloc
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,58 @@ def test_leaves_that_came_went_and_changed_their_kind(store_path: Path) -> None:
     assert by_path(report)["c"].movement.relative == 0.0
     only = holdfast.Store(store_path).diff("r@1", "r@2", only=["lr", "c"], skip="c")
     assert not only.tensors and not only.added and [c.path for c in only.values] == ["lr"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({"t": (1, 2)}, {"t": [1, 2]}, [("t", "tuple", "list")]),
+        ({"t": {}, "x": 1}, {"t": [], "x": 1}, [("t", "dict", "list")]),
+        ({"t": {1: 2.0}}, {"t": {"1": 2.0}}, [("t/1", "key: int", "key: str")]),
+        ({"t": -0.0}, {"t": 0.0}, [("t", "float", "float")]),
+        ({"t": {}, "x": 1}, {"x": 1}, [("t", "dict", None)]),
+        ({"x": 1}, {"t": ((),), "x": 1}, [("t/0", None, "tuple")]),
+    ],
+)
+def test_what_has_the_same_leaves_and_is_another_value_is_not_equal(
+    store_path: Path, before: Any, after: Any, changes: list[tuple[str, str | None, str | None]]
+) -> None:
+    holdfast.save(store_path, before, run="r", step=1)
+    holdfast.save(store_path, after, run="r", step=2)
+    report = holdfast.Store(store_path).diff("r@1", "r@2")
+    assert not report.is_same_state
+    assert changes == [
+        *((c.path, c.before.kind, c.after.kind) for c in (*report.recast, *report.values)),
+        *((leaf.path, leaf.kind, None) for leaf in report.removed),
+        *((leaf.path, None, leaf.kind) for leaf in report.added),
+    ]
+    assert not holdfast.Store(store_path).diff("r@2", "r@1", only=["t", "x"]).is_same_state
+
+
+def test_what_python_takes_for_equal_has_the_same_structure(store_path: Path) -> None:
+    w = np.ones(4)
+    before = {"a": {"x": 1, "y": w, "z": w}, "b": OrderedDict(u=1, v=math.nan), "e": ()}
+    after = {"e": (), "b": {"v": math.nan, "u": 1}, "a": {"z": w, "x": 1, "y": w}}
+    holdfast.save(store_path, before, run="r", step=1)
+    holdfast.save(store_path, after, run="r", step=2)
+    assert holdfast.Store(store_path).diff("r@1", "r@2").is_same_state
+
+
+def test_weights_that_are_tied_no_more_are_told(store_path: Path) -> None:
+    w = np.ones(4)
+    holdfast.save(store_path, {"in": w, "out": w, "x": 1}, run="r", step=1)
+    holdfast.save(store_path, {"in": w, "out": w.copy(), "x": 1}, run="r", step=2)
+    holdfast.save(store_path, {"out": w, "x": 1}, run="r", step=3)
+    store = holdfast.Store(store_path)
+    report = store.diff("r@1", "r@2")
+    assert not report.is_same_state and not any(tensor.is_changed for tensor in report.tensors)
+    assert [(c.path, c.before.kind, c.after.kind) for c in report.recast] == [
+        ("in", "same as out", "of its own"),
+        ("out", "same as in", "of its own"),
+    ]
+    # Where one of the two is gone, that is what is told.
+    without = store.diff("r@1", "r@3")
+    assert not without.recast and [leaf.path for leaf in without.removed] == ["in"]
 
 
 def test_a_pattern_that_matches_nothing_does_not_say_that_two_are_equal(store_path: Path) -> None:
