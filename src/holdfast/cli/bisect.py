@@ -74,15 +74,17 @@ def bisect(
         )
     from holdfast.history.bisect import begin
     from holdfast.history.lineage import with_forebears
+    from holdfast.records import marker
 
     store = options.open_store(context)
     ends = [store.info(ref if "@" in ref else f"{run}@{ref}") for ref in (good, bad)]
     if ends[1].run != run:
         raise UsageError(f"{ends[1].ref} is not of run {run!r}.", ref=ends[1].ref)
-    line = with_forebears(store.log, run, ends[0].id)
+    line = with_forebears(store.log, run, ends[0].id, marker.store_id(store.place.open()))
     if all(info.id != ends[0].id for info in line):
         raise UsageError(
-            f"{ends[0].ref} is neither of run {run!r} nor of one that it was forked from.",
+            f"{ends[0].ref} is neither of run {run!r} nor of one in this store that it was forked "
+            "from.",
             ref=ends[0].ref,
         )
     search = begin(line, ends[0].id, ends[1].id)

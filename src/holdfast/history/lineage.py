@@ -54,16 +54,18 @@ def ancestors(infos: Sequence[CheckpointInfo]) -> list[tuple[str, str | None]]:
 
 
 def with_forebears(
-    log_of: Callable[[str], Sequence[CheckpointInfo]], run: str, wanted: str
+    log_of: Callable[[str], Sequence[CheckpointInfo]], run: str, wanted: str, store_id: str | None
 ) -> list[CheckpointInfo]:
     """Return a run's checkpoints behind those of the runs that it was forked from, oldest first.
 
-    Of these runs it has what came up to the fork, and it goes back until it has what is wanted.
+    Of these runs it has what came up to the fork, and it goes back until it has what is wanted. It
+    does not leave the store: a run here with the name of one in another store is another one.
 
     Args:
         log_of: Gives the checkpoints of a run of the same store, oldest first.
         run: The run.
         wanted: Id of a checkpoint.
+        store_id: The id of the store.
 
     Raises:
         NotFound: A run that it was forked from is not there.
@@ -72,7 +74,7 @@ def with_forebears(
     seen = {run}
     while line and all(info.id != wanted for info in line):
         origin = line[0].forked_from
-        if origin is None or origin.run in seen:
+        if origin is None or origin.store not in (None, store_id) or origin.run in seen:
             break
         seen.add(origin.run)
         line = [*_up_to(origin, log_of(origin.run), line[0]), *line]

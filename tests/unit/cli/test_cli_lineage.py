@@ -141,3 +141,18 @@ def test_bisect_goes_back_into_the_run_that_it_was_forked_from(
         "bisect", "base", "--good", "fork@5", "--bad", "5", "--", "true", "{step}", store=tmp_path
     )
     assert ran.status == 2 and "neither of run 'base' nor of one" in ran.err
+
+
+def test_bisect_takes_no_run_of_the_same_name_for_the_one_in_another_store(
+    here, tmp_path: Path
+) -> None:
+    for store in ("first", "second"):
+        with Checkpointer(tmp_path / store, {"w": np.zeros(3)}, run="base") as ckpt:
+            for step in range(3):
+                ckpt.save(step)
+    with Checkpointer(tmp_path / "second", {"w": np.zeros(3)}, run="fork") as ckpt:
+        ckpt.restore("base@2", store=tmp_path / "first")
+        ckpt.save(3)
+    command = ["bisect", "fork", "--good", "base@0", "--bad", "latest", "--", "false", "{step}"]
+    ran = here(*command, store=tmp_path / "second")
+    assert ran.status == 2 and "nor of one in this store that it was forked from" in ran.err
