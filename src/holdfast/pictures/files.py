@@ -34,6 +34,16 @@ def check_picture(path: str) -> None:
         )
 
 
+def literal(text: str) -> str:
+    """Return a name as matplotlib shows it as it is, in a text or as the label of a line.
+
+    Between two dollar signs it would read a formula, and of a name that begins with an underscore
+    there would be nothing in the legend.
+    """
+    shown = text.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
 # Any: matplotlib is an extra, so that its types cannot be named where it is not installed.
 @contextmanager
 def picture(path: str, width_in: float, height_in: float) -> Iterator[Any]:

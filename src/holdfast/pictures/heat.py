@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.history.diff.report import DiffReport
 from holdfast.history.heat_table import HeatTable, table_of_diff, table_of_layers
 from holdfast.history.layers import LayersOverTime
-from holdfast.pictures.files import COLOURS, picture
+from holdfast.pictures.files import COLOURS, literal, picture
 
 # More rows could not be read; those that moved most are shown.
 _MOST_ROWS = 80
@@ -26,7 +26,7 @@ def draw_diff(report: DiffReport, path: str) -> None:
     title = f"{report.before.ref} to {report.after.ref}: relative movement"
     with picture(path, *_size(table)) as figure:
         axes = figure.subplots()
-        figure.suptitle(title + _left_out_text(table.n_left_out), fontsize="medium")
+        figure.suptitle(literal(title) + _left_out_text(table.n_left_out), fontsize="medium")
         _draw_heat(figure, axes, table, turn=False)
 
 
@@ -38,7 +38,7 @@ def draw_layers(shown: LayersOverTime, path: str) -> None:
     width, height = _size(table)
     with picture(path, max(8.0, width), height + _NORMS_IN) as figure:
         heat, lines = figure.subplots(2, 1, height_ratios=(height, _NORMS_IN))
-        figure.suptitle(title + _left_out_text(table.n_left_out), fontsize="medium")
+        figure.suptitle(literal(title) + _left_out_text(table.n_left_out), fontsize="medium")
         _draw_heat(figure, heat, table, turn=True)
         _draw_norms(lines, {row: norms[row] for row in table.rows}, shown.steps)
 
@@ -49,7 +49,7 @@ def _draw_norms(axes: Any, norms: Mapping[str, Sequence[float]], steps: Sequence
         style = _STYLES[i // len(COLOURS) % len(_STYLES)]
         grown = [value / values[0] if values[0] else math.nan for value in values]
         # Of more lines than this a legend cannot tell one from another.
-        label = row if i < len(COLOURS) * len(_STYLES) else None
+        label = literal(row) if i < len(COLOURS) * len(_STYLES) else None
         axes.plot(steps, grown, style, color=COLOURS[i % len(COLOURS)], marker=".", label=label)
     axes.set_ylabel("norm / first norm")
     axes.set_xlabel("step")
@@ -69,9 +69,10 @@ def _draw_heat(figure: Any, axes: Any, table: HeatTable, *, turn: bool) -> None:
         return
     low, high = table.scale or (1e-3, 1.0)
     colours = colormaps["viridis"].with_extremes(bad="0.92", under="white", over="red")
-    # What did not move is white, and no tensor at all is grey.
-    shown = [[low / 1e3 if value == 0 else value for value in row] for row in cells]
     norm = LogNorm(low, high if high > low else low * 10)
+    # What did not move is white, what moved from nothing red, and no tensor at all is grey.
+    ends = {0.0: low / 1e3, math.inf: norm.vmax * 1e3}
+    shown = [[ends.get(value, value) for value in row] for row in cells]
     image = axes.pcolormesh(shown, cmap=colours, norm=norm, edgecolors="white", linewidth=0.5)
     axes.invert_yaxis()
     _label(axes, rows, columns, turn)
@@ -81,12 +82,13 @@ def _draw_heat(figure: Any, axes: Any, table: HeatTable, *, turn: bool) -> None:
 
 
 def _label(axes: Any, rows: Sequence[str], columns: Sequence[str], turn: bool) -> None:
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], rows, fontsize="x-small")
+    names = [literal(row) for row in rows]
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], names, fontsize="x-small")
     every = max(1, len(columns) // 20)
     places = list(range(0, len(columns), every))
     axes.set_xticks(
         [i + 0.5 for i in places],
-        [columns[i] for i in places],
+        [literal(columns[i]) for i in places],
         fontsize="x-small",
         rotation=45 if turn or len(columns) > 4 else 0,
     )

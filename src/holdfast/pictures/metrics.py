@@ -7,12 +7,14 @@ from itertools import groupby
 from typing import Any
 
 from holdfast.history.run_picture import Panel, RunPicture
-from holdfast.pictures.files import COLOURS, picture
+from holdfast.pictures.files import COLOURS, literal, picture
 from holdfast.policy.curve import Curve, thinned
 
 _PANEL_HEIGHT_IN = 3.0
 # More than a screen has pixels.
 _PLACES = 4000
+# As long as the panel is high.
+_LONGEST = 40
 # Farther out matplotlib finds no ticks.
 _FARTHEST = 1e300
 
@@ -25,7 +27,7 @@ def draw_run(shown: RunPicture, path: str) -> None:
         for axes, panel in zip(all_axes, shown.panels, strict=True):
             _draw_panel(axes, panel, shown)
         all_axes[-1].set_xlabel("step")
-        figure.suptitle(shown.run)
+        figure.suptitle(literal(_short(shown.run)))
 
 
 def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
@@ -33,7 +35,7 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     for (name, full), colour in zip(panel.curves.items(), COLOURS, strict=False):
         curve = Curve(full.steps, [_near(value) for value in full.values])
         line = _thin(curve)
-        axes.plot(line.steps, line.values, color=colour, linewidth=1.4, label=name)
+        axes.plot(line.steps, line.values, color=colour, linewidth=1.4, label=literal(_short(name)))
         at = [i for i, step in enumerate(curve.steps) if step in saved]
         axes.plot(
             [curve.steps[i] for i in at],
@@ -53,7 +55,7 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
         label = f"{word} since @{finding.since_step}"
         axes.axvline(finding.since_step, color="0.3", linestyle=style, label=label)
         axes.axvspan(finding.since_step, _last_step(panel), color="0.5", alpha=0.12, linewidth=0)
-    axes.set_ylabel(panel.title)
+    axes.set_ylabel(literal(_short(panel.title)))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     if not any(math.isfinite(v) for curve in panel.curves.values() for v in curve.values):
@@ -70,6 +72,12 @@ def _thin(curve: Curve) -> Curve:
         piece = list(group)
         kept += thinned(piece, max(_PLACES * len(piece) // len(pairs), 1)) if finite else piece[:1]
     return Curve([step for step, _ in kept], [value for _, value in kept])
+
+
+def _short(name: str) -> str:
+    """Return a name, or its two ends where there is no room for all of it."""
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}"
 
 
 def _near(value: float) -> float:

@@ -218,6 +218,26 @@ def test_pictures(here, trained, tmp_path):
     assert "over-fitting since @500" in vector.read_text()
 
 
+def test_names_are_drawn_as_they_are(here, tmp_path):
+    """Not as formulas, nor as lines that a legend leaves out, nor so long that nothing else fits."""
+    names = ("$loss^{", "val_$loss^{", "_grad", "x" * 300)
+    for step in (1, 2):
+        state = {"$w^{": np.full(3, float(step)), "_w": np.full(3, step - 1.0)}
+        metrics = dict.fromkeys(names, float(step))
+        package.save(tmp_path / "s", state, run="r$^{", step=step, metrics=metrics)
+    for arguments in (
+        ["plot", "r$^{", "--out"],
+        ["plot", "r$^{", "--layers", "**", "--out"],
+        ["diff", "r$^{@1", "r$^{@2", "--image"],
+    ):
+        ran = here(*arguments, tmp_path / "x.svg", store=tmp_path / "s")
+        assert ran.status == 0, ran.err
+        words = [line.strip() for line in (tmp_path / "x.svg").read_text().splitlines()]
+        shown = ["_grad", "$loss^{"] if "--out" in arguments[:3] else ["$w^{", "_w"]
+        assert all(f"<!-- {name} -->" in words or f"<!--  {name} -->" in words for name in shown)
+        assert "x" * 50 not in "".join(words)
+
+
 def test_pictures_that_cannot_be_drawn(here, trained, tmp_path, monkeypatch):
     for name in ("a.jpg", "a", "no/folder/a.png"):
         assert here("plot", "gpt", "--out", tmp_path / name, store=trained).status == 2
