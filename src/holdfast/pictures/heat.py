@@ -69,9 +69,10 @@ def _draw_heat(figure: Any, axes: Any, table: HeatTable, *, turn: bool) -> None:
         return
     low, high = table.scale or (1e-3, 1.0)
     colours = colormaps["viridis"].with_extremes(bad="0.92", under="white", over="red")
-    norm = LogNorm(low, high if high > low else low * 10)
+    top = high if high > low else low * 10
+    norm = LogNorm(low, top)
     # What did not move is white, what moved from nothing red, and no tensor at all is grey.
-    ends = {0.0: low / 1e3, math.inf: norm.vmax * 1e3}
+    ends = {0.0: low / 1e3, math.inf: top * 1e3}
     shown = [[ends.get(value, value) for value in row] for row in cells]
     image = axes.pcolormesh(shown, cmap=colours, norm=norm, edgecolors="white", linewidth=0.5)
     axes.invert_yaxis()

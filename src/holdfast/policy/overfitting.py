@@ -13,6 +13,9 @@ from holdfast.policy.finding import Finding
 
 # Evaluations that the noise is taken from: enough for a good estimate, and it may change.
 _NOISE_WINDOW = 100
+# What is added to z where there are more evaluations than so many, for each factor of e.
+_MANY, _PER_LOG = 20, 0.4
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +25,25 @@ class OverfittingRule:
     At an evaluation, let v be the median of the last ``window`` validation values, v* the lowest
     such median so far, t and t* those of training (averaged between evaluations) at the same two
     places, and σ the noise of single validation values (``curve.noise``). The evaluation counts
-    if v > v* + ``z`` · σ · √(π / window) and t < t*: two such medians differ by chance with a
-    standard deviation of about σ · √(π / window). It is over-fitting when ``patience`` evaluations
-    in a row count, and there were ``least``. Where higher is better all is turned round.
+    if v > v* + ``deviations`` · σ · √(π / window) and t < t*: two such medians differ by chance
+    with a standard deviation of about σ · √(π / window). It is over-fitting when ``patience``
+    evaluations in a row count, and there were ``least``. Where higher is better all is turned
+    round.
     """
 
     patience: int = 3
-    z: float = 4.0
+    z: float = 4.5
     window: int = 5
     least: int = 8
+
+    def deviations(self, n: int) -> float:
+        """Return by how many standard deviations validation must have risen at the n-th evaluation.
+
+        Where it stays level, the lowest of many medians is low by chance, the lower the more there
+        are; of few evaluations the noise is not known well. Both by simulation.
+        """
+        more = _PER_LOG * math.log(n / _MANY) if n > _MANY else 0.0
+        return (self.z + more) * (1 + _FEW / max(1, min(n, _NOISE_WINDOW) - 2))
 
 
 @dataclass(slots=True)
@@ -47,6 +60,7 @@ class OverfittingTracker:
     _validation: list[float] = field(default_factory=list)
     _train: deque[float] = field(default_factory=deque)
     _best: tuple[float, float, int, float] | None = None
+    _count: int = 0
     _rises: int = 0
     _is_told: bool = False
 
@@ -66,16 +80,19 @@ class OverfittingTracker:
         if not math.isfinite(value):
             return None
         self._note(step, value if self.mode == "min" else -value)
+        if self._count < self.rule.window:
+            # The median of a few is often lower than any of all: nothing would be as good again.
+            return None
         smooth, trained = median(self._validation[-self.rule.window :]), mean(list(self._train))
         if self._best is None or smooth <= self._best[0]:
             self._best = (smooth, trained, *self._lowest_of_window())
             self._rises, self._is_told = 0, False
             return None
         sigma = noise(self._validation[-_NOISE_WINDOW:])
-        margin = self.rule.z * sigma * math.sqrt(math.pi / self.rule.window)
+        margin = self.rule.deviations(self._count) * sigma * math.sqrt(math.pi / self.rule.window)
         is_rise = smooth - self._best[0] > margin and trained < self._best[1]
         self._rises = self._rises + 1 if is_rise else 0
-        is_enough = self._rises >= self.rule.patience and len(self._steps) >= self.rule.least
+        is_enough = self._rises >= self.rule.patience and self._count >= self.rule.least
         if self._is_told or not is_enough:
             return None
         self._is_told = True
@@ -84,6 +101,7 @@ class OverfittingTracker:
     def _note(self, step: int, value: float) -> None:
         trained = self._train_sum / self._train_count if self._train_count else math.nan
         self._train_sum, self._train_count = 0.0, 0
+        self._count += 1
         self._steps.append(step)
         self._validation.append(value)
         self._train.append(trained)

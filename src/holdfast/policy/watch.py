@@ -185,7 +185,7 @@ def overfitting(
     mode: Mode = "min",
     train_mode: Mode = "min",
     patience: int = 3,
-    z: float = 4.0,
+    z: float = 4.5,
 ) -> WatchPolicy:
     """Watch for validation that gets worse, by more than noise, while training gets better.
 
@@ -195,7 +195,8 @@ def overfitting(
         mode: Which way validation is better: ``min`` (lower) or ``max``.
         train_mode: Which way training is better.
         patience: Evaluations in a row that must be worse.
-        z: How many standard deviations of the noise worse.
+        z: How many standard deviations of the noise worse; somewhat more where there were few
+            evaluations or very many, see ``OverfittingRule``.
     """
     rule = OverfittingRule(positive_int("patience", patience), positive_number("z", z))
     names = checked_metric(train), checked_metric(validation)

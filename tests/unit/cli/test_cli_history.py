@@ -219,7 +219,7 @@ def test_pictures(here, trained, tmp_path):
 
 
 def test_names_are_drawn_as_they_are(here, tmp_path):
-    """Not as formulas, nor as lines that a legend leaves out, nor so long that nothing else fits."""
+    """Not as formulas, nor left out of legends, nor so long that nothing else fits."""
     names = ("$loss^{", "val_$loss^{", "_grad", "x" * 300)
     for step in (1, 2):
         state = {"$w^{": np.full(3, float(step)), "_w": np.full(3, step - 1.0)}
