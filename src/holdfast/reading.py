@@ -124,9 +124,18 @@ class StoreReader:
 
         return pulse(self.place.open(), run)
 
-    def stored_bytes(self, run: str) -> int:
-        """Return what a run's packs and manifests take in the store."""
-        return catalog.stored_bytes(self.place.open(), run)
+    def stored_bytes(self, run: str | None = None) -> int:
+        """Return what the packs and manifests of a run take in the store.
+
+        Args:
+            run: The run, with what it shares with others; None: all runs, what they share once.
+        """
+        store = self.place.open()
+        if run is not None:
+            return catalog.stored_bytes(store, run)
+        from holdfast.history.stock import stored_in_all
+
+        return stored_in_all(store)
 
     def given_back(self, run: str) -> GivenBack:
         """Return how many checkpoints of a run were removed so far, and the bytes that freed."""

@@ -37,7 +37,7 @@ class ShardIndex:
 
         Raises:
             ForeignDamaged: One is not, or would not be beside the index.
-        ForeignRefused: One is a link that leads out of the folder.
+            ForeignRefused: One is a link that leads out of the folder.
         """
         names = sorted({name for files in self.places.values() for name in files})
         return {name: self._beside(name) for name in names}

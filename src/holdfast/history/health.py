@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
-from holdfast.format.names import RunKeys, checkpoint_of
+from holdfast.format.names import checkpoint_of
 from holdfast.history import catalog
 from holdfast.history.missing import missing_commits
+from holdfast.history.stock import stored_in_all
 from holdfast.history.sweep import find_garbage
 from holdfast.records import commits, keyrings, marker, metric_files, notes, pins, tags
 from holdfast.records.commits import DamagedCommit
@@ -30,7 +31,7 @@ def examine(store: ObjectStore) -> DoctorReport:
     Chunks are not read: ``verify`` does that.
     """
     problems = marker.problems(store) + keyrings.problems(store)
-    checkpoints = unfinished = garbage_bytes = state_bytes = stored_bytes = 0
+    checkpoints = unfinished = garbage_bytes = state_bytes = 0
     names = commits.runs(store)
     for run in names:
         for found in commits.all_commits(store, run):
@@ -46,7 +47,6 @@ def examine(store: ObjectStore) -> DoctorReport:
         problems += [str(tag.error) for tag in tags.all_tags(store, run) if tag.error is not None]
         problems += [missing.problem for missing in missing_commits(store, run)]
         problems += notes.problems(store, run) + metric_files.problems(store, run)
-        stored_bytes += sum(info.size for info in store.list(RunKeys(run).packs))
         garbage = find_garbage(store, run)
         garbage_bytes += sum(info.size for info in garbage)
         begun = {pin.checkpoint_id for pin in pins.all_pins(store, run)}
@@ -56,7 +56,7 @@ def examine(store: ObjectStore) -> DoctorReport:
         "runs": len(names),
         "checkpoints": checkpoints,
         "state_bytes": state_bytes,
-        "stored_bytes": stored_bytes,
+        "stored_bytes": stored_in_all(store),
         "unfinished": unfinished,
         "unneeded_bytes": garbage_bytes,
         "free_bytes": store.free_bytes(),

@@ -9,7 +9,26 @@ from holdfast.errors import DataError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.pack_names import packs_in
+from holdfast.records import commits
 from holdfast.store.contract import ObjectStore, list_everywhere
+
+
+def stored_in_all(store: ObjectStore) -> int:
+    """Return what the packs and manifests of all runs take, those that runs share counted once."""
+    seen: set[tuple[str, int]] = set()
+    total = 0
+    for run in commits.runs(store):
+        keys = RunKeys(run)
+        for prefix in (keys.packs, keys.parts):
+            for info in store.list(prefix):
+                # A pack keeps its name where another run gives it a second one.
+                named = info.key.removeprefix(prefix), info.size
+                if info.n_names > 1 and named in seen:
+                    continue
+                total += info.size
+                if info.n_names > 1:
+                    seen.add(named)
+    return total
 
 
 @final

@@ -44,6 +44,13 @@ def sizes_of(site: Site) -> Mapping[str, int]:
     )
 
 
+def stored_in(site: Site) -> int:
+    """Return the bytes that the whole store has stored, what runs share once."""
+    if not site.store.place.is_there:
+        return 0
+    return _kept(site, ("stored", int(time.monotonic() / _STALE_S)), None, site.store.stored_bytes)
+
+
 def history_of(site: Site, run: str) -> RunLog:
     """Return a run's checkpoints, damage and notes."""
     return _kept(site, ("history", run), run, lambda: site.store.history(run))

@@ -55,6 +55,21 @@ def test_ten_runs_from_the_same_weights_take_them_once(store_path: Path) -> None
         require_good(store_path, f"r{seed}@0", seed)
 
 
+def test_what_a_store_takes_is_told_as_the_disk_has_it(store_path: Path) -> None:
+    for seed in range(4):
+        save(store_path, f"r{seed}", seed)
+    shutil.copytree(store_path / "runs/r3", store_path / "runs/copied-by-hand")
+    store = holdfast.Store(store_path)
+    manifests = sum(path.stat().st_size for path in store_path.glob("runs/*/parts/*"))
+    assert store.stored_bytes() == disk_bytes(store_path) + manifests
+    assert store.doctor().facts["stored_bytes"] == store.stored_bytes()
+    assert store.stored_bytes("r1") > WEIGHTS.nbytes, "of a run, what it needs"
+    store.prune("r1", keep.last(1))
+    store.remove("r2@0")
+    manifests = sum(path.stat().st_size for path in store_path.glob("runs/*/parts/*"))
+    assert store.stored_bytes() == disk_bytes(store_path) + manifests
+
+
 def test_only_the_last_name_of_a_pack_frees_its_bytes(store_path: Path) -> None:
     for seed in range(2):
         save(store_path, f"r{seed}", seed)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from holdfast.history.best import Best, judged_bests
 from holdfast.history.lineage import Branch
 from holdfast.history.sparkline import main_metric
-from holdfast.web.history import lineage_of, sizes_of
+from holdfast.web.history import lineage_of, sizes_of, stored_in
 from holdfast.web.site import page, site_of
 from holdfast.web.views.query import slice_of
 
@@ -42,4 +42,4 @@ def runs(request: Request) -> Response:
         )
         for branch in branches[part.begin : part.end]
     ]
-    return page(request, "runs.html", rows=rows, part=part, stored_bytes=sum(sizes.values()))
+    return page(request, "runs.html", rows=rows, part=part, stored_bytes=stored_in(site))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from holdfast.errors import UsageError
 from holdfast.history.next_removal import next_removed
 from holdfast.history.retention import united
-from holdfast.web.history import history_of, ref_of, sizes_of
+from holdfast.web.history import history_of, ref_of, sizes_of, stored_in
 from holdfast.web.site import page, site_of
 from holdfast.web.views.changes import mark_of
 from holdfast.web.views.query import slice_of
@@ -39,7 +39,8 @@ def storage(request: Request) -> Response:
         request,
         "storage.html",
         sizes=sorted(sizes.items(), key=lambda item: -item[1]),
-        total_bytes=sum(sizes.values()),
+        total_bytes=stored_in(site),
+        shared_bytes=max(0, sum(sizes.values()) - stored_in(site)),
         run=run,
         keep=" ".join(keep),
         own=own,
