@@ -25,6 +25,8 @@ def write_note(
         UsageError: There is nothing to write, or a value is none that can be.
     """
     text = _checked_text(text)
+    if not isinstance(values, Mapping):
+        raise UsageError(f"values= takes a mapping, not a {type(values).__name__}.")
     checked = {_checked_name(name): _checked_value(name, value) for name, value in values.items()}
     if text is None and not checked:
         raise UsageError("A note says something or sets a value; this one does neither.")
@@ -54,6 +56,9 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_value(name: str, value: object) -> Value | None:
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        # A number of NumPy's, or of a framework's.
+        value = value.item()
     is_plain = value is None or isinstance(value, str | int | float)
     if not is_plain or (isinstance(value, float) and not math.isfinite(value)):
         raise UsageError(

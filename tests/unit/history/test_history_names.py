@@ -187,6 +187,12 @@ def test_notes_add_up_and_the_last_value_counts(store: holdfast.Store) -> None:
     assert store.verify().ok
 
 
+def test_values_of_notes_are_numbers_of_any_library(store: holdfast.Store) -> None:
+    store.note("r@2", values={"a": np.float32(0.5), "b": np.int64(3), "c": np.True_})
+    found = store.info("r@2").values
+    assert dict(found) == {"a": 0.5, "b": 3, "c": True} and found["c"] is True
+
+
 @pytest.mark.parametrize(
     ("target", "text", "values", "error"),
     [
@@ -195,6 +201,9 @@ def test_notes_add_up_and_the_last_value_counts(store: holdfast.Store) -> None:
         ("r@2", 3, {}, UsageError),
         ("r@2", None, {"x": math.nan}, UsageError),
         ("r@2", None, {"x": [1]}, UsageError),
+        ("r@2", None, {"x": np.array([1.0])}, UsageError),
+        ("r@2", None, {"x": np.float32("nan")}, UsageError),
+        ("r@2", "text", ["x"], UsageError),
         ("r@2", None, {"": 1}, UsageError),
         ("r@99", "x", {}, NotFound),
         ("nobody", "x", {}, NotFound),
