@@ -47,7 +47,9 @@ def _draw_norms(axes: Any, norms: Mapping[str, Sequence[float]], steps: Sequence
     """Draw each norm as its multiple of the first, so that all of them show how they changed."""
     for i, (row, values) in enumerate(norms.items()):
         style = _STYLES[i // len(COLOURS) % len(_STYLES)]
-        grown = [value / values[0] if values[0] else math.nan for value in values]
+        # A layer may come later than the first checkpoint.
+        first = next((v for v in values if 0 < v < math.inf), math.nan)
+        grown = [value / first for value in values]
         # Of more lines than this a legend cannot tell one from another.
         label = literal(row) if i < len(COLOURS) * len(_STYLES) else None
         axes.plot(steps, grown, style, color=COLOURS[i % len(COLOURS)], marker=".", label=label)

@@ -70,6 +70,29 @@ def test_a_leaf_that_comes_later_or_goes(store_path: Path) -> None:
     assert [layer.prefix for layer in shown.layers] == ["a", "c"]
 
 
+def test_where_a_layer_is_not_there_nothing_is_told_of_it(store_path: Path) -> None:
+    """It did not stand still, nor has it the norm that it had or will have."""
+    trees: list[dict[str, np.ndarray]] = [
+        {"gone": np.ones(4), "ruined": np.ones(4), "still": np.ones(4)},
+        {"gone": np.ones(4) * 2, "ruined": np.ones(4) * 2, "still": np.ones(4)},
+        {"came": np.ones(1), "ruined": np.array([1, 1, np.nan, np.nan]), "still": np.ones(4)},
+        {"came": np.ones(1) * 3, "ruined": np.full(4, np.nan), "still": np.ones(4) * 2},
+        {"came": np.ones(1) * 3, "ruined": np.ones(4), "still": np.ones(4) * 2},
+        {"came": np.ones(1) * 3, "ruined": np.ones(4) * 5, "still": np.ones(4) * 2},
+    ]
+    for step, tree in enumerate(trees):
+        holdfast.save(store_path, tree, run="r", step=step, rng=False)
+    nan = pytest.approx(math.nan, nan_ok=True)
+    found = {layer.prefix: layer for layer in layers(holdfast.Store(store_path), 1).layers}
+    assert found["gone"].norms == (2, 4, nan, nan, nan, nan)
+    assert found["gone"].moved == (nan, 1, nan, nan, nan, nan)
+    assert found["came"].norms == (nan, nan, 1, 3, 3, 3)
+    assert found["came"].moved == (nan, nan, nan, 2, 0, 0)
+    assert found["ruined"].norms == (2, 4, pytest.approx(math.sqrt(2)), nan, 2, 10)
+    assert found["ruined"].moved == (nan, 1, pytest.approx(math.sqrt(2) / 4), nan, nan, 4)
+    assert found["still"].norms == (2, 2, 2, 4, 4, 4) and found["still"].moved[2:4] == (0, 1)
+
+
 def test_a_single_checkpoint_moves_nowhere(store_path: Path) -> None:
     holdfast.save(store_path, {"a": 1}, run="r", step=0)
     with pytest.raises(UsageError, match="has 1 checkpoint"):
