@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from holdfast.engine.pack_repair import PackRepair
 from holdfast.engine.writer_lock import without_writers
 from holdfast.engine.written_repair import mend_written
-from holdfast.errors import DataError, HoldfastError, RunBusy, StoreTooNew, StoreUnavailable
+from holdfast.errors import (
+    DataError,
+    HoldfastError,
+    LinkInStore,
+    RunBusy,
+    StoreTooNew,
+    StoreUnavailable,
+)
 from holdfast.format.commit import CommitRecord
 from holdfast.format.digests import digest
 from holdfast.format.names import RunKeys, checkpoint_of
@@ -115,6 +122,10 @@ class _Repair:
                 held.enter_context(without_writers(self.store, run))
             except RunBusy as error:
                 self.busy.append(error.message)
+                return
+            except LinkInStore as error:
+                # In the place of this run's lock. The other runs can be put right.
+                self.lost.append(error.message)
                 return
             self._fix_records(run)
             self.freed_bytes += sweep_debris(self.store, run)

@@ -152,6 +152,21 @@ def test_what_is_in_the_place_of_a_file_is_told_and_the_rest_put_right(
     assert holdfast.load(store, "written@2")["w"] == 1
 
 
+def test_a_link_in_the_place_of_a_lock_keeps_no_other_run_from_being_put_right(
+    store: Path, tmp_path: Path
+) -> None:
+    holdfast.save(store, {"w": 1}, run="a", step=1, rng=False)
+    backup = shutil.copytree(store, tmp_path / "backup")
+    (store / "runs/a/writer.lock").unlink()
+    (store / "runs/a/writer.lock").symlink_to(tmp_path / "elsewhere")
+    flip(packs(store)[0], 5000)
+    report = holdfast.Store(store).repair([backup])
+    assert [item.key for item in report.fixed] == [f"runs/r/packs/{packs(store)[0].name}"]
+    (told,) = report.lost
+    assert "runs/a/writer.lock' is a symbolic link" in told and not report.ok
+    assert_holds(store, 0, 1, 2)
+
+
 def test_a_pack_keeps_what_an_unreadable_manifest_may_need(store: Path, backup: Path) -> None:
     # Of the first pack, a chunk is damaged that all need; and the manifest that alone needs another
     # of its chunks is unreadable, and in no copy.
