@@ -22,6 +22,7 @@ from holdfast.store.contract import ObjectStore
 _log = logging.getLogger("holdfast")
 
 MAX_BYTES = 4 << 20
+_A_LINE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,18 @@ def _put_away_bytes(data: bytes, pieces: Sequence[bytes]) -> int:
     done = 0
     for piece in pieces:
         # One that does not follow those before it belongs to an earlier journal, and so do they.
-        begin = done if data.startswith(piece, done) else 0
-        done = begin + len(piece) if piece and data.startswith(piece, begin) else 0
+        begin = done if _goes_on_with(data, done, piece) else 0
+        is_of_it = bool(piece) and _goes_on_with(data, begin, piece)
+        done = min(begin + len(piece), len(data)) if is_of_it else 0
     return done
+
+
+def _goes_on_with(data: bytes, begin: int, piece: bytes) -> bool:
+    """Say whether a piece comes next in a journal; it may have grown since the journal was read."""
+    if data.startswith(piece, begin):
+        return True
+    # Most differ within a line, and none is copied for that.
+    return piece.startswith(data[begin : begin + _A_LINE]) and piece.startswith(data[begin:])
 
 
 def _current(store: ObjectStore, run: str) -> bytes:

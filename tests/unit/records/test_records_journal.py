@@ -18,7 +18,7 @@ from holdfast.errors import EnvironmentTrouble
 from holdfast.records import journal, unlocking
 from holdfast.sealed.store import SealedStore
 from holdfast.security import keys
-from holdfast.store.contract import ObjectStore
+from holdfast.store.contract import ObjectInfo, ObjectStore
 from holdfast.store.local import LocalStore
 from holdfast.testing.memory import MemoryStore
 
@@ -118,6 +118,31 @@ def test_what_was_given_back_is_not_counted_twice_after_a_crash(
         patched.setattr(LocalStore, "put", crashing_after(0))
         journal.shorten(store, "r")
     assert journal.given_back(store, "r") == journal.GivenBack(100, 1000)
+
+
+def test_what_is_put_away_twice_between_two_looks_of_a_reader_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Growing(MemoryStore):
+        grow = False
+
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            if self.grow:
+                self.grow = False
+                for turn in range(3):
+                    journal.shorten(self, "r")
+                    fill(self, 100 + 40 * turn, 140 + 40 * turn)
+            return super().list(prefix)
+
+    monkeypatch.setattr(journal, "MAX_BYTES", 2000)
+    store = Growing()
+    fill(store, 0, 40)
+    journal.shorten(store, "r")
+    store.grow = True
+    fill(store, 40, 100)
+    found = steps(store)
+    assert found == list(range(len(found))) and len(found) >= 100
+    assert steps(store) == list(range(220))
 
 
 def test_who_reads_while_it_is_shortened_misses_nothing(
