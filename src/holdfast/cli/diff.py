@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -227,7 +228,15 @@ def _tensor_json(tensor: TensorChange) -> dict[str, object]:
         "same_as": tensor.same_as,
         "is_changed": tensor.is_changed,
     }
-    return shown if tensor.movement is None else shown | movement_json(tensor.movement)
+    if tensor.movement is not None:
+        return shown | movement_json(tensor.movement)
+    # It was not read: what is known of it is that no bit has changed.
+    return shown | {
+        "relative": 0.0,
+        "largest": 0.0,
+        "share_changed": 0.0,
+        "n_elems": math.prod(tensor.shape),
+    }
 
 
 def movement_json(movement: Movement) -> dict[str, object]:

@@ -61,7 +61,9 @@ def test_diff_json(here, trained):
     assert [group["prefix"] for group in shown["groups"]][:2] == ["model/h.0", "model/h.1"]
     tensors = {tensor["path"]: tensor for tensor in shown["tensors"]}
     assert tensors["model/h.0.w"]["cosine"] == pytest.approx(1)
-    assert not tensors["model/emb"]["is_changed"]
+    still = tensors["model/emb"]
+    assert not still["is_changed"] and still["n_elems"] == math.prod(still["shape"]) > 0
+    assert (still["relative"], still["largest"], still["share_changed"]) == (0.0, 0.0, 0.0)
     assert [change["path"] for change in shown["values"]] == ["lr", "text"]
     assert shown["metrics"][2] == {
         "name": "val_loss",
