@@ -91,6 +91,20 @@ def test_far_gets_what_it_asks_for_and_what_is_saved_by_hand(places: Places) -> 
     assert steps(places.far) == [9, 10]
 
 
+def test_a_step_whose_commit_record_home_has_lost_is_taken_from_far(places: Places) -> None:
+    state, far = new_state(), tier.far(places.far)
+    with Checkpointer(places.home, state, run="r", tiers=[far]) as ckpt:
+        for step in range(3):
+            train(state, step)
+            ckpt.save(step).wait()
+    (places.home / "runs/r/commits/000000000002").unlink()
+    state = new_state()
+    with Checkpointer(places.home, state, run="r", tiers=[far]) as ckpt:
+        restored = ckpt.restore(1)
+        assert restored is not None and (restored.step, restored.tier) == (1, "far")
+        assert_is_of(state, 1)
+
+
 def test_a_far_store_that_is_down_stops_nothing_and_is_caught_up_with(
     places: Places, capfd: pytest.CaptureFixture[str]
 ) -> None:

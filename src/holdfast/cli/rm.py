@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import checkpoints, options, output
-from holdfast.errors import NotFound, UsageError
+from holdfast.errors import ManifestDamaged, NotFound, UsageError
 from holdfast.history import telling
 from holdfast.wording.numbers import age_text, bytes_text
 
@@ -30,7 +30,7 @@ def rm(
     store = options.open_store(context)
     try:
         info = store.info(ref)
-    except NotFound:
+    except (ManifestDamaged, NotFound):
         # One without its commit record is not listed, but can be given up.
         if not yes:
             raise

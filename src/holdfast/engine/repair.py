@@ -8,6 +8,7 @@ byte; nothing is removed but the debris of saves that never ended.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -226,7 +227,9 @@ class _Repair:
             if not self.dry_run:
                 self.store.put(key, content)
         except StoreUnavailable as error:
-            # Of this one object: a folder is in its place, say. The others can be put right.
+            if error.facts.get("errno") not in (errno.EISDIR, errno.ENOTDIR):
+                raise
+            # Of this one object: a folder is in its place. The others can be put right.
             self.lost.append(error.message)
         else:
             self._note(key, what)

@@ -74,7 +74,9 @@ def resolve(store: ObjectStore, ref: str, trust: TrustPolicy | None = None) -> C
         tag = tags.find(store, run, what)
         for lost in reversed(missing_commits(store, run)):
             if what in (LATEST, str(lost.step), lost.id) or (tag and tag.checkpoint_id == lost.id):
-                raise ManifestDamaged(lost.problem, run=run, step=lost.step) from error
+                raise ManifestDamaged(
+                    lost.problem, run=run, step=lost.step, lost=lost.id
+                ) from error
         raise
     if what == LATEST or what.startswith("best:"):
         for lost in missing_commits(store, run, catalog.checkpoints):

@@ -14,7 +14,7 @@ import numpy as np
 from holdfast.errors import UnsupportedLeaf, UsageError
 from holdfast.format import casting
 from holdfast.format.floats import count_not_finite
-from holdfast.state import arrays
+from holdfast.state import arrays, narrowing
 from holdfast.state.numpy_arrays import memory_at
 from holdfast.state.paths import Choice, selector
 
@@ -98,7 +98,7 @@ def export_cast(
     if isinstance(adapter, arrays.NarrowingAdapter):
         adapter.export_as(value, dtype, into)
     else:
-        casting.narrow(_plain(adapter, value, path), cast_from, into, dtype)
+        narrowing.narrow(_plain(adapter, value, path), cast_from, into, dtype)
     bad = _not_finite(into, dtype)
     if bad and bad != _not_finite(_plain(adapter, value, path), cast_from):
         raise UnsupportedLeaf(

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.errors import RestoreIncomplete
 from holdfast.format import casting
 from holdfast.format.boxes import Box
+from holdfast.state import narrowing
 from holdfast.state.arrays import SavedArray
 
 # Gives a value, or puts it into place, once what it is made of is read.
@@ -49,7 +50,7 @@ def stage_casts(reads: Sequence[Read], rows: Sequence[SavedArray]) -> Callable[[
 
     def put() -> None:
         for staging, dtype, into, cast_from in late:
-            casting.widen(staging, dtype, into, cast_from)
+            narrowing.widen(staging, dtype, into, cast_from)
 
     return put
 

@@ -72,7 +72,8 @@ print(peak.extra_bytes)
 def test_watched_memory_sees_a_buffer_that_was_touched():
     # In a process of its own: in this one, what other tests left may come or go meanwhile.
     done = subprocess.run([sys.executable, "-c", TOUCHES], stdout=subprocess.PIPE, check=True)
-    assert 50 << 20 <= int(done.stdout) < 60 << 20
+    # The system may take a few pages of the rest away at the same time.
+    assert 49 << 20 <= int(done.stdout) < 60 << 20
 
 
 def test_the_last_moment_counts_however_rarely_it_is_looked(monkeypatch):

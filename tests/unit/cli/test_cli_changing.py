@@ -177,6 +177,7 @@ def test_rm_gives_up_what_has_lost_its_commit_record(tmp_path):
     (store / "runs/gpt/commits/000000000002").unlink()
     told = holdfast("verify", store=store)
     assert told.status == 1 and "gpt@2" in told.out and "is missing" in " ".join(told.out.split())
-    assert holdfast("rm", "gpt@2", store=store).status == 2
+    asked = holdfast("rm", "gpt@2", store=store)
+    assert asked.status == 1 and "'holdfast rm --yes' gives the checkpoint up" in asked.err
     assert holdfast("rm", "gpt@2", "--yes", store=store).out.startswith("removed gpt@2, ")
     assert holdfast("verify", store=store).status == 0

@@ -28,6 +28,7 @@ from holdfast.errors import (
     ChunkMissing,
     DataError,
     HoldfastError,
+    ManifestDamaged,
     NoGoodCheckpoint,
     NotFound,
     StoreUnavailable,
@@ -137,12 +138,15 @@ def _listed(source: Source, run: str) -> Iterator[CommitRecord | DamagedCommit]:
 def _named(
     sources: Sequence[Source], run: str, name: str | int | None, wanted: Wanted
 ) -> Outcome | None:
-    not_found: NotFound | None = None
+    not_found: HoldfastError | None = None
     for source in sorted(sources, key=lambda source: source.tier != HOME):
         try:
             outcome = restore_named(source.store, run, name, replace(wanted, trust=source.trust))
             return None if outcome is None else replace(outcome, tier=source.tier)
-        except NotFound as error:
+        except (NotFound, ManifestDamaged) as error:
+            # What has lost its commit record in one tier may be whole in another.
+            if isinstance(error, ManifestDamaged) and "lost" not in error.facts:
+                raise
             not_found = not_found or error
     assert not_found is not None
     raise not_found
