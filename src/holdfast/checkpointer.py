@@ -11,8 +11,8 @@ from holdfast.chunks.encoder import Compress, check_compress
 from holdfast.distributed.hosts import Peers
 from holdfast.distributed.ranks import Ranks, ranks_here
 from holdfast.effectiveness.adaptive import failures_of
+from holdfast.engine.adapter_base import base_of
 from holdfast.engine.ancestry import Ancestry
-from holdfast.engine.based import base_of
 from holdfast.engine.beginning import Beginning
 from holdfast.engine.choices import check_choices, check_together
 from holdfast.engine.due import Due

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast import frameworks
 from holdfast.chunks.encoder import Compress, check_compress
-from holdfast.engine.based import base_of
+from holdfast.engine.adapter_base import base_of
 from holdfast.engine.leaf_filler import leaf_filler
 from holdfast.engine.new_job import job_of, looked_at
 from holdfast.engine.restore import Wanted

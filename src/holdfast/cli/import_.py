@@ -76,8 +76,8 @@ def import_(
             "--step and --tag out, or import one of them."
         )
     with ByteBar("importing") as bar:
-        take = partial(
-            import_series if series else partial(import_checkpoint, step=step or 0, tag=tag),
+        take = import_series if series else partial(import_checkpoint, step=step or 0, tag=tag)
+        found = take(
             store,
             path,
             run=run,
@@ -90,7 +90,6 @@ def import_(
             progress=bar,
             on_note=notes.append,
         )
-        found = take()
     infos = found if isinstance(found, list) else [found]
     if as_json:
         shown = [checkpoints.as_json(info) for info in infos]

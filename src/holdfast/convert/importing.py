@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from holdfast.convert import (
     lazy,  # noqa: F401 - arrays of files are leaves of what is imported
@@ -27,6 +27,18 @@ from holdfast.repository import Store
 from holdfast.state.paths import Patterns
 
 _log = logging.getLogger(__name__)
+
+
+class Importing(TypedDict, total=False):
+    """How files of other tools are read: arguments of ``import_checkpoint``, one by one."""
+
+    format: str | None
+    root: str | None
+    only: Patterns
+    skip: Patterns
+    rename: Sequence[str]
+    unknown: Unknown
+    progress: Progress | None
 
 
 def import_checkpoint(

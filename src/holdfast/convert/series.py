@@ -9,19 +9,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from holdfast.convert.bounds import require_plain
-from holdfast.convert.importing import import_checkpoint, read_foreign
+from holdfast.convert.importing import Importing, import_checkpoint, read_foreign
 from holdfast.convert.registry import members_of
-from holdfast.convert.tally import Progress
 from holdfast.errors import CannotConvert, NotFound, UsageError
-from holdfast.foreign import Unknown
 from holdfast.format.lineage import MAX_STEP
 from holdfast.history.info import CheckpointInfo
 from holdfast.records.opening import Location
 from holdfast.repository import Store
-from holdfast.state.paths import Patterns
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +51,23 @@ def step_in(name: str) -> int | None:
 def series_in(folder: str | os.PathLike[str]) -> list[Member]:
     """Return the checkpoints in a folder whose names tell their step, by step.
 
-    None where the folder is a checkpoint itself, or none at all.
+    There are none where the folder is a checkpoint itself.
 
     Raises:
         CannotConvert: Two of them are of the same step.
     """
-    found = [Member(path, step_in(path.name) or 0) for path in _numbered(Path(folder))]
+    return _told_apart(Path(folder))[0]
+
+
+def _told_apart(folder: Path) -> tuple[list[Member], list[Path]]:
+    """Return the checkpoints in a folder whose names tell their step, and the others."""
+    found, others = list[Member](), list[Path]()
+    for path in members_of(folder):
+        step = step_in(path.name)
+        if step is None:
+            others.append(path)
+        else:
+            found.append(Member(path, step))
     found.sort(key=lambda member: (member.step, member.path.name))
     for one, other in pairwise(found):
         if one.step == other.step:
@@ -68,11 +76,7 @@ def series_in(folder: str | os.PathLike[str]) -> list[Member]:
                 f"{one.step}. Nothing was read. Import them one at a time, with --step.",
                 path=str(folder),
             )
-    return found
-
-
-def _numbered(folder: Path) -> list[Path]:
-    return [path for path in members_of(folder) if step_in(path.name) is not None]
+    return found, others
 
 
 def import_series(
@@ -80,14 +84,8 @@ def import_series(
     folder: str | os.PathLike[str],
     *,
     run: str,
-    format: str | None = None,
-    root: str | None = None,
-    only: Patterns = None,
-    skip: Patterns = None,
-    rename: Sequence[str] = (),
-    unknown: Unknown = "refuse",
-    progress: Progress | None = None,
     on_note: Callable[[str], None] = _log.warning,
+    **how: Unpack[Importing],
 ) -> list[CheckpointInfo]:
     """Save the checkpoints in a folder as those of one run; no code in them is run.
 
@@ -98,15 +96,10 @@ def import_series(
         location: Folder of the store, made if it is not there; or a ``Store``.
         folder: The folder.
         run: Name of the run.
-        format: As for ``import_checkpoint``, like those that follow.
-        root: Likewise.
-        only: Likewise.
-        skip: Likewise.
-        rename: Likewise.
-        unknown: Likewise.
-        progress: Likewise; begins anew with each checkpoint.
         on_note: Called with a line for each thing that became another kind of value, and for each
             checkpoint without a number in its name, which is not imported.
+        how: ``format``, ``root``, ``only``, ``skip``, ``rename``, ``unknown`` and ``progress``, as
+            ``import_checkpoint`` takes them.
 
     Returns:
         What was saved, by rising step.
@@ -120,7 +113,7 @@ def import_series(
     where = Path(folder)
     if not where.is_dir():
         raise NotFound(f"There is no folder {str(where)!r}.", path=str(where))
-    members = series_in(where)
+    members, others = _told_apart(where)
     if not members:
         raise CannotConvert(
             f"{str(where)!r} has no checkpoint whose name tells its step. Nothing was read.",
@@ -129,29 +122,20 @@ def import_series(
     _require_new(location, run, members)
     for member in members:
         require_plain(member.path)
-        read_foreign(member.path, format, unknown)
-    saved = []
-    for member in members:
-        saved.append(
-            import_checkpoint(
-                location,
-                member.path,
-                run=run,
-                step=member.step,
-                format=format,
-                root=root,
-                only=only,
-                skip=skip,
-                rename=rename,
-                unknown=unknown,
-                progress=progress,
-                on_note=partial(_note_of, member.path.name, on_note),
-            )
+        read_foreign(member.path, how.get("format"), how.get("unknown", "refuse"))
+    saved = [
+        import_checkpoint(
+            location,
+            member.path,
+            run=run,
+            step=member.step,
+            on_note=partial(_note_of, member.path.name, on_note),
+            **how,
         )
-    taken = {member.path for member in members}
-    for path in members_of(where):
-        if path not in taken:
-            on_note(f"{path.name} has no number in its name, and was not imported")
+        for member in members
+    ]
+    for path in others:
+        on_note(f"{path.name} has no number in its name, and was not imported")
     return saved
 
 

@@ -19,7 +19,7 @@ from holdfast.errors import HoldfastError, Mismatch, NotFound, RestoreIncomplete
 from holdfast.format.commit import CommitRecord
 from holdfast.history.refs import find_by_id
 from holdfast.plan.reads import Want, plan_reads
-from holdfast.records.based import with_base
+from holdfast.records.overlaid import with_base
 from holdfast.records.whole import Whole, read_whole
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state import rng as rng_state

@@ -13,7 +13,7 @@ from holdfast.cli.doctor import exit_code
 from holdfast.cli.machine import Fact
 from holdfast.cli.tables import Column, Styled, facts, table, visible, wrapped
 from holdfast.cli.verify import last_good
-from holdfast.history import graph as lineage
+from holdfast.history import graph
 from holdfast.history.best import bests
 from holdfast.history.summary import summary_of
 from holdfast.wording.jsonable import jsonable
@@ -112,17 +112,17 @@ def test_best_values_pass_over_nan_and_take_the_earliest():
 
 def test_lineage_draws_forks_that_meet_where_they_began():
     nodes = [("g", "f"), ("f", "c"), ("e", "d"), ("d", "c"), ("c", "b"), ("b", None), ("a", None)]
-    assert lineage.draw(nodes) == ["●", "●", "│ ●", "│ ●", "●─╯", "●", "●"]
+    assert graph.draw(nodes) == ["●", "●", "│ ●", "│ ●", "●─╯", "●", "●"]
 
 
 def test_lineage_of_three_branches():
     nodes = [("d", "a"), ("c", "a"), ("b", "a"), ("a", None)]
-    assert lineage.draw(nodes) == ["●", "│ ●", "│ │ ●", "●─╯─╯"]
-    assert lineage.draw(nodes, lineage.ASCII)[-1] == "*-'-'"
+    assert graph.draw(nodes) == ["●", "│ ●", "│ │ ●", "●─╯─╯"]
+    assert graph.draw(nodes, graph.ASCII)[-1] == "*-'-'"
 
 
 def test_lineage_ends_at_a_parent_that_was_pruned():
-    assert lineage.draw([("c", "gone"), ("b", "gone too"), ("a", None)]) == ["●", "●", "●"]
+    assert graph.draw([("c", "gone"), ("b", "gone too"), ("a", None)]) == ["●", "●", "●"]
 
 
 def test_json_has_words_for_what_json_lacks():

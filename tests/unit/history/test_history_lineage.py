@@ -17,7 +17,7 @@ import holdfast
 from holdfast import Checkpointer, keep
 from holdfast.errors import NotFound, UsageError
 from holdfast.format.lineage import Origin
-from holdfast.history import graph as drawing
+from holdfast.history import graph
 from holdfast.history.info import CheckpointInfo
 from holdfast.history.lineage import ancestors, forest
 from holdfast.history.summary import RunSummary, summary_of
@@ -178,8 +178,8 @@ def test_circles_of_parents_are_drawn_and_end() -> None:
     hostile = [info(name, parent, incarnation=str(n)) for n, (name, parent) in enumerate(parents)]
     found = ancestors(hostile)
     assert found == [("a", None), ("b", None), ("c", "b"), ("c", "a"), ("a", "a")]
-    assert len(drawing.draw(found[::-1])) == 5
-    assert len(drawing.draw([("a", "b"), ("b", "a"), ("a", "a")])) == 3
+    assert len(graph.draw(found[::-1])) == 5
+    assert len(graph.draw([("a", "b"), ("b", "a"), ("a", "a")])) == 3
 
 
 def run_of(parent: str | None, store: str | None = None) -> RunSummary:
@@ -208,13 +208,13 @@ def test_circles_of_runs_end_and_every_run_is_there_once() -> None:
         runs = {name: run_of(dice.choice([*names, None])) for name in names}
         found = forest(runs, None)
         assert sorted(b.run for b in found) == sorted(names)
-        assert len(drawing.tree([b.depth for b in found])) == len(names)
+        assert len(graph.tree([b.depth for b in found])) == len(names)
     chain = {str(n): run_of(str(n - 1) if n else None) for n in range(5000)}
     assert [b.depth for b in forest(chain, None)] == list(range(5000))
-    assert max(map(len, drawing.tree(list(range(5000))))) < 60
+    assert max(map(len, graph.tree(list(range(5000))))) < 60
 
 
 def test_a_tree_is_drawn_like_one() -> None:
-    assert drawing.tree([0, 1, 2, 2, 1, 0]) == ["", "├─ ", "│ ├─ ", "│ └─ ", "└─ ", ""]
-    assert drawing.tree([0, 1, 2, 3], drawing.ASCII) == ["", "`- ", "  `- ", "    `- "]
-    assert drawing.tree([]) == []
+    assert graph.tree([0, 1, 2, 2, 1, 0]) == ["", "├─ ", "│ ├─ ", "│ └─ ", "└─ ", ""]
+    assert graph.tree([0, 1, 2, 3], graph.ASCII) == ["", "`- ", "  `- ", "    `- "]
+    assert graph.tree([]) == []

@@ -17,7 +17,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.lineage import Origin
 from holdfast.history.refs import resolve
 from holdfast.records import tags
-from holdfast.records.based import rows_by_path
+from holdfast.records.overlaid import rows_by_path
 from holdfast.records.whole import read_whole
 from holdfast.security.trust_policy import TrustPolicy
 from holdfast.state.flatten import Leaf, flatten
