@@ -23,6 +23,7 @@ PATHS = {
     "runs": "/",
     "run": "/run?run=base",
     "hostile run": "/run?run=" + quote(HOSTILE),
+    "together": "/together?run=base&run=fork&run=" + quote(HOSTILE),
     "checkpoint": "/checkpoint?ref=base@200",
     "diff": "/diff?a=base@180&b=base@200",
     "layers": "/layers?run=base",
@@ -115,6 +116,29 @@ def test_from_the_runs_to_a_difference(browser: Browser, site: Served) -> None:
         assert "h0" in (still.get_attribute("class") or "")
         page.get_by_role("link", name="base@200").click()
         expect(page.locator("h1")).to_contain_text("base@200")
+
+
+def test_runs_are_chosen_and_shown_together(browser: Browser, site: Served) -> None:
+    with page_of(browser, site) as page:
+        page.goto("/")
+        for run in ("base", "fork"):
+            page.get_by_label(f"Show {run} together with others", exact=True).check()
+        page.get_by_role("button", name="Show chosen runs together").click()
+        expect(page.locator("h1")).to_have_text("2 runs together")
+        settle(page)
+        canvas = page.locator("#charts canvas")
+        names = [c.get_attribute("aria-label") or "" for c in canvas.all()]
+        assert [name.split(" over ")[0] for name in names] == [
+            f"Chart of {metric}" for metric in ("loss", "val_loss", "lr")
+        ]
+        best = {
+            run: min(holdfast.Store(site.store).curves(run)["val_loss"].values)
+            for run in ("base", "fork")
+        }
+        assert f"of {min(best, key=best.get)}" in names[1]
+        rate = page.locator("#apart tr", has=page.get_by_role("rowheader", name="lr", exact=True))
+        assert rate.locator("td").all_inner_texts() == ["0.05", "0.02"]
+        assert "model.width" not in page.locator("#apart").inner_text()
 
 
 def test_leaves_are_filtered(browser: Browser, site: Served) -> None:
@@ -346,6 +370,20 @@ def test_checkpoints_far_apart_are_compared(browser: Browser, long: Served) -> N
         page.get_by_label("Compare from run-0@20", exact=True).check()
         page.get_by_role("button", name="Compare A with B").click()
         expect(page.locator("h1")).to_have_text("run-0@20 → run-0@1290")
+
+
+def test_what_was_chosen_stays_chosen(browser: Browser, changing: Served) -> None:
+    """Also when the list comes anew meanwhile; what nobody chose follows the newest."""
+    with page_of(browser, changing) as page:
+        page.goto("/run?run=base")
+        settle(page)
+        expect(page.locator("#live")).to_have_text("live")
+        page.get_by_label("Compare from base@180").check()
+        page.get_by_label("Compare from base@180").blur()
+        with Checkpointer(changing.store, {"w": 1}, run="base", save=every(steps=1)) as ckpt:
+            ckpt.step(1000, metrics={"loss": 0.125})
+        expect(page.get_by_label("Compare to base@1000")).to_be_checked(timeout=30_000)
+        expect(page.get_by_label("Compare from base@180")).to_be_checked()
 
 
 def test_an_address_of_a_page_begins_there(browser: Browser, long: Served) -> None:

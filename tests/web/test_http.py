@@ -25,6 +25,8 @@ PAGES = (
     "/",
     "/run?run=base",
     "/run?run=" + urllib.parse.quote(HOSTILE),
+    "/together?run=base&run=fork",
+    "/together?run=base&run=" + urllib.parse.quote(HOSTILE),
     "/checkpoint?ref=base@200",
     "/checkpoint?ref=base@latest",
     "/checkpoint?ref=" + urllib.parse.quote(f"{HOSTILE}@40"),
@@ -102,6 +104,10 @@ def test_names_and_notes_are_shown_as_text(site: Served) -> None:
         ("/checkpoint?ref=base@7", 404, "base"),
         ("/checkpoint?ref=nonsense", 400, "RUN@"),
         ("/run?run=base&page=x", 400, "whole number"),
+        ("/together?run=base&run=absent", 404, "Runs there"),
+        ("/together", 400, "No run was chosen"),
+        ("/together?" + "&".join(f"run=r{i}" for i in range(9)), 400, "At most 8 runs"),
+        ("/data/curves?run=base&run=absent", 404, "Runs there"),
         ("/nothing", 404, "no such page"),
         ("/diff?a=base@180", 400, "needs b="),
         ("/static/../site.py", 404, ""),
@@ -237,6 +243,29 @@ def test_curves_are_those_of_the_store(site: Served) -> None:
     assert panel["best"][1] == min(curve.values)
     assert [finding["kind"] for finding in panel["findings"]] == ["overfitting"]
     assert [mark["step"] for mark in found["checkpoints"]] == list(range(20, 300, 20))
+
+
+def test_curves_of_several_runs_share_a_panel_for_each_metric(site: Served) -> None:
+    found = json.loads(ask(site, "/data/curves?run=fork&run=base&run=fork").text)
+    store = holdfast.Store(site.store)
+    curves = {run: store.curves(run) for run in ("fork", "base")}
+    assert [panel["title"] for panel in found["panels"]] == ["loss", "val_loss", "lr"]
+    for panel in found["panels"]:
+        of = {run: curves[run][panel["title"]] for run in curves}
+        assert panel["steps"] == sorted({s for curve in of.values() for s in curve.steps})
+        for series in panel["series"]:
+            there = [value for value in series["values"] if value is not None]
+            assert there == list(of[series["name"]].values)
+    lowest = {run: min(curves[run]["val_loss"].values) for run in curves}
+    panel = found["panels"][1]
+    assert panel["best_of"] == min(lowest, key=lowest.get)
+    assert panel["best"][1] == min(lowest.values())
+    marks = {mark["colour"]: set() for mark in found["checkpoints"]}
+    for mark in found["checkpoints"]:
+        marks[mark["colour"]].add(mark["step"])
+    assert marks == {
+        place: {info.step for info in store.log(run)} for place, run in enumerate(("fork", "base"))
+    }
 
 
 def test_the_pulse_changes_with_what_is_new(changing: Served) -> None:

@@ -21,6 +21,7 @@ PICTURES = {
     "runs-light": "/",
     "run-light": "/run?run=base",
     "run-dark": "/run?run=base",
+    "together-light": "/together?run=base&run=fork",
     "comparison-light": "/diff?a=base@180&b=base@200",
     "storage-light": "/storage?run=base&keep=last:3",
 }

@@ -26,28 +26,28 @@ _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The characters that are drawn with."""
+    """The characters that are drawn with; ``points`` has one for each curve but the first."""
 
     line: str
-    point: str
+    points: str
     saved: str
     best: str
     since: str
     shades: str
 
 
-UNICODE = Marks(line="⠒", point="o", saved="▴", best="★", since="✕", shades="·░▒▓█")
-ASCII = Marks(line="*", point="o", saved="^", best="B", since="X", shades=".:+*#")
+UNICODE = Marks(line="⠒", points="ox+#@%&", saved="▴", best="★", since="✕", shades="·░▒▓█")
+ASCII = Marks(line="*", points="ox+#@%&", saved="^", best="B", since="X", shades=".:+*#")
 
 
 def chart(panel: Panel, saved: Sequence[int], width: int, marks: Marks) -> list[Line]:
     """Return the lines of a chart: curves, a row of marks, the steps, a legend.
 
-    The first curve is a line, the second one points, so that they differ without colours too.
+    The first curve is a line, the others are points, so that they differ without colours too.
 
     Args:
         panel: What to draw.
-        saved: Steps of checkpoints.
+        saved: Steps of checkpoints; none, and there are no ticks for them.
         width: Columns of the terminal.
         marks: What to draw with.
     """
@@ -72,7 +72,7 @@ def chart(panel: Panel, saved: Sequence[int], width: int, marks: Marks) -> list[
         ]
     )
     lines.append([Styled(" " * margin + _ends(points, columns), "dim")])
-    lines.append([Styled(_legend(panel, marks), "dim")])
+    lines.append([Styled(_legend(panel, marks, bool(saved)), "dim")])
     return lines
 
 
@@ -155,7 +155,7 @@ def _canvas(
             for (x0, y0), (x1, y1) in pairwise(placed):
                 canvas.line(x0, y0, x1, y1)
         for x, y in placed:
-            canvas.point(x, y, marker=marks.point if number else None)
+            canvas.point(x, y, marker=marks.points[number - 1] if number else None)
     text: str = canvas.plot(linesep="\n")
     if marks is ASCII:
         text = "".join(_ascii(character, marks) for character in text)
@@ -194,10 +194,11 @@ def _ends(points: Sequence[tuple[int, float]], columns: int) -> str:
     return left + right.rjust(columns - len(left))
 
 
-def _legend(panel: Panel, marks: Marks) -> str:
-    glyphs = (marks.line, marks.point)
+def _legend(panel: Panel, marks: Marks, has_ticks: bool) -> str:
+    glyphs = marks.line + marks.points
     words = [f"{glyph} {visible(name)}" for glyph, name in zip(glyphs, panel.curves, strict=False)]
-    words.append(f"{marks.saved} checkpoint")
+    if has_ticks:
+        words.append(f"{marks.saved} checkpoint")
     since = {finding.since_step for finding in panel.findings}
     if panel.best is not None and panel.best[0] not in since:
         words.append(f"{marks.best} best")

@@ -1,4 +1,4 @@
-"""``holdfast plot``: metrics of a run and how its layers moved, in the terminal or a file."""
+"""``holdfast plot``: metrics of runs and how layers moved, in the terminal or a file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import charts, options, output
+from holdfast.cli import charts, completion, options, output
 from holdfast.cli.tables import Cell, Column, Styled
+from holdfast.errors import UsageError
 from holdfast.wording.numbers import (
     bytes_text,
     metric_text,
@@ -19,6 +20,7 @@ from holdfast.wording.numbers import (
 if TYPE_CHECKING:
     from holdfast.history.layers import LayersOverTime
     from holdfast.history.run_picture import Panel, RunPicture
+    from holdfast.history.runs_picture import RunsPicture
 
 EXAMPLE = "holdfast --store ckpts plot gpt2-small --metric loss --out loss.png"
 
@@ -29,10 +31,20 @@ _PIPED = 80
 
 def plot(
     context: typer.Context,
-    run: options.Run,
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="The run. Several: each metric in one plot, with a curve for each run.",
+            autocompletion=completion.runs,
+        ),
+    ],
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="M", help="Only this metric and its partner; several are taken."),
+        typer.Option(
+            metavar="M",
+            help="Only this metric, of one run with its partner; may be given several times.",
+        ),
     ] = None,
     layers: Annotated[
         str | None,
@@ -51,31 +63,45 @@ def plot(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Plot a run's metrics, its checkpoints, and where it began to over-fit or diverge."""
+    """Plot a run's metrics, its checkpoints, and where it began to over-fit or diverge.
+
+    Of several runs, the metrics side by side.
+    """
+    if layers is not None and len(run) > 1:
+        raise UsageError("--layers is of one run; 'holdfast diff' compares layers of two.")
     if out is not None:
         from holdfast.pictures.files import check_picture
 
         check_picture(out)
-    if layers is None:
-        _plot_metrics(context, run, metric or [], out, as_json)
+    if layers is not None:
+        _plot_layers(context, run[0], layers, depth, out, as_json)
     else:
-        _plot_layers(context, run, layers, depth, out, as_json)
+        shown = _picture(context, run, metric or [])
+        _plot_metrics(shown, out, as_json)
     if out is not None and not as_json:
         output.say(f"Drawn into {out}.")
     return 0
 
 
-def _plot_metrics(
-    context: typer.Context, run: str, metrics: list[str], out: str | None, as_json: bool
-) -> None:
+def _picture(
+    context: typer.Context, runs: list[str], metrics: list[str]
+) -> RunPicture | RunsPicture:
     from holdfast.history.run_picture import picture_of
+    from holdfast.history.runs_picture import check_runs, runs_picture_of
 
+    names = check_runs(runs)
     store = options.open_store(context)
-    shown = picture_of(run, store.curves(run), store.log(run), metrics, mode_of)
-    if out is not None:
-        from holdfast.pictures.metrics import draw_run
+    if len(names) == 1:
+        return picture_of(names[0], store.curves(names[0]), store.log(names[0]), metrics, mode_of)
+    curves = {run: store.curves(run) for run in names}
+    return runs_picture_of(curves, {run: store.log(run) for run in names}, metrics, mode_of)
 
-        draw_run(shown, out)
+
+def _plot_metrics(shown: RunPicture | RunsPicture, out: str | None, as_json: bool) -> None:
+    if out is not None:
+        from holdfast.pictures.metrics import draw_metrics
+
+        draw_metrics(shown, out)
     if as_json:
         output.result_json(shown)
     elif out is None:
@@ -85,13 +111,17 @@ def _plot_metrics(
             _show_panel(panel, shown)
 
 
-def _show_panel(panel: Panel, shown: RunPicture) -> None:
-    for line in charts.chart(panel, shown.checkpoint_steps, _width(), _marks()):
+def _show_panel(panel: Panel, shown: RunPicture | RunsPicture) -> None:
+    several = len(shown.runs) > 1
+    # Ticks of several runs in one row would be of none.
+    saved = () if several else shown.saved_on(shown.runs[0])
+    for line in charts.chart(panel, saved, _width(), _marks()):
         output.say(*line)
-    name = list(panel.curves)[-1]
-    if panel.best is not None:
+    if panel.best is not None and panel.best_of is not None:
         step, value = panel.best
-        where = f"{shown.run}@{step}" if step in shown.checkpoint_steps else f"step {step}"
+        run, name = (panel.best_of, panel.title) if several else (shown.runs[0], panel.best_of)
+        there = step in shown.saved_on(panel.best_of)
+        where = f"{run}@{step}" if there else f"step {step}{' of ' + run if several else ''}"
         output.say(f"best {name}: {metric_text(value)} at {where}")
     for finding in panel.findings:
         output.say(Styled(f"{finding.kind}: ", "bold red"), f"{finding.text}.")

@@ -38,21 +38,25 @@ class ArenaSource:
         self._is_orphaned = is_orphaned
 
     def arriving(self) -> Iterator[int]:
-        """Yield new chunks while the snapshot is being taken; it is complete afterwards.
+        """Yield new chunks as they are told of; the snapshot is complete afterwards.
 
         Raises:
             SaveFailed: It never will be.
         """
         seen: set[int] = set()
-        while self._filling.is_going_on:
-            if self._is_orphaned():
+        while True:
+            # Asked first: what is told before the end is seen, whenever that comes.
+            is_going_on = self._filling.is_going_on
+            if is_going_on and self._is_orphaned():
                 raise SaveFailed("The trainer died while it took the snapshot.")
+            if not is_going_on and not self._filling.is_complete:
+                raise SaveFailed("The snapshot was interrupted.")
             found = [c for c in self._filling.changed() if c in self._previous and c not in seen]
             seen.update(found)
             yield from found
+            if not is_going_on:
+                return
             time.sleep(_ARRIVAL_POLL_S)
-        if not self._filling.is_complete:
-            raise SaveFailed("The snapshot was interrupted.")
 
     def unchanged(self) -> Mapping[int, Stored]:
         """Return where the chunks are stored that the last snapshot had too."""

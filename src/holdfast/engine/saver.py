@@ -18,7 +18,7 @@ from holdfast.engine.handle import SaveHandle
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import CheckFinite, job_of
 from holdfast.engine.shield import uninterrupted
-from holdfast.engine.slot import Slot
+from holdfast.engine.slot import Slot, is_worth_overlapping
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
 from holdfast.engine.tiers.kinds import HOME
@@ -216,13 +216,16 @@ class Saver:
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
         compare = slot.layout == layout and slot.generation == self.client.generation
+        early = slot.handle is not None and is_worth_overlapping(slot.handle)
         handle = SaveHandle(job.step, job.id, job.tiers)
         pending = PendingSave(replace(job, arena=slot.name), handle, arena)
         taking = Taking(slot, pending, flat.leaves, layout, later, started_s)
         try:
             # Before the copy: the persister writes what is there already (docs/adr/0012).
             self.client.submit(pending)
-            copy_rest = self._copier.copy(flat, layout, arena, compare=compare, later=later)
+            copy_rest = self._copier.copy(
+                flat, layout, arena, compare=compare, early=early, later=later
+            )
             taking.check_at_once()
             if copy_rest is not None and self._gate is not None:
                 copying, tasks = Copying(), copy_rest()

@@ -21,6 +21,7 @@ from holdfast.engine.arena import Arena
 from holdfast.engine.filling import Filling
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, GROUP_BYTES, Layout, align
 from holdfast.state.flatten import Flat, Leaf
+from holdfast.store.memory_copy import copy
 
 _PIECE_BYTES = 16 << 20
 _SMALL_COPIES_PER_TASK = 2048
@@ -29,9 +30,6 @@ _libc = ctypes.CDLL(None)
 _compare = _libc.memcmp
 _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _compare.restype = ctypes.c_int
-_copy = _libc.memcpy
-_copy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_copy.restype = ctypes.c_void_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +56,17 @@ class Copier:
         arena: Arena,
         *,
         compare: bool,
+        early: bool = False,
         later: Container[int] = (),
     ) -> Callable[[], list[Future[None]]] | None:
-        """Copy every leaf into the arena; its ``filling`` tells of chunks as they are done.
+        """Copy every leaf into the arena; its ``filling`` tells which chunks are new.
 
         Args:
             flat: The state; its leaves must not change until they are copied.
             layout: Where each leaf goes.
             arena: Large enough for the layout.
             compare: The arena holds a snapshot of this same layout.
+            early: Tell of each chunk at once, so that it is written while others are copied.
             later: Addresses of leaves that are to be copied later; see ``in_pieces``.
 
         Returns:
@@ -76,12 +76,14 @@ class Copier:
             _clear_gaps(layout, arena)
         arena.is_used = True
         work = _split(flat.leaves, layout, arena, later)
-        news = _News([*work.large, *work.later], arena.filling) if compare else None
+        pieces = [*work.large, *work.later]
+        news = _News(pieces, arena.filling, early=early) if compare else None
         small = work.small
         tasks = self._start(work.large, news)
+        n_each = min(_SMALL_COPIES_PER_TASK, -(-len(small) // self._threads))
         tasks += [
-            self._pool.submit(_copy_small, small[i : i + _SMALL_COPIES_PER_TASK])
-            for i in range(0, len(small), _SMALL_COPIES_PER_TASK)
+            self._pool.submit(_copy_small, small[i : i + n_each])
+            for i in range(0, len(small), max(n_each, 1))
         ]
         try:
             # On this thread: a device's stream belongs to the thread that trains on it.
@@ -92,6 +94,8 @@ class Copier:
             wait(tasks)
         for task in tasks:
             task.result()
+        if news is not None:
+            news.release()
         return partial(self._start, work.later, news) if work.later else None
 
     def close(self) -> None:
@@ -107,10 +111,18 @@ class Copier:
 
 
 class _News:
-    """Tells of each chunk, as soon as all its pieces are done, whether it has changed."""
+    """Tells of each chunk, when all its pieces are done, whether it has changed.
 
-    def __init__(self, pieces: Sequence[Piece], filling: Filling) -> None:
+    Args:
+        pieces: What is copied.
+        filling: Where it is told.
+        early: Tell at once; otherwise what comes before ``release`` is kept back until then.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], filling: Filling, *, early: bool) -> None:
         self._filling = filling
+        self._is_kept_back = not early
+        self._done: list[int] = []
         self._left = Counter(piece.chunk for piece in pieces)
         self._changed: set[int] = set()
         self._lock = threading.Lock()
@@ -121,7 +133,20 @@ class _News:
                 self._changed.add(chunk)
             self._left[chunk] -= 1
             if self._left[chunk] == 0:
-                self._filling.mark(chunk, changed=chunk in self._changed)
+                self._done.append(chunk)
+                if not self._is_kept_back:
+                    self._tell()
+
+    def release(self) -> None:
+        """Tell of all chunks that were kept back, and of later ones at once."""
+        with self._lock:
+            self._is_kept_back = False
+            self._tell()
+
+    def _tell(self) -> None:
+        for chunk in self._done:
+            self._filling.mark(chunk, changed=chunk in self._changed)
+        self._done.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +206,14 @@ def _copy_pieces(queue: Iterator[Piece], news: _News | None) -> None:
     for piece in queue:
         changed = news is None or _compare(piece.to, piece.source, piece.nbytes) != 0
         if changed:
-            _copy(piece.to, piece.source, piece.nbytes)
+            copy(piece.to, piece.source, piece.nbytes)
         if news is not None:
             news.done(piece.chunk, changed=changed)
 
 
 def _copy_small(copies: Sequence[tuple[int, int, int]]) -> None:
     for to, source, nbytes in copies:
-        _copy(to, source, nbytes)
+        copy(to, source, nbytes)
 
 
 def _clear_gaps(layout: Layout, arena: Arena) -> None:

@@ -26,14 +26,16 @@ class Panel:
     Attributes:
         title: What they are of.
         curves: The curves by name; a training metric before its validation metric.
-        best: Step and value of the best point of the last curve, if there is such.
+        best: Step and value of the best point there is, if there is such.
         findings: What goes wrong there.
+        best_of: The curve that the best point is on.
     """
 
     title: str
     curves: Mapping[str, Curve]
     best: tuple[int, float] | None
     findings: tuple[Finding, ...]
+    best_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,15 @@ class RunPicture:
     run: str
     panels: tuple[Panel, ...]
     checkpoint_steps: tuple[int, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that are shown: the one."""
+        return (self.run,)
+
+    def saved_on(self, curve: str) -> tuple[int, ...]:
+        """Return the steps of the checkpoints that belong to a curve: to each, all."""
+        return self.checkpoint_steps
 
 
 def picture_of(
@@ -90,12 +101,13 @@ def _panel(curves: Mapping[str, Curve], mode_of: Callable[[str], Mode | None]) -
                 curves[train], curves[validation], validation, mode=mode, train_mode=train_mode
             )
         )
-    best = _best(curves[last], modes[last]) if last in modes else None
+    best = best_point(curves[last], modes[last]) if last in modes else None
     told = tuple(finding for finding in findings if finding is not None)
-    return Panel(" and ".join(curves), curves, best, told)
+    return Panel(" and ".join(curves), curves, best, told, last if best is not None else None)
 
 
-def _best(curve: Curve, mode: Mode) -> tuple[int, float] | None:
+def best_point(curve: Curve, mode: Mode) -> tuple[int, float] | None:
+    """Return step and value of a curve's best point; None where no value is finite."""
     sign = 1 if mode == "min" else -1
     points = zip(curve.steps, curve.values, strict=True)
     finite = [(step, value) for step, value in points if math.isfinite(value)]

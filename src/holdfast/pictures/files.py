@@ -11,7 +11,10 @@ from typing import Any
 from holdfast.errors import MissingDependency, UsageError
 
 # Told apart by people who do not see all colours, and on paper.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#56b4e9", "#e69f00", "#000000", "#8c564b"),
+)
 
 
 def check_picture(path: str) -> None:

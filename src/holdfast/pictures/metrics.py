@@ -1,4 +1,4 @@
-"""The metrics of a run as a picture: curves, checkpoints, the best, where it began to go wrong."""
+"""The metrics of runs as a picture: curves, checkpoints, the best, where it began to go wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from holdfast.history.run_picture import Panel, RunPicture
+from holdfast.history.runs_picture import RunsPicture
 from holdfast.pictures.files import COLOURS, literal, picture
 from holdfast.policy.curve import Curve, thinned
 
@@ -19,20 +20,20 @@ _LONGEST = 40
 _FARTHEST = 1e300
 
 
-def draw_run(shown: RunPicture, path: str) -> None:
-    """Draw the metrics of a run into a .png or .svg file."""
+def draw_metrics(shown: RunPicture | RunsPicture, path: str) -> None:
+    """Draw the metrics of a run, or of several, into a .png or .svg file."""
     height = _PANEL_HEIGHT_IN * len(shown.panels) + 0.6
     with picture(path, 9.0, height) as figure:
         all_axes = figure.subplots(len(shown.panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, shown.panels, strict=True):
             _draw_panel(axes, panel, shown)
         all_axes[-1].set_xlabel("step")
-        figure.suptitle(literal(_short(shown.run)))
+        figure.suptitle(literal(", ".join(map(_short, shown.runs))))
 
 
-def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
-    saved = set(shown.checkpoint_steps)
-    for (name, full), colour in zip(panel.curves.items(), COLOURS, strict=False):
+def _draw_panel(axes: Any, panel: Panel, shown: RunPicture | RunsPicture) -> None:
+    for name, full in panel.curves.items():
+        colour, saved = _colour(name, panel, shown), set(shown.saved_on(name))
         curve = Curve(full.steps, [_near(value) for value in full.values])
         line = _thin(curve)
         axes.plot(line.steps, line.values, color=colour, linewidth=1.4, label=literal(_short(name)))
@@ -47,7 +48,8 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     axes.plot([], [], "o", color="0.4", markersize=4, label="checkpoint")
     if panel.best is not None:
         step, value = panel.best
-        label = f"best, @{step}"
+        of = f" of {literal(_short(str(panel.best_of)))}" if len(shown.runs) > 1 else ""
+        label = f"best, @{step}{of}"
         axes.plot(step, _near(value), "*", color="black", markersize=11, label=label)
     for finding in panel.findings:
         style = "--" if finding.kind == "overfitting" else ":"
@@ -60,6 +62,12 @@ def _draw_panel(axes: Any, panel: Panel, shown: RunPicture) -> None:
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     if not any(math.isfinite(v) for curve in panel.curves.values() for v in curve.values):
         axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center")
+
+
+def _colour(curve: str, panel: Panel, shown: RunPicture | RunsPicture) -> str:
+    """Return the colour of a curve: of several runs each has the same one in all panels."""
+    names = shown.runs if len(shown.runs) > 1 else tuple(panel.curves)
+    return COLOURS[names.index(curve) % len(COLOURS)]
 
 
 def _thin(curve: Curve) -> Curve:

@@ -32,12 +32,14 @@ from holdfast.web.views import (
     run,
     runs,
     storage,
+    together,
     verify,
 )
 
 ROUTES = (
     Route("/", runs.runs),
     Route("/run", run.run),
+    Route("/together", together.together),
     Route("/checkpoint", checkpoint.checkpoint),
     Route("/diff", diff.diff),
     Route("/layers", layers.layers),

@@ -13,6 +13,7 @@ from holdfast.history.info import CheckpointInfo, LeafInfo
 from holdfast.history.lineage import Branch, ancestors
 from holdfast.history.log import RunLog
 from holdfast.history.run_picture import RunPicture, picture_of
+from holdfast.history.runs_picture import RunsPicture, runs_picture_of
 from holdfast.policy.curve import Curve
 from holdfast.policy.finding import Finding
 from holdfast.web.site import Site
@@ -99,6 +100,13 @@ def picture_of_run(site: Site, run: str) -> RunPicture:
             return RunPicture(run, (), tuple(info.step for info in log))
 
     return _kept(site, ("picture", run), run, look)
+
+
+def picture_of_runs(site: Site, runs: Sequence[str]) -> RunsPicture:
+    """Return the panels of several runs: each metric with a curve for each run."""
+    curves = {run: curves_of(site, run) for run in runs}
+    logs = {run: history_of(site, run).checkpoints for run in runs}
+    return runs_picture_of(curves, logs, [], mode_of)
 
 
 def report_of(site: Site, run: str) -> Task[Report]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -86,6 +86,15 @@ def link(path: str, **query: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def links(path: str, name: str, values: Sequence[str]) -> str:
+    """Return the address of a page about several things.
+
+    >>> links("/together", "run", ["a", "b/c"])
+    '/together?run=a&run=b%2Fc'
+    """
+    return f"{path}?{urlencode([(name, value) for value in values])}"
+
+
 _made: list[Environment] = []
 
 
@@ -109,7 +118,7 @@ def _templates() -> Environment:
             "shape": _shape_text,
             "facts": flat_facts,
         }
-        made.globals |= {"link": link, "plural": plural, "isfinite": math.isfinite}
+        made.globals |= {"link": link, "links": links, "plural": plural, "isfinite": math.isfinite}
         _made.append(made)
     return _made[0]
 

@@ -146,6 +146,41 @@ def test_plot_has_every_logged_step(here, tmp_path):
     assert "best loss: 0.004 at step 249" in ran.out
 
 
+def test_plot_of_several_runs(here, tmp_path):
+    store = tmp_path / "s"
+    for run, scale in (("one", 1.0), ("two", 0.5), ("three", 2.0)):
+        for step in range(0, 50, 10):
+            metrics = {"val_loss": scale / (step + 1)} | ({"lr": 0.1} if run != "one" else {})
+            package.save(store, {"w": 0}, run=run, step=step, metrics=metrics)
+    shown = here("plot", "one", "two", "three", "--json", store=store).json
+    assert [panel["title"] for panel in shown["panels"]] == ["val_loss", "lr"]
+    loss, rate = shown["panels"]
+    assert list(loss["curves"]) == ["one", "two", "three"] and next(iter(rate["curves"])) == "two"
+    assert (loss["best"], loss["best_of"]) == ([40, 0.5 / 41], "two")
+    assert shown["checkpoint_steps"]["three"] == [0, 10, 20, 30, 40]
+    ran = here("plot", "one", "two", "three", "--metric", "val_loss", store=store)
+    assert (ran.status, ran.err) == (0, "")
+    assert "⠒ one  o two  x three" in ran.out and "checkpoint" not in ran.out
+    assert "best val_loss: 0.0122 at two@40" in ran.out
+    assert here("plot", "one", "two", "--out", tmp_path / "x.svg", store=store).status == 0
+    words = (tmp_path / "x.svg").read_text()
+    assert "best, @40 of two" in words and "<!-- one -->" in words
+    assert here("plot", "one", "one", "--json", store=store).json["run"] == "one"
+
+
+def test_several_runs_that_cannot_be_plotted(here, trained, tmp_path):
+    for run in ("a", "b"):
+        package.save(tmp_path / "s", {"w": 0}, run=run, step=0, metrics={"loss": 1.0})
+    for arguments, words in (
+        (["a", "b", "--metric", "acc"], "None of these runs has a metric 'acc'"),
+        (["a", "none"], "none"),
+        (["a", "b", "--layers", "**"], "--layers is of one run"),
+        ([f"r{n}" for n in range(9)], "At most 8 runs"),
+    ):
+        ran = here("plot", *arguments, store=tmp_path / "s")
+        assert ran.status == 2 and words in " ".join(ran.err.split()), ran.err
+
+
 @pytest.mark.parametrize(
     "values", [(1e308, -1e308, 0.0), (1e308,), (5e-324, 0.0), (math.inf, -1e308, 1e308, math.nan)]
 )

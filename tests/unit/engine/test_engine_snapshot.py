@@ -13,15 +13,21 @@ import numpy as np
 import pytest
 
 from holdfast.chunks.source import Abandoned
+from holdfast.chunks.stored import Stored
 from holdfast.engine import stream
 from holdfast.engine.arena import Arena
+from holdfast.engine.arena_source import ArenaSource
+from holdfast.engine.handle import SaveHandle
 from holdfast.engine.leaf_filler import leaf_filler
+from holdfast.engine.slot import is_worth_overlapping
 from holdfast.engine.snapshot import Copier
 from holdfast.engine.stream import StreamSource
+from holdfast.errors import SaveFailed
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, Layout, align, plan_layout
 from holdfast.state import numpy_arrays  # noqa: F401 - registers NumPy's arrays
 from holdfast.state.flatten import Flat, flatten
 
+STORED = Stored(b"n" * 32, b"q" * 16, 4096, "pack", 4096, 0)
 RNG = np.random.default_rng(0)
 
 
@@ -129,6 +135,60 @@ def test_both_ways_give_the_same_bytes(copier: Copier) -> None:
 
 def test_an_empty_state_is_a_snapshot_too(copier: Copier) -> None:
     assert Snapshots(copier, 1).take({"a": 1}, compare=False) == ([], [])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_chunks_are_told_of_at_once_or_when_the_loop_goes_on(copier: Copier, early: bool) -> None:
+    tree = {"huge": np.zeros(8 << 20, np.uint8), "z": np.ones(3, np.uint8)}
+    arena = Arena.create(48 << 20)
+    flat, layout = planned(tree)
+    copier.copy(flat, layout, arena, compare=False)
+    seen: list[list[int]] = []
+
+    class Adapter:
+        """Looks, while the loop is held, until the chunk is there."""
+
+        def export(self, value: object, into: memoryview) -> None:
+            deadline = time.monotonic() + 30
+            copy = np.frombuffer(arena.view, np.uint8)[layout.offsets[0] :][: 8 << 20]
+            while not copy.all() or (early and not arena.filling.changed()):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            seen.append(list(arena.filling.changed()))
+
+    tree["huge"][:] = 1
+    last = flat.leaves[-1]._replace(address=None, adapter=Adapter())
+    flat = dataclasses.replace(flat, leaves=[*flat.leaves[:-1], last])
+    arena.filling.begin()
+    copier.copy(flat, layout, arena, compare=True, early=early)
+    assert seen == [[0] if early else []]
+    assert list(arena.filling.changed()) == [0]
+
+
+def test_what_is_told_of_only_at_the_end_is_written_before_it_is_digested_too() -> None:
+    arena = Arena.create(5 << 20)
+    arena.filling.begin()
+    for chunk, changed in ((0, True), (1, False), (2, True)):
+        arena.filling.mark(chunk, changed=changed)
+    arena.filling.complete(0.1, 1.0)
+    previous = dict.fromkeys((0, 1), STORED)
+    source = ArenaSource(arena, layout_of(4096, 4096, 4096), previous, lambda: False)
+    assert list(source.arriving()) == [0]
+    assert list(source.unchanged()) == [1]
+    arena.filling.abandon()
+    with pytest.raises(SaveFailed, match="interrupted"):
+        list(source.arriving())
+
+
+@pytest.mark.parametrize(
+    ("held_s", "durable_s", "is_worth_it"), [(0.1, 0.5, True), (0.1, 2, False)]
+)
+def test_saves_overlap_where_the_disk_is_fast(
+    held_s: float, durable_s: float, is_worth_it: bool
+) -> None:
+    earlier = SaveHandle(1, "0" * 32)
+    earlier.held_s, earlier.durable_s = held_s, durable_s
+    assert is_worth_overlapping(earlier) is is_worth_it
 
 
 # --- streams ---

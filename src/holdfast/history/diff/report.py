@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.history.diff.movement import Movement, total
+from holdfast.history.facts import Row, rows_of
 from holdfast.history.info import CheckpointInfo, LeafInfo
 
 # Components of a path, and the names within those that PyTorch joins by dots.
@@ -77,7 +78,7 @@ class Fact:
     @property
     def is_same(self) -> bool:
         """Whether it is the same in both; NaN is the same as NaN."""
-        return self.before == self.after or repr(self.before) == repr(self.after)
+        return Row(self.name, (self.before, self.after)).is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +175,4 @@ def prefix_of(path: str, depth: int) -> str:
 
 def side_by_side(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[Fact, ...]:
     """Return what two mappings say, nested names joined by dots, in order of appearance."""
-    old, new = dict(_flat(before)), dict(_flat(after))
-    return tuple(Fact(name, old.get(name), new.get(name)) for name in {**old, **new})
-
-
-def _flat(facts: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value))
-    return found
+    return tuple(Fact(row.name, *row.values) for row in rows_of((before, after)))

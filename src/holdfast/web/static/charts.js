@@ -1,4 +1,4 @@
-// Metrics of a run as charts: curves, ticks where checkpoints are, a line where something turned.
+// Metrics of runs as charts: curves, ticks where checkpoints are, a line where something turned.
 (() => {
   const place = document.getElementById("charts");
   if (!place) return;
@@ -10,8 +10,9 @@
     const { ctx } = u, { top, height, left, width } = u.bbox, ratio = devicePixelRatio;
     ctx.save();
     ctx.beginPath(); ctx.rect(left, top, width, height); ctx.clip();
-    ctx.strokeStyle = colour("--accent"); ctx.lineWidth = ratio;
+    ctx.lineWidth = ratio;
     for (const mark of data.checkpoints) {
+      ctx.strokeStyle = colour(mark.colour == null ? "--accent" : `--p${mark.colour}`);
       const x = Math.round(u.valToPos(mark.step, "x", true)), long = mark.tags.length ? 14 : 7;
       ctx.beginPath(); ctx.moveTo(x, top + height); ctx.lineTo(x, top + height - long * ratio); ctx.stroke();
     }
@@ -33,7 +34,7 @@
     caption.textContent = panel.title;
     const said = document.createElement("span");
     said.className = "soft";
-    const best = panel.best ? `best ${numbers(panel.best[1])} at step ${panel.best[0]}` : "";
+    const best = panel.best ? `best ${numbers(panel.best[1])} at step ${panel.best[0]} of ${panel.best_of}` : "";
     said.textContent = [best, ...panel.findings.map((f) => f.text)].filter(Boolean).join(" · ");
     caption.append(said);
     figure.append(caption);
@@ -57,7 +58,7 @@
       series: [
         { label: "step" },
         ...panel.series.map((series, i) => ({
-          label: series.name, stroke: colour(`--p${i % 8}`), width: 1.75, spanGaps: true,
+          label: series.name, stroke: colour(`--p${panel.colours[i] % 8}`), width: 1.75, spanGaps: true,
           points: { show: panel.steps.length < 40 }, value: (u, found) => numbers(found),
         })),
       ],

@@ -1,6 +1,7 @@
 // Long lists as one: only the rows near what is seen are in the page; others come when they are near.
 // Without this script the same rows come in pages of their own.
 (() => {
+  const chosenOf = {}; // By list and name, what somebody chose: it outlives a list that comes anew.
   const KEPT = 8; // Pages of rows on either side that are not asked for again.
 
   const virtual = (region) => {
@@ -9,8 +10,10 @@
     const pager = document.querySelector(`.pager[data-of="${name}"]`), where = pager.querySelector("span");
     let total = Number(region.dataset.total), count = Math.ceil(total / size), shown = "";
     const first = Number(region.dataset.page), rows = new Map([[first, [...body.rows]]]), heights = new Map(), asked = new Set();
-    const chosen = {};
-    for (const input of body.querySelectorAll("input:checked")) chosen[input.name] = input.value;
+    const chosen = (chosenOf[name] ??= {}), atFirst = {};
+    for (const input of body.querySelectorAll("input[type=radio]:checked")) atFirst[input.name] = new Set([input.value]);
+    for (const input of body.querySelectorAll("input[type=checkbox]:checked")) (chosen[input.name] ??= new Set()).add(input.value);
+    const isChosen = (input) => ((chosen[input.name] ?? atFirst[input.name])?.has(input.value)) ?? false;
 
     region.classList.add("virtual");
     for (const anchor of pager.querySelectorAll("a")) anchor.remove();
@@ -84,7 +87,7 @@
         if (!found) { parts.push(gap(heightOf(page))); ask(page); continue; }
         found.forEach((row, i) => {
           row.ariaRowIndex = String((page - 1) * size + i + 2);
-          for (const input of row.querySelectorAll("input[type=radio]")) input.checked = chosen[input.name] === input.value;
+          for (const input of row.querySelectorAll("input")) input.checked = isChosen(input);
         });
         parts.push(...found);
       }
@@ -102,13 +105,20 @@
     };
 
     region.querySelector("table").setAttribute("aria-rowcount", String(total + 1));
-    region.addEventListener("change", (event) => { if (event.target.type === "radio") chosen[event.target.name] = event.target.value; });
+    region.addEventListener("change", ({ target }) => {
+      if (target.type === "radio") chosen[target.name] = new Set([target.value]);
+      else if (target.checked) (chosen[target.name] ??= new Set()).add(target.value);
+      else chosen[target.name]?.delete(target.value);
+    });
     form?.addEventListener("submit", () => {
-      for (const [key, value] of Object.entries(chosen)) {
-        if (form.querySelector(`input[name="${key}"]:checked`)) continue;
-        const input = document.createElement("input");
-        input.type = "hidden"; input.name = key; input.value = value; input.className = "chosen";
-        form.append(input);
+      const there = [...form.querySelectorAll("input:checked")];
+      for (const [key, values] of Object.entries({ ...atFirst, ...chosen })) {
+        for (const value of values) {
+          if (there.some((input) => input.name === key && input.value === value)) continue;
+          const input = document.createElement("input");
+          input.type = "hidden"; input.name = key; input.value = value; input.className = "chosen";
+          form.append(input);
+        }
       }
     });
     region.addEventListener("scroll", () => requestAnimationFrame(render), { passive: true });

@@ -27,7 +27,12 @@
       if (!other || part.contains(document.activeElement) || other.innerHTML === part.innerHTML) continue;
       // So does a list that somebody has gone down into, until they come up again.
       if (part.querySelector(".virtual")?.scrollTop > 0) { missed = true; continue; }
+      // What somebody chose stays chosen; what was chosen for them may be another one now.
+      const chosen = [...part.querySelectorAll("input:checked")].filter((input) => !input.defaultChecked);
       part.innerHTML = other.innerHTML;
+      for (const input of part.querySelectorAll("input")) {
+        if (chosen.some((was) => was.name === input.name && was.value === input.value)) input.checked = true;
+      }
       part.classList.remove("changed"); void part.offsetWidth; part.classList.add("changed");
     }
     document.dispatchEvent(new Event("fresh"));

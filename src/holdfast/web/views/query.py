@@ -19,6 +19,11 @@ def required(request: Request, name: str) -> str:
     return value
 
 
+def several(request: Request, name: str) -> list[str]:
+    """Return all that the address says of that name."""
+    return [value for value in request.query_params.getlist(name) if value]
+
+
 def number(request: Request, name: str, default: int, low: int, high: int) -> int:
     """Return a whole number of the address, brought between two bounds."""
     text = request.query_params.get(name, "")
