@@ -93,9 +93,10 @@ def encode_plan(
     among: tuple[int, int] = (0, 1),
 ) -> bytes:
     """Return the encoded manifest of a flattened state, without chunks and packs."""
+    specs = [leaf.spec for leaf in flat.leaves]
     rows = [
-        part_format.ArrayRow(*leaf.spec[:3], chunk, offset, cast_from=leaf.spec.cast_from)
-        for leaf, (chunk, offset) in zip(flat.leaves, layout.places, strict=True)
+        part_format.ArrayRow(s.framework, s.dtype, s.shape, chunk, offset, None, s.cast_from)
+        for s, (chunk, offset) in zip(specs, layout.places, strict=True)
     ]
     if is_looked_at is not None:
         rows = [

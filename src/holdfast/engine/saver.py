@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,7 @@ class Saver:
     ) -> None:
         self._run = run
         self._copier = Copier()
+        self._planned: tuple[list[tuple[str, int]], Layout] | None = None
         self._slots = [Slot(i) for i in range(in_flight)]
         self.ranks = ranks
         self._is_own = _own_paths(per_rank)
@@ -179,7 +180,7 @@ class Saver:
                 sharing=self._sharing(),
                 casts=casts,
             )
-            layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+            layout = self._layout_of(flat)
             job = job_of(
                 flat,
                 layout,
@@ -199,8 +200,9 @@ class Saver:
                 epoch=epoch,
                 tiers=tiers,
             )
-            guarded = self._gate.watch(state) if self._gate is not None else ()
-            later = in_pieces(flat.leaves, layout, guarded)
+            later: set[int] = set()
+            if self._gate is not None:
+                later = in_pieces(flat.leaves, layout, self._gate.watch(state))
             # From here on nothing may be left half done, in shared memory least of all.
             with uninterrupted():
                 return self._take(slot, flat, layout, job, later, started_s)
@@ -211,7 +213,7 @@ class Saver:
         flat: Flat,
         layout: Layout,
         job: jobs.SaveJob,
-        later: Container[int],
+        later: Collection[int],
         started_s: float,
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
@@ -267,7 +269,7 @@ class Saver:
             with collector_paused():
                 sharing = self._sharing(is_saved=False)
                 flat = flatten(state, only=only, skip=skip, sharing=sharing, casts=casts)
-                layout = plan_layout((leaf.path, leaf.spec.nbytes) for leaf in flat.leaves)
+                layout = self._layout_of(flat)
         except Exception as error:
             return error
         before = slot.arena
@@ -277,6 +279,13 @@ class Saver:
             arena.touch()
             arena.wait_touched(patience_s)
         return None
+
+    def _layout_of(self, flat: Flat) -> Layout:
+        # From save to save it is nearly always the same, and quicker compared than planned.
+        sizes = [(leaf.path, leaf.spec.nbytes) for leaf in flat.leaves]
+        if self._planned is None or self._planned[0] != sizes:
+            self._planned = sizes, plan_layout(sizes)
+        return self._planned[1]
 
     def _sharing(self, *, is_saved: bool = True) -> Sharing | None:
         if self.ranks is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
 from holdfast.engine.client import PendingSave, PersisterClient
@@ -33,7 +33,7 @@ class Taking:
         pending: PendingSave,
         leaves: Sequence[Leaf],
         layout: Layout,
-        later: Container[int],
+        later: Collection[int],
         started_s: float,
     ) -> None:
         self._slot = slot
@@ -43,6 +43,9 @@ class Taking:
         slot.layout, slot.handle, slot.copying = None, pending.handle, None
         pending.arena.filling.begin()
         at = [layout.offsets[chunk] + within for chunk, within in layout.places]
+        if not later:
+            self._at_once, self._later = TornWatch(leaves, at), TornWatch((), ())
+            return
         pairs = list(zip(leaves, at, strict=True))
         self._at_once = _watch([pair for pair in pairs if pair[0].address not in later])
         self._later = _watch([pair for pair in pairs if pair[0].address in later], keep_words=True)

@@ -57,8 +57,12 @@ class TornWatch:
         for leaf, before, after, at in zip(
             self._leaves, self._changes, now, self._offsets, strict=True
         ):
-            every_bytes = _DENSE_BYTES if after is None else _SPARSE_BYTES
-            if before != after or _differs(leaf, arena.view[at:], every_bytes):
+            if before != after or (
+                _is_compared(leaf)
+                and _differs(
+                    leaf, arena.view[at:], _DENSE_BYTES if after is None else _SPARSE_BYTES
+                )
+            ):
                 torn.append(leaf.path)
         for leaf, words, at in zip(self._leaves, self._words, self._offsets, strict=False):
             copy = arena.view[at : at + leaf.spec.nbytes]
@@ -121,10 +125,12 @@ def _changes(leaves: Sequence[Leaf]) -> list[int | None]:
     return [leaf.adapter.count_changes(leaf.value) for leaf in leaves]
 
 
+def _is_compared(leaf: Leaf) -> bool:
+    return leaf.spec.nbytes >= SMALL_BYTES and leaf.address is not None
+
+
 def _differs(leaf: Leaf, copy: memoryview, every_bytes: int) -> bool:
     nbytes = leaf.spec.nbytes
-    if leaf.address is None or nbytes < SMALL_BYTES:
-        return False
     return not np.array_equal(
         _words(_source(leaf), every_bytes), _words(copy[:nbytes], every_bytes)
     )

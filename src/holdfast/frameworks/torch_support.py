@@ -60,6 +60,7 @@ _NAMES = {
     )
     if hasattr(torch, name)
 }
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
@@ -87,7 +88,7 @@ class TorchAdapter:
             or name is None
             or value.layout is not torch.strided
             or value.is_meta
-            or _wraps(value)
+            or (type(value) not in _PLAIN and _wraps(value))
         ):
             raise refused(path, _refusal(value))
         shape = tuple(value.shape)
@@ -107,8 +108,10 @@ class TorchAdapter:
         )
 
     def count_changes(self, value: Any) -> int | None:
-        # Tensors that were made in inference mode have no counter.
-        return None if value.is_inference() else int(value._version)
+        try:
+            return int(value._version)
+        except RuntimeError:
+            return None  # Tensors that were made in inference mode have no counter.
 
     def export(self, value: Any, into: memoryview) -> None:
         self._export(value, value.dtype, into)

@@ -129,7 +129,11 @@ def held_of(value: object, path: str = "") -> Held | None:
 
 
 def _first(kinds: Sequence[tuple[_Applies, _Find]], value: object) -> _Find | None:
-    return next((held for applies, held in kinds if applies(value)), None)
+    # No generator: this is asked of every leaf of every save.
+    for applies, held in kinds:
+        if applies(value):
+            return held
+    return None
 
 
 def all_of(value: Any, path: str) -> Any:
