@@ -59,25 +59,29 @@ def stage_overlaps(reads: Sequence[Read]) -> Callable[[], None]:
     """Let arrays that lie in the memory of others be read elsewhere first.
 
     Returns:
-        A function that compares them with their places, once everything is read and good.
+        A function that compares them with their places, once everything is read and good, and
+        puts there what lies behind the others' memory.
     """
-    late: list[tuple[memoryview, memoryview]] = []
+    late: list[tuple[memoryview, memoryview, int]] = []
     end = 0
     standing = [read for read in reads if read.in_place]
     for read in sorted(standing, key=lambda r: (r.address, -r.into.nbytes)):
         if read.address < end:
-            late.append((read.into, memoryview(bytearray(read.into.nbytes))))
-            read.into, read.in_place = late[-1][1], False
+            staging = memoryview(bytearray(read.into.nbytes))
+            late.append((read.into, staging, min(end - read.address, len(staging))))
+            read.into, read.in_place = staging, False
         end = max(end, read.address + read.into.nbytes)
 
     def compare() -> None:
-        for place, data in late:
+        # By rising address: what one shares is there, once those before it are.
+        for place, data, shared in late:
             # Who shares memory was saved with the same bytes, or both cannot be had.
-            if place != data:
+            if place[:shared] != data[:shared]:
                 raise RestoreIncomplete(
                     "Leaves that share memory here were saved with different values. Some "
                     "tensors have the checkpoint's values: do not go on with this state. Untie "
                     "them, or leave one out with skip=, and restore again."
                 )
+            place[shared:] = data[shared:]
 
     return compare

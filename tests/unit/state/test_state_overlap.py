@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holdfast
+from holdfast.errors import RestoreIncomplete
 from holdfast.state.overlap import shares_elements
 
 
@@ -48,3 +49,20 @@ def test_a_field_of_records_is_filled_where_it_lies(tmp_path: Path, column: str)
     holdfast.save(tmp_path, {"column": values}, run="r", step=0)
     holdfast.load(tmp_path, "r@0", into={"column": records[column]})
     assert np.array_equal(records[column], values)
+
+
+def test_arrays_that_lie_in_one_memory_in_part_are_restored_into_it(tmp_path: Path) -> None:
+    saved = np.arange(20.0)
+    state = {"head": saved[:10], "middle": saved[5:15], "inside": saved[6:8], "end": saved[12:]}
+    holdfast.save(tmp_path, state, run="r", step=0)
+    base = np.zeros(20)
+    into = {"head": base[:10], "middle": base[5:15], "inside": base[6:8], "end": base[12:]}
+    holdfast.load(tmp_path, "r@0", into=into)
+    assert np.array_equal(base, saved)
+
+
+def test_arrays_that_were_apart_do_not_fit_into_memory_that_they_share(tmp_path: Path) -> None:
+    holdfast.save(tmp_path, {"head": np.zeros(10), "tail": np.ones(10)}, run="r", step=0)
+    base = np.zeros(15)
+    with pytest.raises(RestoreIncomplete, match="share memory"):
+        holdfast.load(tmp_path, "r@0", into={"head": base[:10], "tail": base[5:]})
