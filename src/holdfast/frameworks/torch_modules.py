@@ -88,6 +88,15 @@ def bind_module(binder: Binder, node: Node, module: torch.nn.Module, path: str) 
     return load
 
 
+def buffers_of(module: torch.nn.Module) -> set[str]:
+    """Return the names of a module's buffers.
+
+    Batch statistics are what each rank has seen. DistributedDataParallel gives all ranks those of
+    rank 0 before each step, and those of several ranks mixed have never been anywhere.
+    """
+    return {name for name, _ in module.named_buffers(remove_duplicate=False)}
+
+
 def _named_alike(saved: dict[Any, Node], live: Mapping[str, Any]) -> dict[Any, Node]:
     """Return what was saved by the names of the module that stands, compiled, wrapped or not."""
     if saved.keys() == live.keys():

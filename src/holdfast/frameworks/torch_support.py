@@ -31,6 +31,7 @@ from holdfast.state.numpy_arrays import memory_at
 from holdfast.state.overlap import shares_elements
 from holdfast.state.refusals import refused
 from holdfast.state.rng import RngSource, register_rng
+from holdfast.state.sharding import register_led
 from holdfast.state.stateful import register_objection
 
 _NAMES = {
@@ -262,6 +263,7 @@ register_guard(
     )
 )
 register_told_by_leaves(lambda v: isinstance(v, torch.nn.Module))
+register_led(lambda v: isinstance(v, torch.nn.Module), torch_modules.buffers_of)
 register_change_probe(
     lambda v: isinstance(v, torch.Tensor), lambda t: torch_changes.changes_of([t])
 )

@@ -20,7 +20,7 @@ from holdfast.state.flatten_shared import Gathered, SharedState, own_value, shar
 from holdfast.state.flatten_values import handler_of, known_handlers, may_hold_leaves
 from holdfast.state.paths import Choice, Patterns, join, selector
 from holdfast.state.roles import entries_of
-from holdfast.state.sharding import Sharing, all_of, is_per_rank
+from holdfast.state.sharding import Sharing, all_of, is_per_rank, led_by_first
 
 MAX_DEPTH = 200
 
@@ -271,6 +271,12 @@ class Walk:
         self._keep.append(inner)
         self.visit(inner, path)
         self.close()
+
+    def as_ranks_go_by_it(self, value: object, inner: object) -> object:
+        """Return the state of an object as several ranks save it."""
+        if self._sharing is None:
+            return inner
+        return led_by_first(value, inner, self._sharing.world_size)
 
     # --- leaves ---
 

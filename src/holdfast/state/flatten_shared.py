@@ -137,7 +137,7 @@ def shared_array(
     if len(pieces) == 1 and pieces[0].value is held.like and spec.nbytes <= sharing.piece_bytes:
         # So it is with nearly all of them.
         [piece] = pieces
-        if spec.nbytes and sharing.writer_of(spec.nbytes, piece.holders) == sharing.rank:
+        if spec.nbytes and _writer(sharing, held, piece, spec.nbytes) == sharing.rank:
             gathered.array.append(number)
             gathered.at += piece.box.offset
             walk.box(adapter, held.like, path, saved, address)
@@ -203,12 +203,16 @@ def _written_here(
 ) -> Iterator[tuple[Box, Any]]:
     size = dtypes.itemsize(spec.dtype)
     for piece in held.pieces:
-        box, value, holders = piece
+        box, value, _ = piece
         if not box.volume:
             continue
         for part in _cut(sharing, piece, spec, size):
-            if sharing.writer_of(part.volume * size, holders) == sharing.rank:
+            if _writer(sharing, held, piece, part.volume * size) == sharing.rank:
                 yield part, value if part == box else value[_within(part, box)]
+
+
+def _writer(sharing: Sharing, held: Held, piece: Piece, nbytes: int) -> int:
+    return piece.holders[0] if held.is_of_first else sharing.writer_of(nbytes, piece.holders)
 
 
 def _cut(sharing: Sharing, piece: Piece, spec: arrays.ArraySpec, size: int) -> list[Box]:

@@ -111,6 +111,7 @@ def _of_kind(walk: Walk, value: Any, path: str) -> None:
 def _object(walk: Walk, value: Any, cls: type, take: Callable[[], object], path: str) -> None:
     earlier = walk.remembered.get(id(value))
     inner = asked(take, value, path) if earlier is None else earlier
+    inner = walk.as_ranks_go_by_it(value, inner)
     walk.wrapped(NodeKind.STATEFUL, values.type_name(cls), value, inner, path)
 
 

@@ -6,7 +6,8 @@ hundred thousand arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -41,6 +42,8 @@ class Held:
             agree on it. Empty where each rank holds all of it, or nobody says.
         is_assumed: That others hold the same is taken from where they stand, and nothing else
             says it: what they hold is compared at each save.
+        is_of_first: The first of its holders writes it, however much it writes already: what the
+            others have may differ, and gives way to that.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +51,7 @@ class Held:
     like: Any
     layout: str = ""
     is_assumed: bool = False
+    is_of_first: bool = False
 
 
 @final
@@ -157,6 +161,39 @@ def all_of(value: Any, path: str) -> Any:
         path=path,
         what=what,
     )
+
+
+_led: list[tuple[_Applies, Callable[[Any], Collection[Any]]]] = []
+
+
+def register_led(applies: _Applies, names: Callable[[Any], Collection[Any]]) -> None:
+    """Say of what in an object's state all ranks go by what the first of them has.
+
+    Args:
+        applies: Says whether an object is of that kind.
+        names: Gives the keys of such arrays in the state of one.
+    """
+    _led.append((applies, names))
+
+
+def led_by_first(value: object, state: Any, world_size: int) -> Any:
+    """Return the state of an object, in which what goes by the first rank is told to be so."""
+    if not isinstance(state, dict):
+        return state
+    names = next((names(value) for applies, names in _led if applies(value)), ())
+    everyone = range(world_size)
+    held = {
+        name: Held(shape, (Piece(whole(shape), array, everyone),), array, is_of_first=True)
+        for name in names
+        if (array := state.get(name)) is not None and held_of(array) is None
+        for shape in [tuple(array.shape)]
+    }
+    if not held:
+        return state
+    # Its class and the order of its keys are written down, too.
+    found = copy(state)
+    found.update(held)
+    return found
 
 
 _own_kinds: list[Callable[[object], bool]] = []
