@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
 from holdfast import Checkpointer
@@ -19,13 +21,20 @@ from holdfast.errors import SaveFailed
 
 
 def made(seed: int, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return a model of which one layer is cut in both ways, the other over ``dp`` alone."""
+    """Return a model of which one layer is cut in both ways, the other over ``dp`` alone.
+
+    Beside it there is a tensor of two names and of one row, of which all ranks but the first have
+    nothing.
+    """
     torch.manual_seed(seed)
     mesh = init_device_mesh("cpu", shape, mesh_dim_names=("dp", "tp"))
     model: Any = nn.Sequential(OrderedDict(both=nn.Linear(6, 9), one=nn.Linear(5, 7)))
     parallelize_module(model, mesh["tp"], {"both": ColwiseParallel()})
     fully_shard(model, mesh=mesh["dp"])
-    return {"model": model}
+    tied = distribute_tensor(
+        torch.full((1, 4), seed), init_device_mesh("cpu", (prod(shape),)), [Shard(0)]
+    )
+    return {"model": model, "table": tied.detach(), "head": tied.detach()}
 
 
 def whole(state: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -46,9 +55,12 @@ def main(folder: Path) -> None:
         except SaveFailed as error:
             print("refused", error, flush=True)
     state = made(2, (world, 1))
+    tied = state["table"], state["head"]
     with Checkpointer(folder, state, run="r") as ckpt:
         assert ckpt.restore() is not None
     assert all(torch.equal(t, expected[name]) for name, t in whole(state).items())
+    assert all(t is state[name] for t, name in zip(tied, ("table", "head"), strict=True))
+    assert all(torch.equal(t.full_tensor(), torch.full((1, 4), 1)) for t in tied)
     print("restored", flush=True)
     if dist.get_rank() == 0:
         torch.save(expected, folder / "whole.pt")

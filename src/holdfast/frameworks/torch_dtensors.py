@@ -74,7 +74,13 @@ def held(value: Any, path: str) -> Held:
             placing.boxes.clear()
         boxes = placing.boxes[shape, local_shape] = _boxes(value, local_shape, path)
     pieces = _pieces(boxes, here, local_shape, placing.holders) if boxes else ()
-    return Held(shape, pieces, here, placing.layout, placing.is_assumed)
+    identity = None if here.numel() or 0 in shape else _identity_of_none(here)
+    return Held(shape, pieces, here, placing.layout, placing.is_assumed, identity=identity)
+
+
+def _identity_of_none(here: torch.Tensor) -> tuple[int, int]:
+    """Return what is the same for tied tensors of which nothing lies here: no address tells."""
+    return here.untyped_storage()._cdata, here.storage_offset()
 
 
 _Boxes = list[tuple[Box, tuple[slice, ...]]]

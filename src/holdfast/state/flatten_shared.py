@@ -117,6 +117,9 @@ def shared_array(
     else:
         adapter = _adapter_of(held.like)
         spec, identity, address = adapter.describe(held.like, path)
+        if identity is None and held.identity is not None:
+            # The ranks that have some of it see that two names are one, and say so.
+            identity = held.identity, held.shape, spec.dtype
     walk.n_leaves += 1
     saved = walk.saved_as(path, spec, held.shape)
     if identity is not None and (earlier := gathered.known.get(identity)) is not None:

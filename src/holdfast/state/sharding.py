@@ -6,7 +6,7 @@ hundred thousand arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -44,6 +44,8 @@ class Held:
             says it: what they hold is compared at each save.
         is_of_first: The first of its holders writes it, however much it writes already: what the
             others have may differ, and gives way to that.
+        identity: The same for two names of one array, where nothing of it lies here that would
+            tell; None where nobody knows.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Held:
     layout: str = ""
     is_assumed: bool = False
     is_of_first: bool = False
+    identity: Hashable | None = None
 
 
 @final
