@@ -7,8 +7,8 @@ world size, or into a plain optimizer. What it offers itself gathers all moments
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,7 +24,22 @@ from holdfast.state.sharding import Held, Piece
 
 # Ways of computing that have the same moments, and that not every device can.
 _WAYS = ("foreach", "fused", "capturable")
-_expected: WeakKeyDictionary[Any, dict[int, dict[str, Any]]] = WeakKeyDictionary()
+
+
+class _Expected(NamedTuple):
+    """What an optimizer has of each parameter; the values are of a step that has none.
+
+    Attributes:
+        moments: The moments of each.
+        are_there_at_once: They are made with the optimizer, not in the first step.
+    """
+
+    moments: list[dict[str, Any]]
+    are_there_at_once: bool
+
+
+_expected: WeakKeyDictionary[Any, _Expected] = WeakKeyDictionary()
+_seen: WeakKeyDictionary[Any, set[int]] = WeakKeyDictionary()
 
 
 def is_zero(value: object) -> bool:
@@ -54,14 +69,13 @@ def take(zero: Any) -> dict[str, Any]:
     _require_plain(zero)
     rank = torch.distributed.get_rank()
     states: dict[int, dict[str, Any]] = {}
-    if zero.optim.state:
-        mine = _mine(zero)
-        for index, param in enumerate(_params(zero)):
-            if index not in mine and param.requires_grad:
-                entry = _moments_of(zero)[index]
-                states[index] = {name: _elsewhere(value) for name, value in entry.items()}
-            elif entry := zero.optim.state.get(param):
+    mine, stepped = _mine(zero), _stepped(zero)
+    for index, param in enumerate(_params(zero)):
+        if index in mine:
+            if entry := zero.optim.state.get(param):
                 states[index] = {name: _here(value, rank) for name, value in entry.items()}
+        elif index in stepped and (entry := _expected_of(zero).moments[index]):
+            states[index] = {name: _elsewhere(value) for name, value in entry.items()}
     packed = torch.optim.Optimizer.state_dict(zero)
     return {"state": states, "param_groups": packed["param_groups"]}
 
@@ -70,6 +84,7 @@ def put(zero: Any, state: dict[str, Any]) -> Any:
     """Load the state of this rank's own parameters."""
     zero.optim.state.clear()
     zero.load_state_dict(state)
+    _watched(zero).clear()
     return zero
 
 
@@ -94,13 +109,16 @@ def bind(binder: Binder, node: Node, zero: Any, path: str) -> Thunk:
         if isinstance(state.key, int) and state.key in mine
     }
     make_groups = binder.fresh(groups)
+    saved_indices = [state.key for state in states.children if isinstance(state.key, int)]
 
     def load() -> Any:
         made = {
             index: {name: thunk() for name, thunk in entry.items()}
             for index, entry in entries.items()
         }
-        return put(zero, {"state": made, "param_groups": make_groups()})
+        found = put(zero, {"state": made, "param_groups": make_groups()})
+        _watched(zero).update(saved_indices)
+        return found
 
     return load
 
@@ -119,6 +137,34 @@ def _mine(zero: Any) -> set[int]:
     return {index for index, param in enumerate(_params(zero)) if id(param) in own}
 
 
+def _stepped(zero: Any) -> Collection[int]:
+    """Return the numbers of the parameters that have moments, on whatever rank.
+
+    An optimizer gives a parameter moments in the first step in which it has a gradient, and
+    gradients are the same on all ranks. Steps are watched; of an optimizer that has done some
+    before, it is supposed that all parameters have had their part in them that can have gradients.
+    """
+    params, seen, state = _params(zero), _watched(zero), zero.optim.state
+    is_told = all(index in seen or not state.get(params[index]) for index in _mine(zero))
+    if is_told and not _expected_of(zero).are_there_at_once:
+        return seen
+    return {index for index, param in enumerate(params) if param.requires_grad}
+
+
+def _watched(zero: Any) -> set[int]:
+    """Return the numbers of the parameters that have been seen to take part in a step."""
+    seen = _seen.get(zero)
+    if seen is None:
+        seen = _seen[zero] = set()
+
+        def note(optimizer: Any, *_: object) -> None:
+            params = enumerate(_params(optimizer))
+            _watched(optimizer).update(i for i, param in params if param.grad is not None)
+
+        zero.register_step_post_hook(note)
+    return seen
+
+
 def _here(value: Any, rank: int) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
@@ -132,16 +178,15 @@ def _elsewhere(value: Any) -> Any:
     return Held(tuple(value.shape), (), torch.empty(0, dtype=value.dtype))
 
 
-def _moments_of(zero: Any) -> dict[int, dict[str, Any]]:
-    """Return what the moments of every parameter look like: those of a step that has no values."""
+def _expected_of(zero: Any) -> _Expected:
     params = _params(zero)
     known = _expected.get(zero)
-    if known is None or len(known) != len(params):
-        known = _expected[zero] = dict(enumerate(_after_a_step(zero, params)))
+    if known is None or len(known.moments) != len(params):
+        known = _expected[zero] = _after_a_step(zero, params)
     return known
 
 
-def _after_a_step(zero: Any, params: Iterable[torch.Tensor]) -> Iterable[dict[str, Any]]:
+def _after_a_step(zero: Any, params: Iterable[torch.Tensor]) -> _Expected:
     shadows: dict[int, torch.Tensor] = {}
     for index, param in enumerate(params):
         shadows[index] = torch.empty_like(param, device="meta").requires_grad_()
@@ -154,6 +199,7 @@ def _after_a_step(zero: Any, params: Iterable[torch.Tensor]) -> Iterable[dict[st
     ]
     try:
         optimizer = type(zero.optim)(groups, **zero.defaults)
+        are_there_at_once = bool(optimizer.state)
         optimizer.step()
     except Exception as error:
         what = f"is sharded, and what other ranks have of it cannot be told: {error}"
@@ -162,7 +208,8 @@ def _after_a_step(zero: Any, params: Iterable[torch.Tensor]) -> Iterable[dict[st
             "consolidate_state_dict() into the state instead",
             what=what,
         ) from error
-    return [optimizer.state.get(shadow, {}) for shadow in shadows.values()]
+    moments = [optimizer.state.get(shadow, {}) for shadow in shadows.values()]
+    return _Expected(moments, are_there_at_once)
 
 
 def _require_plain(zero: Any) -> None:
