@@ -1,7 +1,7 @@
 """Event simulation of a strategy under a model of failure, for many histories at once.
 
-Each round of the loop is one attempt of every history that is not over: the attempt begins, is
-restarted, trains and saves, and fails or comes to the end. Between failures nothing is stepped
+Each round of the loop is one attempt of every history that is not over: it waits in the queue, where
+nothing of it can fail, is restarted, trains and saves, and fails or comes to the end. Between failures nothing is stepped
 through: what an attempt comes to is arithmetic (``attempt``).
 """
 
@@ -99,6 +99,8 @@ class _Sums:
     done: Floats = field(init=False)
     # Of what is done, how much the store has too, where a faster tier has more.
     stored: Floats = field(init=False)
+    # Checkpoints of that tier since the last one that the store has as well.
+    since: Floats = field(init=False)
     twice: Floats = field(init=False)
     paid: Floats = field(init=False)
     restarting: Floats = field(init=False)
@@ -121,12 +123,16 @@ class _Run:
         self._job, self._strategy = job, strategy
         self._drawing = job.failures.begin(failing, count)
         self._sums = _Sums(count)
-        self._restart_s = np.zeros(count)
+        self._restart_s, self._queue_s = np.zeros(count), np.zeros(count)
         self.going: Indices = np.arange(count)
 
     def attempt(self) -> None:
         """Let every history that is going make one attempt."""
         sums, which = self._sums, self.going
+        # What nobody runs does not fail: a process ages from the end of its wait.
+        queued_s = np.minimum(self._queue_s[which], self._job.wall_s - sums.wall[which])
+        sums.wall[which] += queued_s
+        sums.restarting[which] += queued_s
         lasts_s = self._drawing.lasts_s(which, sums.wall[which])
         left_s = self._job.wall_s - sums.wall[which]
         restart_s = self._restart_s[which]
@@ -152,12 +158,17 @@ class _Run:
         stands_s = np.where(has_failed, secured_s, came_to.worked_s)
         sums.twice[which] += came_to.worked_s - stands_s
         if tier is not None:
-            stored = attempted(lasted_s, strategy).n_durable // tier.every * tier.every
+            since = sums.since[which]
+            n_durable = attempted(lasted_s, strategy).n_durable
+            stored = (since + n_durable) // tier.every * tier.every - since
             at_store_s = np.where(noticed & has_failed, stands_s, stored * strategy.interval_s)
             in_store = at_store_s > 0.0
             sums.stored[which] = np.where(
                 in_store, sums.done[which] + at_store_s, sums.stored[which]
             )
+            # Each so many-th goes to the store, whichever process saves it.
+            counted = np.mod(since + came_to.n_durable, tier.every)
+            sums.since[which] = np.where(noticed & has_failed, 0.0, counted)
         sums.done[which] += stands_s
 
     def _secured_s(self, n_durable: Floats) -> Floats:
@@ -172,6 +183,7 @@ class _Run:
         if strategy.tier is not None:
             survives = self._rng.random(which.size) < strategy.tier.survives
             self._go_back(which[~survives], sums.stored[which[~survives]])
+            sums.since[which[~survives]] = 0.0
             restart_s[survives] = strategy.tier.restart_s
         if strategy.spoiled:
             n_spoiled = self._rng.geometric(1.0 - strategy.spoiled, which.size) - 1.0
@@ -179,7 +191,7 @@ class _Run:
             back_s = np.where(n_spoiled > 0, back_s, 0.0)
             self._go_back(which, np.maximum(sums.done[which] - back_s, 0.0))
         if self._job.queue_s:
-            restart_s = restart_s + self._rng.exponential(self._job.queue_s, which.size)
+            self._queue_s[which] = self._rng.exponential(self._job.queue_s, which.size)
         self._restart_s[which] = restart_s
 
     def _go_back(self, which: Indices, to_s: Floats) -> None:

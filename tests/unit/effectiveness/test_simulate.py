@@ -182,6 +182,24 @@ def test_a_tier_helps_as_far_as_it_survives() -> None:
     assert survives(0.1, 3) == pytest.approx(0.999)
 
 
+def test_each_so_many_th_goes_to_the_store_whichever_process_saves_it() -> None:
+    # Three checkpoints in each 35 minutes: the sixth is made by the second process, if the tier has
+    # outlived the failure between them. One in two does, so that 60 minutes take three processes.
+    job = Job(Scheduled(35 * 60.0), wall_s=400 * DAY_S)
+    tier = Tier(every=6, survives=0.5, restart_s=0.0)
+    found = simulate(job, Strategy("t", 600.0, 0.0, tier=tier), count=20)
+    assert found.ettr.mean() == pytest.approx(60.0 / (3 * 35.0), rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 2.0])
+def test_nothing_fails_while_it_waits_in_the_queue(shape: float) -> None:
+    # With saves that cost and lose nothing, work and waiting take turns: M / (M + Q).
+    job = Job(Weibull(3 * HOUR_S, shape), wall_s=200 * DAY_S, queue_s=HOUR_S)
+    found = simulate(job, Strategy("s", 1.0, 0.0), count=100)
+    assert found.ettr.mean() == pytest.approx(0.75, abs=0.005)
+    assert found.n_failures.mean() == pytest.approx(200 * 24 / 4, rel=0.02)
+
+
 def test_damaged_checkpoints_cost_more_the_fewer_are_kept() -> None:
     def kept(keep: int) -> float:
         return ettr(Strategy("s", 300.0, 1.0, restart_s=60.0, spoiled=0.2, keep=keep))
