@@ -91,9 +91,17 @@ def simulate(
 
         html.write_text(simulate_page(outcomes, scenario, histories), encoding="utf-8")
     if as_json:
-        output.result_json({"histories": histories, "seed": seed, "strategies": outcomes})
+        output.result_json(
+            {
+                "histories": histories,
+                "seed": seed,
+                "mtbf_s": scenario.mtbf_s,
+                "strategies": outcomes,
+            }
+        )
         return 0
     _show(outcomes)
+    output.say(f"failures: one in {duration_text(scenario.mtbf_s)} on average")
     if html is not None:
         output.say(f"written: {html}")
     return 0

@@ -1,7 +1,7 @@
 """Failures from a trace in CSV, with the columns that public cluster traces have.
 
-A row is a failure, or a job with a state. Its time is a number of seconds (or milliseconds since
-1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``; where there is one of
+A row is a failure, or a job with a state. Its time is a number of seconds (or milliseconds,
+microseconds or nanoseconds since 1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``; where there is one of
 ``STATE_COLUMNS``, only jobs that failed count. A row without a time is no failure: jobs that did
 not fail have no ``fail_time``, and some have no end.
 """
@@ -21,12 +21,14 @@ TIME_COLUMNS = (
     *("failure_time", "fail_time", "end_time", "end", "finish_time"),
     *("time", "timestamp", "time_s", "datetime"),
 )
+# Every job has one of these; only a state tells whether it failed.
+JOB_ENDS = ("end_time", "end", "finish_time")
 BEGIN_COLUMNS = ("start_time", "submit_time", "start", "begin")
 STATE_COLUMNS = ("state", "status", "exit_state", "job_state")
 FAILED = {"failed", "fail", "failure", "node_fail", "node_failure", "error", "crashed"}
 _NO_TIME = {"", "none", "null", "na", "n/a", "-"}
-# Seconds since 1970 have ten digits for some centuries, milliseconds thirteen.
-_MILLISECONDS_FROM = 1e11
+# Seconds since 1970 have ten digits for some centuries, milliseconds thirteen, and so on.
+_PER_SECOND = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def parse_trace(text: str, *, what: str) -> Replayed:
@@ -53,12 +55,22 @@ def parse_trace(text: str, *, what: str) -> Replayed:
             f"{', '.join(columns) or 'none'}. One of these is needed: {', '.join(TIME_COLUMNS)}.",
             columns=tuple(columns),
         )
+    if len(columns) < sum(1 for name in names if name):
+        raise UsageError(f"{what} has two columns of one name: {', '.join(names)}.")
     state_column = _column(columns, STATE_COLUMNS)
     begin_column = _column(columns, BEGIN_COLUMNS)
+    if begin_column is not None and state_column is None and _tells_of_jobs(time_column):
+        raise UsageError(
+            f"{what} has jobs, with {begin_column} and {time_column}, and no column that says which "
+            f"of them failed. One of these is needed: {', '.join(STATE_COLUMNS)}; or the times of "
+            "failures alone in a column failure_time.",
+            columns=tuple(columns),
+        )
     ends = [_seconds(row, time_column, what, number) for number, row in enumerate(rows, 2)]
     begins = list(ends)
     if begin_column is not None:
         begins = [_seconds(row, begin_column, what, n) for n, row in enumerate(rows, 2)]
+        _check_order(begins, ends, what, begin_column, time_column)
     failed = [
         end
         for row, end in zip(rows, ends, strict=True)
@@ -70,8 +82,24 @@ def parse_trace(text: str, *, what: str) -> Replayed:
     return _replayed(_known(begins), _known(ends), failed, is_of_jobs=begin_column is not None)
 
 
+def _tells_of_jobs(time_column: str) -> bool:
+    """Say whether a column has the ends of jobs, and not of failures alone."""
+    return time_column.strip().lower() in JOB_ENDS
+
+
 def _known(times: Sequence[float | None]) -> list[float]:
     return [time for time in times if time is not None]
+
+
+def _check_order(
+    begins: Sequence[float | None], ends: Sequence[float | None], what: str, begin: str, end: str
+) -> None:
+    for line, (began, ended) in enumerate(zip(begins, ends, strict=True), 2):
+        if began is not None and ended is not None and ended < began:
+            raise UsageError(
+                f"Line {line} of {what}: {end} is before {begin}. Are the columns mixed up?",
+                line=line,
+            )
 
 
 def _replayed(
@@ -96,7 +124,7 @@ def _seconds(row: Mapping[str, str | None], column: str, what: str, line: int) -
         number = _of_date(text, column, what, line)
     if not math.isfinite(number):
         raise _unreadable(text, column, what, line)
-    return number / 1000.0 if abs(number) >= _MILLISECONDS_FROM else number
+    return number / next((per for least, per in _PER_SECOND if abs(number) >= least), 1.0)
 
 
 def _of_date(text: str, column: str, what: str, line: int) -> float:
@@ -110,6 +138,6 @@ def _of_date(text: str, column: str, what: str, line: int) -> float:
 def _unreadable(text: str, column: str, what: str, line: int) -> UsageError:
     return UsageError(
         f"Line {line} of {what}: {text!r} in the column {column!r} is no time. Times are seconds, "
-        "milliseconds since 1970, or ISO 8601.",
+        "milliseconds (or micro-, nanoseconds) since 1970, or ISO 8601.",
         line=line,
     )

@@ -171,8 +171,9 @@ def test_a_trace_as_a_spreadsheet_writes_it() -> None:
     assert parse_trace("\ufefftime\n0\n60\n", what="t").at_s == (0.0, 60.0)
 
 
-def test_milliseconds_are_known_as_such() -> None:
-    found = parse_trace("timestamp\n1700000000000\n1700000060000\n", what="t")
+@pytest.mark.parametrize("zeros", ["", "000", "000000", "000000000"])
+def test_units_of_times_since_1970_are_known(zeros: str) -> None:
+    found = parse_trace(f"timestamp\n1700000000{zeros}\n1700000060{zeros}\n", what="t")
     assert found.at_s == (0.0, 60.0)
 
 
@@ -188,6 +189,9 @@ def test_milliseconds_are_known_as_such() -> None:
         ("time,state\n1\n", "none of which"),
         ("time\n5\n", "how far apart"),
         ("time\n7\n7\n", "how far apart"),
+        ("start_time,end_time\n0,10\n5,20\n", "says which of them failed"),
+        ("end_time,start_time,state\n1,2,FAILED\n9,1,FAILED\n", "Line 2 of t: end_time is before"),
+        ("time,node,Time\n1,a,2\n3,a,4\n", "two columns of one name"),
         ("time\n" + "9" * 200_000 + "\n", "t is no CSV"),
     ],
 )
