@@ -1,8 +1,8 @@
 """Event simulation of a strategy under a model of failure, for many histories at once.
 
-Each round of the loop is one attempt of every history that is not over: it waits in the queue, where
-nothing of it can fail, is restarted, trains and saves, and fails or comes to the end. Between failures nothing is stepped
-through: what an attempt comes to is arithmetic (``attempt``).
+Each round of the loop is one attempt of every history that is not over: it waits in the queue,
+where nothing of it can fail, is restarted, trains and saves, and fails or comes to the end. Between
+failures nothing is stepped through: what an attempt comes to is arithmetic (``attempt``).
 """
 
 from __future__ import annotations

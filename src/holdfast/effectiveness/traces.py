@@ -1,9 +1,9 @@
 """Failures from a trace in CSV, with the columns that public cluster traces have.
 
 A row is a failure, or a job with a state. Its time is a number of seconds (or milliseconds,
-microseconds or nanoseconds since 1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``; where there is one of
-``STATE_COLUMNS``, only jobs that failed count. A row without a time is no failure: jobs that did
-not fail have no ``fail_time``, and some have no end.
+microseconds or nanoseconds since 1970) or ISO 8601, in one of the columns of ``TIME_COLUMNS``;
+where there is one of ``STATE_COLUMNS``, only jobs that failed count. A row without a time is no
+failure: jobs that did not fail have no ``fail_time``, and some have no end.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def parse_trace(text: str, *, what: str) -> Replayed:
     begin_column = _column(columns, BEGIN_COLUMNS)
     if begin_column is not None and state_column is None and _tells_of_jobs(time_column):
         raise UsageError(
-            f"{what} has jobs, with {begin_column} and {time_column}, and no column that says which "
-            f"of them failed. One of these is needed: {', '.join(STATE_COLUMNS)}; or the times of "
-            "failures alone in a column failure_time.",
+            f"{what} has jobs, with {begin_column} and {time_column}, and no column that says "
+            f"which of them failed. One of these is needed: {', '.join(STATE_COLUMNS)}; or the "
+            "times of failures alone in a column failure_time.",
             columns=tuple(columns),
         )
     ends = [_seconds(row, time_column, what, number) for number, row in enumerate(rows, 2)]

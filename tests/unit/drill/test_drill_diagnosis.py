@@ -163,6 +163,50 @@ def test_leaves_that_differ_alone_are_named_by_what_they_are():
     assert not any("EMA" in cause.words for cause in ends(several))
 
 
+def test_a_counter_that_is_off_by_one_is_told_as_such():
+    leaves = [
+        LeafDifference("last.pt", "it", "value", "128, found 127"),
+        LeafDifference("best.pt", "it", "value", "80, found 79"),
+    ]
+    assert ends(leaves)[0].words.startswith("step off by one: last.pt: it (128, found 127)")
+
+
+def lacking(kind, leaves):
+    """The causes where a script's steps were seen, and nothing but its end is another."""
+    rows = {"0": tuple(StepRow(step=n, rng={"numpy": f"n{n}"}) for n in range(20))}
+    rest = {"0": rows["0"][12:]}
+    saved = {"s": Saved("s", {name: Leaf("array", "d", "float64", (3,)) for name in leaves})}
+    first = Record((Life(0, 1.0, trace=Trace(kind, rows)),), saved)
+    second = Record((Life(-9, 1.0), Life(0, 1.0, trace=Trace(kind, rest))), saved)
+    differs = LeafDifference("s", "w", "value", "float64, 0.2 of its norm away")
+    difference = Difference(n_leaves=3, leaves=(differs,))
+    return " ".join(cause.words for cause in diagnose(first, second, difference))
+
+
+def test_what_a_checkpointers_state_lacks_is_told_where_nothing_else_was_seen():
+    assert lacking("c", ["w", "momentum", "sched/n"]).endswith(
+        "none of: loader position (position in the data)"
+    )
+    assert lacking("c", ["w", "momentum", "loader/i"]).endswith(
+        "none of: scheduler (of the learning rate)"
+    )
+    assert "none of: state of an optimizer" in lacking("c", ["w", "sched/n", "loader/i"])
+    assert "something else is not in the state" in lacking("c", ["w", "m", "sched/n", "loader/i"])
+
+
+def test_numpys_generator_is_not_taken_for_pythons():
+    rows = [row(n) for n in range(20)]
+    rows = [replace(r, rng={"python": f"p{n}"}) for n, r in enumerate(rows)]
+    rest = [replace(rows[12], rng={"python": "p0"}), *rows[13:]]
+    state = Saved("last.pt", {"np/0": Leaf("numbers", "d", "", (624,))})
+    first = Record((Life(0, 1.0, trace=Trace("o", {"0": tuple(rows)})),), {"last.pt": state})
+    second = Record(
+        (Life(-9, 1.0), Life(0, 1.0, trace=Trace("o", {"0": tuple(rest)}))), {"last.pt": state}
+    )
+    found = diagnose(first, second, Difference(n_leaves=3))
+    assert found[0].words.startswith("RNG of Python not in the state")
+
+
 def courses(**found):
     """What is told of metrics that should run as the squares do, and end otherwise."""
     names = found.keys()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.drill.compare import LeafDifference, SeriesDifference
@@ -38,8 +38,9 @@ PATTERNS = (
     ),
     _pattern("loader", r"loader|sampler|cursor|position", "loader position lost"),
     _pattern("moments", r"exp_avg|momentum|optim|velocity", "optimizer state not restored"),
-    _pattern("step", r"(?<![a-z])(step|epoch|iteration)s?(?![a-z])", "step off"),
+    _pattern("step", r"(?<![a-z])(step|epoch|iteration|iter|it)s?(?![a-z])", "step off"),
 )
+_COUNTS = re.compile(r"(-?\d+), found (-?\d+)")
 _BY_RULE = {pattern.rule: pattern for pattern in PATTERNS}
 
 
@@ -65,7 +66,17 @@ def _alone(e: Evidence) -> Iterator[Cause]:
         return
     for rule, differences in groups.items():
         told = listed([_told(d) for d in differences], "; ")
-        yield Cause(rule, f"{_BY_RULE[rule].words}: {told}; all else is the same")
+        words = _BY_RULE[rule].words + (_off_by(differences) if rule == "step" else "")
+        yield Cause(rule, f"{words}: {told}; all else is the same")
+
+
+def _off_by(differences: Sequence[LeafDifference]) -> str:
+    """Return by how much counters are off, where all are off by the same."""
+    pairs = [_COUNTS.fullmatch(d.words) for d in differences]
+    gaps = {abs(int(p[1]) - int(p[2])) if p is not None else 0 for p in pairs}
+    if len(gaps) > 1 or 0 in gaps:
+        return ""
+    return " by one" if gaps == {1} else f" by {gaps.pop()}"
 
 
 def _by_rule(differences: Iterable[LeafDifference]) -> dict[str, list[LeafDifference]]:
@@ -158,21 +169,34 @@ def _gap(e: Evidence, difference: SeriesDifference) -> int:
 
 def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
     """Yield what the checkpoint does not have: the last resort, where nothing was seen."""
-    if e.reference.last.trace.main or not (e.difference.leaves or e.difference.series):
+    trace = e.reference.last.trace
+    if trace.kind == "o" or not (e.difference.leaves or e.difference.series):
         return
-    lacks = [f"RNG of {LIBRARIES[lib]}" for lib in ("python", "numpy") if not e.has_generator(lib)]
+    lacks = []
+    if trace.kind is None:
+        # Where steps were seen, so were the generators, and another rule tells of them.
+        lacks = [f"RNG of {LIBRARIES[n]}" for n in ("python", "numpy") if not e.has_generator(n)]
     if not e.has_position():
-        lacks.append("position in the data")
+        lacks.append("loader position (position in the data)")
     if not e.has_moments():
         lacks.append("state of an optimizer, such as its momentum")
-    where = ""
-    step = None
+    if not e.has_schedule():
+        lacks.append("scheduler (of the learning rate)")
+    where, step = "", None
     if e.difference.series:
         first = e.difference.series[0]
         step, where = first.step, f" from step {first.step} on ({first.name})"
     if lacks:
         words = f"the run differs{where}; the checkpoint has none of: {', '.join(lacks)}"
-        yield Cause("state", words, step)
+    elif trace.kind == "c":
+        words = (
+            f"the run differs{where}, though the generators that libraries share stand where they "
+            "should: something else is not in the state, or does not come back as it was saved (a "
+            "buffer that is copied at another time, a generator of its own)"
+        )
+    else:
+        return
+    yield Cause("state", words, step)
 
 
 def _plain(name: str) -> str:

@@ -16,11 +16,13 @@ from holdfast.drill.trace import StepRow
 T = TypeVar("T")
 
 LIBRARIES = {"python": "Python", "numpy": "NumPy", "torch": "PyTorch", "cuda": "CUDA"}
-# Sizes of generators' states: MT19937 has 624 words, PyTorch's on the CPU 5056 bytes.
-_SHAPES = {"python": {(624,), (625,)}, "numpy": {(624,)}, "torch": {(5056,)}, "cuda": {(16,)}}
+# Sizes of generators' states: MT19937 has 624 words, Python adds one that says how many are used,
+# PyTorch's on the CPU has 5056 bytes.
+_SHAPES = {"python": {(625,)}, "numpy": {(624,)}, "torch": {(5056,)}, "cuda": {(16,)}}
 _POSITION = re.compile(
     r"loader|sampler|dataset|data/|cursor|position|batch_idx|batches|epoch", re.I
 )
+_SCHEDULE = re.compile(r"sched|warm_?up|anneal|(?<![a-z])lr(?![a-z])|learning_rate", re.I)
 _MOMENTS = re.compile(r"exp_avg|moment|optim|velocity|adam|slot|(?<![a-z])[mv](?![a-z])", re.I)
 _GENERATOR = re.compile(r"rng|random|generator|seed", re.I)
 
@@ -109,6 +111,10 @@ class Evidence:
     def has_moments(self) -> bool:
         """Say whether any checkpoint has something that may be an optimizer's state."""
         return any(_MOMENTS.search(path) for saved in self.checkpoints() for path in saved.leaves)
+
+    def has_schedule(self) -> bool:
+        """Say whether any checkpoint has something that may be a schedule of the learning rate."""
+        return any(_SCHEDULE.search(path) for saved in self.checkpoints() for path in saved.leaves)
 
     def has_position(self) -> bool:
         """Say whether any checkpoint has something that may be a position in the data."""
