@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from holdfast.format.commit import CommitRecord
 from holdfast.history.stock import Stock
-from holdfast.records import commits
 from holdfast.store.contract import ObjectStore
 
 # Each takes a look into its manifest; of a run that keeps thousands the newest tell enough.
@@ -44,10 +45,9 @@ class Holdings:
     used_bytes: int = 0
 
 
-def read_holdings(store: ObjectStore, run: str) -> Holdings:
+def read_holdings(store: ObjectStore, run: str, records: Sequence[CommitRecord]) -> Holdings:
     """Return what the checkpoints of a run take. One whose manifest is damaged takes 0 bytes."""
     stock = Stock(store, run)
-    records = commits.good_commits(store, run)
     newest = records[-MOST:]
     needed = [stock.needs(record) or {} for record in newest]
     shared = Counter(key for objects in needed for key in objects)

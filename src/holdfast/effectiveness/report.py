@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, quantiles
 
 from holdfast.effectiveness.alternatives import Alternative, alternatives
 from holdfast.effectiveness.interruptions import Interruption, interruptions
 from holdfast.effectiveness.kept import Holdings, read_holdings
-from holdfast.effectiveness.lives import RUNNING, Life, read_lives
+from holdfast.effectiveness.lives import RUNNING, Life, lives_of
 from holdfast.effectiveness.pieces import settle
+from holdfast.effectiveness.unsaid import doubts_of_the_unsaid
 from holdfast.effectiveness.wall_clock import WallClock, doubts, wall_clock
 from holdfast.engine.tally import class_bounds_s
 from holdfast.errors import NoHistory
 from holdfast.policy.checks import positive_number
+from holdfast.records import commits, journal
 from holdfast.store.contract import ObjectStore
 
 _HOUR_S = 3600.0
@@ -135,7 +137,12 @@ def read_report(store: ObjectStore, run: str, budget_bytes: int | None = None) -
     """
     if budget_bytes is not None:
         positive_number("budget_bytes", budget_bytes)
-    return report_of(run, read_lives(store, run), read_holdings(store, run), budget_bytes)
+    # First the checkpoints: each that is there has been written down soon after.
+    records = commits.good_commits(store, run)
+    events = journal.events(store, run)
+    holdings = read_holdings(store, run, records)
+    found = report_of(run, lives_of(events, run), holdings, budget_bytes)
+    return replace(found, doubts=(*found.doubts, *doubts_of_the_unsaid(records, events)))
 
 
 _NO_HOLDINGS = Holdings()

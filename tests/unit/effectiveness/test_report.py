@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from holdfast.effectiveness.lives import lives_of
 from holdfast.effectiveness.report import Report, report_of
+from holdfast.effectiveness.unsaid import doubts_of_the_unsaid
 from holdfast.errors import JournalMixed, NoHistory
+from holdfast.format.commit import CommitRecord
 
 ENDS = ("done", "died", "exception ValueError", "signal SIGTERM", "exception KeyboardInterrupt")
 
@@ -439,3 +442,17 @@ def test_processes_at_the_same_time_are_told() -> None:
     second.end("done")
     script.events += second.events
     assert any("at the same time" in doubt for doubt in report(script).doubts)
+
+
+def test_half_a_journal_is_told_by_the_checkpoints_that_it_does_not_know() -> None:
+    events = [{"event": "saved", "id": f"id{step}"} for step in range(4)]
+    records = [
+        CommitRecord("r", step, f"id{step}", step, created_ns=EPOCH_NS, parts=(), incarnation="i")
+        for step in range(1, 4)
+    ]
+    assert doubts_of_the_unsaid(records, events) == []
+    [doubt] = doubts_of_the_unsaid(records, events[:2])
+    assert "2 checkpoints of 3" in doubt and "the newest of step 3" in doubt
+    # What was saved this moment is about to be written down.
+    new = [dataclasses.replace(records[2], created_ns=time.time_ns())]
+    assert doubts_of_the_unsaid(new, events[:2]) == []
