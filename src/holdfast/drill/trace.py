@@ -101,7 +101,8 @@ def parse_trace(files: Iterable[Iterable[str]]) -> Trace:
         for row in rows:
             if row["kind"] in by_kind:
                 by_kind[row["kind"]].setdefault(row["rank"], []).append(_step_row(row))
-            elif row["kind"] == "r" and row["rank"] == "0":
+            # Who trained before goes back by its own will.
+            elif row["kind"] == "r" and row["rank"] == "0" and "0" not in by_kind["c"]:
                 next_step = row["next_step"]
         saves += _saves(rows)
     kind: StepKind | None = "o" if by_kind["o"] else "c" if by_kind["c"] else None

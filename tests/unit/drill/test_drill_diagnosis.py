@@ -194,6 +194,30 @@ def test_what_a_checkpointers_state_lacks_is_told_where_nothing_else_was_seen():
     assert "something else is not in the state" in lacking("c", ["w", "m", "sched/n", "loader/i"])
 
 
+def went_on_with(first, next_step, every=1):
+    """The causes where a script goes on with a step, and its Checkpointer said another."""
+    rows = [StepRow(step=n, rng={"numpy": f"n{n}"}) for n in range(0, 40, every)]
+    # The generator was put back: it stands where the checkpoint has it.
+    rest = [replace(r, rng={"numpy": f"n{r.step - first + next_step}"}) for r in rows]
+    rest = tuple(r for r in rest if r.step >= first)
+    saved = {"s": Saved("s", {"@rng/numpy/key": Leaf("array", "d", "uint32", (624,))})}
+    ends = (Life(-9, 1.0), Life(0, 1.0, trace=Trace("c", {"0": rest}, next_step=next_step)))
+    first_run = Record((Life(0, 1.0, trace=Trace("c", {"0": tuple(rows)})),), saved)
+    return [c.words for c in diagnose(first_run, Record(ends, saved), Difference(n_leaves=3))]
+
+
+def test_a_script_that_goes_on_with_another_step_than_it_should_is_told():
+    [words] = went_on_with(19, 20)
+    assert words == (
+        "step off by one: the checkpoint goes on with step 20, the script with step 19, so one "
+        "step is done twice"
+    )
+    assert "2 steps are left out" in went_on_with(22, 20)[0]
+    assert went_on_with(20, 20) == []
+    assert went_on_with(20, 11, every=10) != []  # Its generator, and no step.
+    assert not any("step off" in words for words in went_on_with(20, 11, every=10))
+
+
 def test_numpys_generator_is_not_taken_for_pythons():
     rows = [row(n) for n in range(20)]
     rows = [replace(r, rng={"python": f"p{n}"}) for n, r in enumerate(rows)]

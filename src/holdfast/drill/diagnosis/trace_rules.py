@@ -13,7 +13,28 @@ from holdfast.drill.trace import Moments, StepRow
 _FIRST_TURNS = 8
 
 
+def _off_by_number(e: Evidence) -> Iterator[Cause]:
+    """Yield that a script goes on with another step than the one that its ``Checkpointer`` said."""
+    next_step = e.disturbed.last.trace.next_step
+    first = e.found[0].step if e.found else None
+    if next_step is None or first is None or e.disturbed.last.trace.kind != "c":
+        return
+    # Who does not tell of every step goes on with the next one that is told.
+    due = (row.step for row in e.all_expected if row.step is not None and row.step >= next_step)
+    gap = min(due, default=first) - first
+    if gap:
+        off = "step off by one" if abs(gap) == 1 else f"step off by {abs(gap)}"
+        how = "done twice" if gap > 0 else "left out"
+        yield Cause(
+            "step",
+            f"{off}: the checkpoint goes on with step {first + gap}, the script with step {first}, "
+            f"so {'one step is' if abs(gap) == 1 else f'{abs(gap)} steps are'} {how}",
+            first,
+        )
+
+
 def _off_by(e: Evidence) -> Iterator[Cause]:
+    yield from _off_by_number(e)
     if e.at is None or e.by_weights is None or e.by_weights == e.at or is_stale(e):
         return
     gap = e.by_weights - e.at
@@ -149,6 +170,8 @@ def _schedule(e: Evidence) -> Iterator[Cause]:
 
 
 def _generators(e: Evidence) -> Iterator[Cause]:
+    if any(_off_by_number(e)):
+        return  # They stand where the step stands that should have followed.
     begins = [e.first(lambda row, lib=lib: row.rng.get(lib)) for lib in LIBRARIES]  # type: ignore[misc]
     first = min((at for at in begins if at is not None), default=None)
     for library, after in zip(LIBRARIES, begins, strict=True):
