@@ -134,6 +134,8 @@ def job_of(facts: Facts, read: Callable[[str], str]) -> tuple[Job, float]:
     days = _number(facts, "days", 54.0 if "work_hours" not in facts else math.inf)
     work_s = _number(facts, "work_hours", math.inf) * _HOUR_S
     queue_s = _number(facts, "queue_minutes", 0.0, zero=True) * _MINUTE_S
+    if not math.isfinite(queue_s):
+        raise UsageError(f"queue_minutes is {queue_s}: a job that waits for ever does nothing.")
     return Job(usual, days * _DAY_S, work_s, queue_s), mtbf_s
 
 

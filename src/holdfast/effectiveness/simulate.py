@@ -185,7 +185,7 @@ class _Run:
             self._go_back(which[~survives], sums.stored[which[~survives]])
             sums.since[which[~survives]] = 0.0
             restart_s[survives] = strategy.tier.restart_s
-        if strategy.spoiled:
+        if strategy.spoiled and strategy.is_saving:
             n_spoiled = self._rng.geometric(1.0 - strategy.spoiled, which.size) - 1.0
             back_s = np.where(n_spoiled < strategy.keep, n_spoiled * strategy.interval_s, np.inf)
             back_s = np.where(n_spoiled > 0, back_s, 0.0)

@@ -99,6 +99,7 @@ def test_a_job_may_be_said_in_other_ways() -> None:
         ("[job]\nmtbf_hours = 3\nshape = 0.001\n", "shape is 0.001; it is from 0.1"),
         # What would be passed over, so that two strategies are the same and nobody knows why.
         ("[job]\ntrace = 't'\nshape = 0.7\n", "shape and trace"),
+        ("[job]\nmtbf_hours = 1\nqueue_minutes = inf\n", "waits for ever"),
         ("[job]\nmtbf_hours = 3\nexponent = 0.5\n", "exponent in .* without nodes"),
         ("[job]\nmtbf_hours = 3\nrelapse_minutes = 5\n", "without relapse"),
         ("[job]\nmtbf_hours = 3\n[[strategy]]\nratio = 4\n", "ratio .* without state_gb"),

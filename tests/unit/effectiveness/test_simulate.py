@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -205,6 +206,10 @@ def test_damaged_checkpoints_cost_more_the_fewer_are_kept() -> None:
         return ettr(Strategy("s", 300.0, 1.0, restart_s=60.0, spoiled=0.2, keep=keep))
 
     assert ettr(Strategy("s", 300.0, 1.0, restart_s=60.0)) > kept(5) > kept(2) > kept(1)
+    # Without checkpoints, none can be damaged.
+    with np.errstate(all="raise"):
+        nothing = Strategy("n", math.inf, 0.0, restart_s=60.0)
+        assert ettr(nothing) == ettr(replace(nothing, spoiled=0.2))
 
 
 def test_notice_saves_what_would_be_lost() -> None:
