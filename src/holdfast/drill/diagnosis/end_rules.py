@@ -172,22 +172,30 @@ def _not_in_the_state(e: Evidence) -> Iterator[Cause]:
     trace = e.reference.last.trace
     if trace.kind == "o" or not (e.difference.leaves or e.difference.series):
         return
-    lacks = []
-    if trace.kind is None:
-        # Where steps were seen, so were the generators, and another rule tells of them.
-        lacks = [f"RNG of {LIBRARIES[n]}" for n in ("python", "numpy") if not e.has_generator(n)]
-    if not e.has_position():
-        lacks.append("loader position (position in the data)")
-    if not e.has_moments():
-        lacks.append("state of an optimizer, such as its momentum")
-    if not e.has_schedule():
-        lacks.append("scheduler (of the learning rate)")
+    # Where steps were seen, so were the generators, and another rule tells of them.
+    libraries = ("python", "numpy") if trace.kind is None else ()
+    lacks = [f"RNG of {LIBRARIES[name]}" for name in libraries if not e.has_generator(name)]
+    parts = (
+        (e.has_position(), "position in the data", "loader position lost, it seems"),
+        (
+            e.has_moments(),
+            "state of an optimizer, such as its momentum",
+            "optimizer not in the state, it seems",
+        ),
+        (
+            e.has_schedule(),
+            "schedule of the learning rate",
+            "scheduler not in the state, if the script has one",
+        ),
+    )
+    lacks += [what for is_there, what, _ in parts if not is_there]
     where, step = "", None
     if e.difference.series:
         first = e.difference.series[0]
         step, where = first.step, f" from step {first.step} on ({first.name})"
     if lacks:
-        words = f"the run differs{where}; the checkpoint has none of: {', '.join(lacks)}"
+        likely = next((f"{says}: " for _, what, says in parts if [what] == lacks), "")
+        words = f"{likely}the run differs{where}; the checkpoint has none of: {', '.join(lacks)}"
     elif trace.kind == "c":
         words = (
             f"the run differs{where}, though the generators that libraries share stand where they "
