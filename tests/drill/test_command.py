@@ -322,3 +322,23 @@ def test_a_report_that_cannot_be_written_is_told_before_the_drill(tmp_path):
     )
     assert done.returncode == 3
     assert "Nothing was run" in done.stderr and "undisturbed" not in done.stderr
+
+
+def test_a_kill_after_all_was_done_proves_nothing(tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "late.py").write_text(
+        "import pickle, time\npickle.dump([1, 2], open('s.pkl', 'wb'))\ntime.sleep(0.5)\n"
+    )
+    command = ["drill", "--dir", work, "--fault", "kill", "--no-repeat", "--json", "--"]
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *map(str, command), sys.executable, "late.py"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    [outcome] = json.loads(done.stdout)["outcomes"]
+    assert outcome["status"] == "skipped" and "came too late" in outcome["what"]
+    assert done.returncode == 1

@@ -19,7 +19,7 @@ from holdfast.drill.lives import Lives, Terms
 from holdfast.drill.record import Life, Record
 from holdfast.drill.report import Outcome
 from holdfast.drill.settings import DrillOptions
-from holdfast.drill.strikes import AtEffect, Shown, Strike, at_random, in_save, words_of
+from holdfast.drill.strikes import AtEffect, AtSight, Shown, Strike, at_random, in_save, words_of
 from holdfast.drill.work_folder import RunFolder
 
 _TRIES = 3
@@ -92,6 +92,8 @@ class Making:
 
     def _killed_twice(self, fault: Fault) -> Outcome:
         folder, first, what = self._struck(signal.SIGKILL)
+        if not first.struck:
+            return self._resumed(fault, folder, first, what)
         done = len(first.trace.main)
         strike = at_random(self.shown, self.chance, signal.SIGKILL, done=done)
         second, _ = self.lives.live(folder, self._terms(strike))
@@ -184,10 +186,20 @@ class Making:
             strike = at_random(self.shown, self.chance, number, everyone=everyone, hurry=hurry)
             folder = self.fresh()
             life, _ = self.lives.live(folder, self._terms(strike))
+            if life.struck and self._had_done_all(strike, folder, life):
+                life = replace(life, struck=False, status=0)
             if life.struck:
                 break
         what = words_of(strike, self._n_steps)
         return folder, life, what if life.struck else f"{what}, which came too late"
+
+    def _had_done_all(self, strike: Strike, folder: RunFolder, life: Life) -> bool:
+        """Say whether a strike by the clock came when all was done, so that nothing can be lost."""
+        if not isinstance(strike, AtSight) or strike.seconds is None:
+            return False
+        if strike.signal != signal.SIGKILL:
+            return False
+        return self.compare(self.reference, self.record(folder, (life,))).is_none
 
     def _resumed(
         self,

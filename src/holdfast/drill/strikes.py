@@ -97,7 +97,8 @@ def at_random(
         last = max(seen.first_lines + 1, (n_lines - 2) // (1 + hurry))
         return AtSight(number, lines=chance.randint(seen.first_lines + 1, last))
     last_s = max(seen.first_s, 0.9 * life.seconds / (1 + hurry))
-    return AtSight(number, seconds=chance.uniform(seen.first_s, last_s))
+    # It waits for a checkpoint in any case, which a machine less busy may have much earlier.
+    return AtSight(number, seconds=chance.uniform(seen.first_s, last_s) / (1 + hurry))
 
 
 def in_save(shown: Shown, chance: random.Random) -> Strike:

@@ -37,6 +37,9 @@ def test_moments_are_between_the_first_checkpoint_and_the_end():
         assert isinstance(moment, AtSight) and 2.0 <= (moment.seconds or 0) <= 9.0
         hurried = at_random(shown(rows=30), chance, signal.SIGKILL, hurry=2)
         assert isinstance(hurried, AtRow) and hurried.row <= 9
+        soon = at_random(shown(), chance, signal.SIGKILL, hurry=2)
+        # Earlier than the first checkpoint was: it waits for that one, which may come sooner.
+        assert isinstance(soon, AtSight) and (soon.seconds or 9.0) < 2.0
     assert at_random(shown(rows=30), random.Random(1), signal.SIGTERM).delay_s == 0.0
 
 
