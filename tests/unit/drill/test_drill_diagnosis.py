@@ -168,7 +168,10 @@ def test_a_counter_that_is_off_by_one_is_told_as_such():
         LeafDifference("last.pt", "it", "value", "128, found 127"),
         LeafDifference("best.pt", "it", "value", "80, found 79"),
     ]
-    assert ends(leaves)[0].words.startswith("step off by one: last.pt: it (128, found 127)")
+    [cause] = ends(leaves)
+    assert cause.words.startswith("step off by one: last.pt: it (128, found 127); best.pt: it")
+    # Alone, it is another checkpoint that was the best.
+    assert ends(leaves[1:])[0].rule == "best"
 
 
 def lacking(kind, leaves):

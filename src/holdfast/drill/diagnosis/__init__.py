@@ -37,6 +37,9 @@ def diagnose(reference: Record, disturbed: Record, difference: Difference) -> tu
         causes = [cause for cause in causes if cause.rule != "gradients"]
     if not causes or all(cause.rule == "gradients" for cause in causes):
         causes = [c for rule in END_RULES for c in rule.find(evidence)] or causes
+    # What may be lacking is the last resort; that a type is another is rarely a cause.
+    if any(cause.rule not in ("state", "cast") for cause in causes):
+        causes = [cause for cause in causes if cause.rule != "state"]
     return tuple({cause.words: cause for cause in causes}.values())
 
 

@@ -86,6 +86,10 @@ def _by_rule(differences: Iterable[LeafDifference]) -> dict[str, list[LeafDiffer
         where = f"{difference.saved}/{difference.path}"
         fits = next((p for p in PATTERNS if p.path.search(where)), None)
         groups.setdefault(fits.rule if fits else "", []).append(difference)
+    counts = _BY_RULE["step"].path
+    # The best checkpoint has the same counter, and is the same but for that.
+    if "step" in groups and all(counts.search(d.path) for d in groups.get("best", ())):
+        groups["step"] += groups.pop("best", [])
     return groups
 
 
