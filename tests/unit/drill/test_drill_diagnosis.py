@@ -263,3 +263,24 @@ def test_metrics_of_ranks_that_became_one_are_told():
     )
     assert (found[0].rule, found[0].step) == ("ranks", 18)
     assert "rank0_loss and rank1_loss are the same after the resume" in found[0].words
+
+
+def test_texts_of_another_length_are_no_cast():
+    words = "np:<U167 (), found np:<U164 ()"
+    found = ends([LeafDifference("state.npz", "rng", "type", words)])
+    assert not any(cause.rule == "cast" for cause in found)
+    words = "np:float32 (3,), found np:float16 (3,)"
+    assert ends([LeafDifference("state.npz", "w", "type", words)])[0].rule == "cast"
+
+
+def test_ranks_with_a_log_each_are_told_by_their_logs():
+    def ranks(second):
+        values = ({n: float(n * n % 17) for n in range(20)}, second)
+        logs = [Series(f"rank_{i}.jsonl", "draw", of) for i, of in enumerate(values)]
+        return Record((Life(0, 1.0),), {}, {f"{log.source}: {log.name}": log for log in logs})
+
+    apart = {n: float(n * n % 13) for n in range(20)}
+    shared = {n: float(n * n % (13 if n < 12 else 17)) for n in range(20)}
+    first, second = ranks(apart), ranks(shared)
+    found = diagnose(first, second, compare(first, second))
+    assert "rank_0.jsonl: draw and rank_1.jsonl: draw are the same" in found[0].words

@@ -40,6 +40,8 @@ PATTERNS = (
     _pattern("moments", r"exp_avg|momentum|optim|velocity", "optimizer state not restored"),
     _pattern("step", r"(?<![a-z])(step|epoch|iteration|iter|it)s?(?![a-z])", "step off"),
 )
+# An array of texts is as wide as its longest.
+_TEXTS = re.compile(r"np:[<>|]?[US]\d.*found np:[<>|]?[US]\d")
 _COUNTS = re.compile(r"(-?\d+), found (-?\d+)")
 _BY_RULE = {pattern.rule: pattern for pattern in PATTERNS}
 
@@ -48,7 +50,11 @@ def _changed_form(e: Evidence) -> Iterator[Cause]:
     for difference in e.difference.leaves:
         if difference.what == "untied":
             yield Cause("tied", f"tied weights broken: {difference.words}")
-        elif difference.what == "type" and "array" not in difference.words:
+        elif (
+            difference.what == "type"
+            and "array" not in difference.words
+            and not _TEXTS.search(difference.words)
+        ):
             is_moment = _BY_RULE["moments"].path.search(difference.path)
             what = "optimizer moments cast" if is_moment else "cast"
             yield Cause("moments" if is_moment else "cast", f"{what}: {_told(difference)}")
@@ -121,7 +127,9 @@ def _shared_by_ranks(e: Evidence) -> Iterator[Cause]:
     for one, other in pairs:
         since = _became_one(e, one, other)
         if since is not None:
-            names = f"{expected[one].name} and {expected[other].name}"
+            by_name = (expected[one].name, expected[other].name)
+            # Each rank may have a log of its own, and call what it tells of the same.
+            names = " and ".join(by_name if by_name[0] != by_name[1] else (one, other))
             yield Cause(
                 "ranks",
                 f"per-rank RNG shared: {names} are the same after the resume; each rank needs "
