@@ -11,6 +11,8 @@ from holdfast.wording.numbers import plural
 
 # A checkpoint is visible a moment before it is written down.
 _JUST_NOW_NS = 10_000_000_000
+# Reasons of what no process that trains has saved: rollbacks and copies, and single saves.
+_BY_COMMANDS = ("rolled back to", "copied from", "save()")
 
 
 def doubts_of_the_unsaid(records: Sequence[CommitRecord], events: Iterable[Event]) -> list[str]:
@@ -20,12 +22,17 @@ def doubts_of_the_unsaid(records: Sequence[CommitRecord], events: Iterable[Event
     """
     told = {event.get("id") for event in events if event.get("event") == "saved"}
     before_ns = time.time_ns() - _JUST_NOW_NS
-    unsaid = [r for r in records if r.id not in told and r.created_ns < before_ns]
+    unsaid = [
+        record
+        for record in records
+        if record.id not in told
+        and record.created_ns < before_ns
+        and not record.reason.startswith(_BY_COMMANDS)
+    ]
     if not unsaid:
         return []
     return [
         f"The journal does not tell of {plural(len(unsaid), 'checkpoint')} of "
         f"{len(records):,} in the store, the newest of step {unsaid[-1].step}: a part of it is "
-        "missing, or they were not saved by a Checkpointer here (copied, imported, saved by "
-        "themselves). What was done for them is not counted."
+        "missing, or no Checkpointer has saved them here. What was done for them is not counted."
     ]

@@ -453,6 +453,9 @@ def test_half_a_journal_is_told_by_the_checkpoints_that_it_does_not_know() -> No
     assert doubts_of_the_unsaid(records, events) == []
     [doubt] = doubts_of_the_unsaid(records, events[:2])
     assert "2 checkpoints of 3" in doubt and "the newest of step 3" in doubt
+    # What a command has committed is in no journal.
+    copied = [dataclasses.replace(r, reason="rolled back to r@3 (commit 4)") for r in records]
+    assert doubts_of_the_unsaid(copied, events[:2]) == []
     # What was saved this moment is about to be written down.
     new = [dataclasses.replace(records[2], created_ns=time.time_ns())]
     assert doubts_of_the_unsaid(new, events[:2]) == []
