@@ -41,7 +41,8 @@ def key(
     Raises:
         NotFound: There is no such file.
         BadKeyFile: It holds no such key, or others may write it.
-        UsageError: The name is empty or has characters that cannot be shown, or it is no time.
+        UsageError: The name is empty or has characters that cannot be shown, it is no time, or
+            there is no run that it may sign for.
     """
     if not isinstance(public_key, bytes):
         path = os.fspath(public_key)
@@ -51,6 +52,8 @@ def key(
         raise UsageError("An Ed25519 public key has 32 bytes.")
     if name is not None:
         trust_file.check_name(name)
+    if not runs:
+        raise UsageError("runs= names the runs that a key may sign for; this one may for none.")
     return TrustedKey(
         name if name is not None else ed25519.key_id(public_key),
         public_key,

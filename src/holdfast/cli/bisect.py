@@ -66,7 +66,10 @@ def bisect(
     bad: Annotated[str, typer.Option(metavar="B", help="A later one that is bad.")],
     as_json: options.Json = False,
 ) -> int:
-    """Find the first bad checkpoint of a run, by binary search, as git bisect run does."""
+    """Find the first bad checkpoint of a run, by binary search, as git bisect run does.
+
+    Exit status 1: skipped ones lie between the last good and the first bad one.
+    """
     if not any(word in argument for argument in command for word in _PLACEHOLDERS):
         raise UsageError(
             "The command would not know which checkpoint to try: give it one of "
@@ -101,7 +104,7 @@ def bisect(
         output.result_json(_as_json(search, tries))
     else:
         _show_result(search)
-    return 0
+    return 0 if len(search.suspects) == 1 else 1
 
 
 def _require_that_it_runs(store: Store, good: CheckpointInfo, command: Sequence[str]) -> None:

@@ -23,6 +23,8 @@ Indices = npt.NDArray[np.intp]
 
 # Attempts of one history. Who does not come further in so many will not.
 MAX_ATTEMPTS = 100_000
+# So many tell whether those will do.
+_TELLING_ATTEMPTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,16 @@ def simulate(job: Job, strategy: Strategy, *, count: int = 10_000, seed: int = 0
     if not (math.isfinite(job.wall_s) or math.isfinite(job.work_s)):
         raise UsageError("A history without an end: say how long it lasts, or how much work it is.")
     run = _Run(job, strategy, count, seed)
-    for _ in range(MAX_ATTEMPTS):
+    for number in range(MAX_ATTEMPTS):
         if not run.going.size:
             return run.result()
+        if number == _TELLING_ATTEMPTS and run.farthest() * MAX_ATTEMPTS < number:
+            break
         run.attempt()
     raise UsageError(
-        f"After {MAX_ATTEMPTS:,} attempts {run.going.size} of {count} histories are not at their "
-        f"end: with {strategy.name!r} the work is never done. Limit the time instead."
+        f"{run.going.size:,} of {count:,} histories do not come to their end in {MAX_ATTEMPTS:,} "
+        f"attempts: with {strategy.name!r} the job fails before it gets anywhere. Check how often "
+        "it fails (mtbf_hours, per_node_day), or simulate less time."
     )
 
 
@@ -125,6 +130,11 @@ class _Run:
         self._sums = _Sums(count)
         self._restart_s, self._queue_s = np.zeros(count), np.zeros(count)
         self.going: Indices = np.arange(count)
+
+    def farthest(self) -> float:
+        """Return how far the one that has come farthest is, from 0 to 1."""
+        sums, job = self._sums, self._job
+        return float(max((sums.wall / job.wall_s).max(), (sums.done / job.work_s).max()))
 
     def attempt(self) -> None:
         """Let every history that is going make one attempt."""

@@ -151,7 +151,8 @@ def shared_array(
             found, _, at = adapter.describe(values, path)
             walk.box(adapter, values, path, walk.saved_as(path, found, held.shape), at)
     is_checked = sharing.is_saved and (sharing.check_replicas or held.is_assumed)
-    if is_checked and (first := _first_of_all(held)) is not None:
+    # What gives way to the first rank's may differ.
+    if is_checked and not held.is_of_first and (first := _first_of_all(held)) is not None:
         digest = content_digest(adapter, [piece.value for piece in pieces], path)
         gathered.replicas.append((number, first, digest))
 

@@ -311,7 +311,7 @@ def test_bisect_json_with_what_cannot_be_told(here, trained):
     code = "import sys; s = int(sys.argv[1]); sys.exit(125 if s == 300 else int(s >= 300))"
     command = ["--", sys.executable, "-c", code, "{step}"]
     found = here("bisect", "gpt", "--good", "0", "--bad", "1100", "--json", *command, store=trained)
-    assert found.json["first_bad"] is None
+    assert found.status == 1 and found.json["first_bad"] is None
     assert found.json["suspects"] == ["gpt@300", "gpt@400"]
     assert found.json["last_good"] == "gpt@200"
     assert {tried["verdict"] for tried in found.json["tried"]} == {"good", "bad", "skip"}
@@ -374,7 +374,7 @@ def test_bisect_steps_over_damage(here, trained, tmp_path):
     flip_byte(pack, 10)
     command = ["--", sys.executable, "-c", "import sys; sys.exit(1)", "{path}"]
     ran = here("bisect", "gpt", "--good", "0", "--bad", "700", "--json", *command, store=other)
-    assert ran.status == 0, ran.err
+    assert ran.status == 1, ran.err
     [tried] = ran.json["tried"]
     assert (tried["verdict"], tried["status"]) == ("skip", None)
     assert "Chunk" in tried["problem"]

@@ -316,8 +316,17 @@ def test_histories_without_an_end_are_refused() -> None:
 
 def test_work_that_is_never_done_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.effectiveness.simulate.MAX_ATTEMPTS", 50)
-    with pytest.raises(UsageError, match="never done"):
+    with pytest.raises(UsageError, match="2 of 2 histories"):
         simulate(Job(Exponential(1.0), work_s=1e6), Strategy("s", math.inf, 0.0), count=2)
+
+
+@pytest.mark.parametrize("end", [{"wall_s": 1e12}, {"work_s": 1e12}])
+def test_what_would_not_end_for_hours_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, end: dict[str, float]
+) -> None:
+    monkeypatch.setattr("holdfast.effectiveness.simulate.MAX_ATTEMPTS", 10**9)
+    with pytest.raises(UsageError, match="fails before it gets anywhere"):
+        simulate(Job(Exponential(1.0), **end), Strategy("s", 10.0, 0.1), count=2)
 
 
 @pytest.mark.parametrize(

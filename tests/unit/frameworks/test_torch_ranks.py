@@ -34,6 +34,10 @@ def test_batch_statistics_are_those_of_the_first_rank() -> None:
     assert buffers <= paths(first)
     assert all(paths(other) and not paths(other) & buffers for other in others)
     assert all(other.shared and other.shared.tree == first.shared.tree for other in others)
+    # They differ by nature: replicas that are compared are those of the parameters.
+    sharing = Sharing(1, 3, Shares().writer_of, lambda path: False, 64, True)
+    checked = flatten({"model": model}, sharing=sharing)
+    assert checked.shared and len(checked.shared.replicas.array) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.Adagrad])

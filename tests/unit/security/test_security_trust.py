@@ -235,6 +235,8 @@ def test_policies_are_made_of_key_files(tmp_path: Path) -> None:
     assert holdfast.trust.key(b"\1" * 32, not_after=naive).not_after == found.not_after
     with pytest.raises(UsageError):
         holdfast.trust.key(b"short")
+    with pytest.raises(UsageError, match="may for none"):
+        holdfast.trust.key(b"\1" * 32, runs=[])
     with pytest.raises(UsageError):
         holdfast.trust.key(tmp_path / "k.pub", not_after="soon")
     with pytest.raises(UsageError, match="same name"):
