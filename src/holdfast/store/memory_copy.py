@@ -27,6 +27,7 @@ _memcpy.restype = ctypes.c_void_p
 
 # One turn of the loop copies a cache line. The arguments are in rdi, rsi, rdx (System V ABI).
 _LINE_BYTES = 64
+_BEGIN = bytes.fromhex("f30f1efa")  # endbr64: a place that may be called; else it does nothing
 _TURN = bytes.fromhex(
     "0f188600040000"  # prefetchnta [rsi+1024]
     "f30f6f06"  # movdqu xmm0, [rsi]
@@ -77,7 +78,7 @@ def _make() -> Callable[[int, int, int], None] | None:
     if sys.platform != "linux" or not is_ours:
         return None
     code = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    code.write(_TURN + _BACK + _END)
+    code.write(_BEGIN + _TURN + _BACK + _END)
     address = ctypes.addressof(ctypes.c_char.from_buffer(code))
     # Never to be written and run at the same time; hardened systems refuse this one, too.
     rights = mmap.PROT_READ | mmap.PROT_EXEC
