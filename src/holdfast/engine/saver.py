@@ -18,12 +18,13 @@ from holdfast.engine.handle import SaveHandle
 from holdfast.engine.metrics_feed import MetricsFeed
 from holdfast.engine.new_job import CheckFinite, job_of
 from holdfast.engine.shield import uninterrupted
-from holdfast.engine.slot import Slot, is_worth_overlapping
+from holdfast.engine.slot import Slot
 from holdfast.engine.snapshot import Copier, in_pieces
 from holdfast.engine.taking import Taking
 from holdfast.engine.tiers.kinds import HOME
 from holdfast.format.lineage import Lineage
 from holdfast.plan.layout import CHUNK_BYTES, Layout, align, plan_layout
+from holdfast.plan.overlap import is_worth_overlapping
 from holdfast.plan.sharing import Shares
 from holdfast.security.authenticity import NOBODY, Authenticity
 from holdfast.state.casts import Casts
@@ -218,7 +219,8 @@ class Saver:
     ) -> SaveHandle:
         arena = self._fit(slot, layout)
         compare = slot.layout == layout and slot.generation == self.client.generation
-        early = slot.handle is not None and is_worth_overlapping(slot.handle)
+        last = slot.handle
+        early = last is not None and is_worth_overlapping(last.held_s, last.durable_s)
         handle = SaveHandle(job.step, job.id, job.tiers)
         pending = PendingSave(replace(job, arena=slot.name), handle, arena)
         taking = Taking(slot, pending, flat.leaves, layout, later, started_s)

@@ -7,18 +7,6 @@ from holdfast.engine.gate import Copying
 from holdfast.engine.handle import SaveHandle
 from holdfast.plan.layout import Layout
 
-# Of the time to durable, what the disk may be idle while the loop is held.
-_IDLE_SHARE = 0.1
-
-
-def is_worth_overlapping(earlier: SaveHandle) -> bool:
-    """Whether a save should be written while its snapshot is taken, judged by an earlier one.
-
-    What the system does for the writes takes from the processor, and holds the loop for longer.
-    Where the disk is so slow that a snapshot is short beside it, that would buy next to nothing.
-    """
-    return earlier.held_s > _IDLE_SHARE * (earlier.held_s + earlier.durable_s)
-
 
 class Slot:
     """An arena, the layout of the snapshot in it, and the save that is using it.

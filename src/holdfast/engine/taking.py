@@ -43,6 +43,7 @@ class Taking:
         slot.layout, slot.handle, slot.copying = None, pending.handle, None
         pending.arena.filling.begin()
         at = [layout.offsets[chunk] + within for chunk, within in layout.places]
+        # So it is with nearly all saves, and a state may have a hundred thousand leaves.
         if not later:
             self._at_once, self._later = TornWatch(leaves, at), TornWatch((), ())
             return

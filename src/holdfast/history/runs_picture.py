@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,10 +67,7 @@ def runs_picture_of(
     Raises:
         NotFound: None of the runs has a metric of such a name.
     """
-    holders = {name: 0 for of_run in curves.values() for name in of_run}
-    for of_run in curves.values():
-        for name in of_run:
-            holders[name] += 1
+    holders = Counter(name for of_run in curves.values() for name in of_run)
     if absent := [name for name in metrics if name not in holders]:
         known = ", ".join(holders) or "none"
         raise NotFound(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from holdfast.history.facts import flat
 from holdfast.repository import Store
 from holdfast.version import __version__
 from holdfast.web.pulses import Pulses
@@ -107,7 +108,7 @@ def _templates() -> Environment:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        made.filters |= {
+        filters: dict[str, Callable[..., object]] = {
             "bytes": bytes_text,
             "duration": duration_text,
             "share": share_text,
@@ -118,6 +119,7 @@ def _templates() -> Environment:
             "shape": _shape_text,
             "facts": flat_facts,
         }
+        made.filters |= filters
         made.globals |= {"link": link, "links": links, "plural": plural, "isfinite": math.isfinite}
         _made.append(made)
     return _made[0]
@@ -127,18 +129,16 @@ def _shape_text(shape: tuple[int, ...] | None) -> str:
     return "" if shape is None else " × ".join(map(str, shape)) or "scalar"
 
 
-def flat_facts(facts: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+def flat_facts(facts: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return nested facts as names joined by dots, and texts.
 
     >>> flat_facts({"a": {"b": 1, "c": [2, 3]}, "d": None})
     [('a.b', '1'), ('a.c', '2 3'), ('d', '')]
     """
-    found: list[tuple[str, str]] = []
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            found += flat_facts(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            found.append((f"{prefix}{name}", " ".join(map(str, value))))
-        else:
-            found.append((f"{prefix}{name}", "" if value is None else str(value)))
-    return found
+    return [(name, _fact_text(value)) for name, value in flat(facts)]
+
+
+def _fact_text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.history.diff.movement import Movement, total
-from holdfast.history.facts import Row, rows_of
+from holdfast.history.facts import are_same, rows_of
 from holdfast.history.info import CheckpointInfo, LeafInfo
 
 # Components of a path, and the names within those that PyTorch joins by dots.
@@ -78,7 +78,7 @@ class Fact:
     @property
     def is_same(self) -> bool:
         """Whether it is the same in both; NaN is the same as NaN."""
-        return Row(self.name, (self.before, self.after)).is_same
+        return are_same((self.before, self.after))
 
 
 @dataclass(frozen=True, slots=True)
