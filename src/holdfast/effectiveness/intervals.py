@@ -78,11 +78,20 @@ def best_s(cost_s: float, mtbf_s: float) -> float:
     while upper - lower > _PRECISION * upper:
         left = upper - _GOLDEN * (upper - lower)
         right = lower + _GOLDEN * (upper - lower)
-        if ettr(left, cost_s, mtbf_s) < ettr(right, cost_s, mtbf_s):
+        if _gain(left, cost_s, mtbf_s) < _gain(right, cost_s, mtbf_s):
             lower = left
         else:
             upper = right
     return (lower + upper) / 2.0
+
+
+def _gain(interval_s: float, cost_s: float, mtbf_s: float) -> float:
+    """Return the logarithm of ``ettr``, but for what no interval changes.
+
+    Where saves cost far more than what lies between failures, ``ettr`` itself is 0 everywhere.
+    """
+    cycle = (interval_s + cost_s) / mtbf_s
+    return math.log(interval_s) - interval_s / mtbf_s - math.log(-math.expm1(-cycle))
 
 
 def meta_ettr(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> float:

@@ -59,3 +59,11 @@ def test_the_share_that_saves_may_cost_bounds_the_interval() -> None:
 
 def test_an_attempt_that_cannot_end_gives_nothing() -> None:
     assert intervals.ettr(1e6, 10.0, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("mtbf_s", [600.0, 1.0, 1e-6])
+def test_where_a_save_costs_far_more_than_lies_between_failures_there_is_a_best(
+    mtbf_s: float,
+) -> None:
+    """The ETTR is then too small for a number: comparing it, the search did not end."""
+    assert intervals.best_s(2000.0, mtbf_s) == pytest.approx(mtbf_s, rel=0.05)
