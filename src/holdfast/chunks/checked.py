@@ -19,7 +19,7 @@ from holdfast.chunks.stretch import Stretch
 from holdfast.errors import ChunkDamaged
 from holdfast.plan.layout import CHUNK_BYTES
 from holdfast.security.seal import Unsealable
-from holdfast.store.contract import ObjectReader, ObjectStore
+from holdfast.store.contract import ObjectReader, ObjectStore, is_far
 from holdfast.store.scratch import Scratch
 
 # Small enough to stay in a core's cache between being read and being digested.
@@ -47,22 +47,31 @@ class Checked:
         self._bases = Bases(store)
         self.ref = ref
         self._full = full
+        self._is_near = not is_far(store)
         self._readers: dict[str, ObjectReader] = {}
         self._lock = threading.Lock()
         self._memory = Scratch(CHUNK_BYTES, least=STEP_BYTES)
 
     def load(
-        self, batch: Batch, memory: memoryview, plain: memoryview | None = None
+        self,
+        batch: Batch,
+        memory: memoryview,
+        plain: memoryview | None = None,
+        *,
+        at_once: bool = False,
     ) -> Iterator[tuple[ChunkRead, memoryview]]:
         """Read chunks that lie side by side into memory; yield the checked bytes of each.
 
-        Those of chunks in a codec come to be in plain, if there is such memory, or nowhere.
+        Those of chunks in a codec come to be in plain, if there is such memory, or nowhere. What
+        the disk brings comes piece by piece, or ``at_once``: for many threads.
 
         Raises:
             ChunkDamaged: One is not good; those before it were yielded.
         """
         reader = self.reader(batch[0].pack_key)
-        stretch = Stretch(reader, batch, memory, self.form, plain, self._bases)
+        stretch = Stretch(
+            reader, batch, memory, self.form, plain, self._bases, at_once=at_once and self._is_near
+        )
         if stretch.is_cut_short:
             self.refuse(batch[-1], "the pack is cut short")
         for read in batch:

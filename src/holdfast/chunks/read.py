@@ -4,13 +4,12 @@ Memory that stands (a model's own tensors) is not touched before all that goes t
 be good, and is put back if it turns out not to be (docs/adr/0004):
 
 1. Chunks that are in the page cache are checked where they are, into a scratch buffer that stays
-   in the processor's cache. Sealed ones are opened to their places at once, and what is there is
-   kept in memory that the caller lends.
+   in the processor's cache. Sealed ones are opened into memory that the caller lends.
 2. Chunks that must come from the disk are read past the cache into memory that the caller lends
-   (the arena of a ``Checkpointer``), checked, and exchanged with what is at their places. The
-   disk is the bottleneck; the exchange costs nothing. Without such memory they are read and
-   checked, and then read a second time.
-3. Only then the chunks of 1 are copied from the page cache to their places.
+   (the arena of a ``Checkpointer``), and checked there. While the disk brings more, some of them
+   are exchanged with what is at their places (``chunks.staging``). Without such memory they are
+   read and checked, and then read a second time.
+3. Only then the chunks of 1, and the rest of 2, are copied to their places.
 
 Where the memory is new, none of this is needed: it is read into directly, and checked there.
 
@@ -26,6 +25,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from holdfast.chunks.batch import (
     Batch,
@@ -38,7 +38,7 @@ from holdfast.chunks.batch import (
 from holdfast.chunks.blocks import by_blocks
 from holdfast.chunks.checked import Checked
 from holdfast.chunks.crew import Crew
-from holdfast.chunks.undo import Undo
+from holdfast.chunks.staging import Staging, copy_held
 from holdfast.chunks.ways import Ways
 from holdfast.errors import HoldfastError, RestoreIncomplete
 from holdfast.plan.layout import CHUNK_ALIGNMENT, align
@@ -47,6 +47,8 @@ from holdfast.store.contract import ObjectStore
 # Threads that wait for the disk cost nothing; those that copy memory get in each other's way.
 _DISK_THREADS = 8
 _MEMORY_THREADS = min(8, os.cpu_count() or 1)
+# Each has memory of its own under way, which was lent: while some check it, the disk has enough.
+_STAGING_THREADS = 16
 # Of memory that is lent, this part may be taken besides.
 _MORE = 8
 
@@ -86,8 +88,8 @@ def read_chunks(
         reads: The chunks and their targets.
         ref: The checkpoint, for error messages.
         full: Check BLAKE3 digests instead of XXH3 checksums; chunks are read whole then.
-        spare: Memory to keep old content in while chunks come from the disk. Without it they are
-            read twice.
+        spare: Memory to keep chunks in that come from the disk until all is good. Without it they
+            are read twice.
         progress: Called with the bytes of each chunk or run of blocks that is done; from several
             threads.
         all_good: Called once all chunks are known to be good, before what is changed cannot be
@@ -103,18 +105,28 @@ def read_chunks(
     checked = Checked(store, ref, full=full)
     lent = spare if spare is not None else memoryview(b"")
     # An arena has room for the state; what is rounded out to blocks is a little more.
-    undo = Undo(lent, more_bytes=lent.nbytes // _MORE)
-    ways = Ways(checked, undo, progress or (lambda n: None))
+    staging = Staging(lent, more_bytes=lent.nbytes // _MORE)
+    ways = Ways(checked, staging, progress or (lambda n: None))
     # The readers are closed last: after an error, threads may still be at work.
     with (
         checked.closing(),
         ThreadPoolExecutor(_MEMORY_THREADS, "holdfast-copy") as memory,
         ThreadPoolExecutor(_DISK_THREADS, "holdfast-read") as disk,
+        ThreadPoolExecutor(_STAGING_THREADS, "holdfast-stage") as lending,
     ):
-        session = _Session(checked, undo, ways, memory, disk, should_stop or (lambda: False))
+        pools = _Pools(memory, disk, lending)
+        session = _Session(checked, staging, ways, pools, should_stop or (lambda: False))
         session.run(by_blocks(store, reads, full=full), all_good or (lambda: None))
     wanted = sum(target.into.nbytes for read in reads for target in read.targets)
     return ReadBytes(checked.count.nbytes, wanted)
+
+
+class _Pools(NamedTuple):
+    """Threads for what wants processors, for what waits for the disk, and for what is staged."""
+
+    memory: Executor
+    disk: Executor
+    lending: Executor
 
 
 class _Session:
@@ -123,14 +135,13 @@ class _Session:
     def __init__(
         self,
         checked: Checked,
-        undo: Undo,
+        staging: Staging,
         ways: Ways,
-        memory: Executor,
-        disk: Executor,
+        pools: _Pools,
         should_stop: Callable[[], bool],
     ) -> None:
-        self._checked, self._undo, self._ways = checked, undo, ways
-        self._memory, self._disk = memory, disk
+        self._checked, self._staging, self._ways = checked, staging, ways
+        self._memory, self._disk, self._lending = pools
         self._crew = Crew(should_stop)
 
     def run(self, reads: Sequence[ChunkRead], all_good: Callable[[], object]) -> None:
@@ -142,7 +153,7 @@ class _Session:
         except BaseException:
             # Nobody may write any more when the old content is put back.
             self._crew.stop()
-            self._undo.put_back()
+            self._staging.put_back()
             raise
         self._put_in_place(cached, batches_left)
 
@@ -155,8 +166,11 @@ class _Session:
                 pool = self._memory if plain_bytes(batch) else self._disk
                 self._crew.start(pool, self._ways.put_in_place, [batch])
             self._crew.finish()
+            # Last: nothing can go wrong with what is in memory.
+            self._crew.start(self._memory, copy_held, self._staging.take())
+            self._crew.finish()
         except HoldfastError as error:
-            self._undo.put_back()
+            self._staging.put_back()
             raise self._incomplete(error) from error
         except BaseException:
             self._crew.stop()
@@ -177,7 +191,7 @@ class _Session:
         standing = [read for read in cached if read.in_place]
         new = [read for read in cached if not read.in_place]
         left = self._start_reading(others, self._disk)
-        # To open or decode a chunk twice costs more than to keep the old content aside.
+        # To open or decode a chunk twice costs more than to keep it aside.
         if self._checked.form.is_sealed:
             left += self._start_reading(self._start_opening(standing), self._memory)
             standing = []
@@ -222,10 +236,9 @@ class _Session:
             batch = found.popleft()
             # What comes out of a codec is lent room, not what is stored.
             nbytes = plain_bytes(batch) or stored_bytes(batch, trailer_bytes)
-            if nbytes <= self._undo.room:
-                lent = self._undo.lend(nbytes)
-                self._crew.start(pool, partial(self._ways.read_with_undo, lent), [batch])
-            elif len(batch) > 1 and self._undo.room:
+            if nbytes <= self._staging.room:
+                self._start_staging(batch, self._staging.lend(nbytes), pool)
+            elif len(batch) > 1 and self._staging.room:
                 # Some of it fits, perhaps.
                 found.extendleft([read] for read in reversed(batch))
             else:
@@ -234,15 +247,24 @@ class _Session:
         self._crew.start(pool, self._ways.look_at, again)
         return again
 
+    def _start_staging(self, batch: Batch, lent: memoryview, pool: Executor) -> None:
+        if pool is not self._disk:
+            self._crew.start(pool, partial(self._ways.stage, lent), [batch])
+            return
+        # What comes out of a codec needs memory besides, of each thread.
+        readers = pool if plain_bytes(batch) else self._lending
+        self._staging.expect(1)
+        self._crew.start(readers, partial(self._ways.stage_from_disk, lent), [batch])
+
     def _start_opening(self, reads: Sequence[ChunkRead]) -> list[ChunkRead]:
-        """Start opening cached chunks straight to where they go; return those that cannot be."""
+        """Start opening cached chunks into lent memory; return those that cannot be."""
         left = []
         for read in reads:
             nbytes = align(read.row.length, CHUNK_ALIGNMENT)
             is_fit = read.goes_to_one_place and not read.row.codec
-            if is_fit and nbytes <= self._undo.room:
-                lent = self._undo.lend(nbytes)
-                self._crew.start(self._memory, partial(self._ways.open_with_undo, lent), [read])
+            if is_fit and nbytes <= self._staging.room:
+                lent = self._staging.lend(nbytes)
+                self._crew.start(self._memory, partial(self._ways.open_staged, lent), [read])
             else:
                 left.append(read)
         return left

@@ -9,7 +9,7 @@ from holdfast.chunks.batch import Batch, ChunkRead, extent, plain_bytes
 from holdfast.chunks.codecs.decode import decode
 from holdfast.chunks.codecs.errors import Undecodable
 from holdfast.chunks.form import ChunkForm
-from holdfast.plan.layout import CHUNK_ALIGNMENT, align
+from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
 from holdfast.security.seal import Unsealable
 from holdfast.store.contract import ObjectReader
 
@@ -24,7 +24,8 @@ class Stretch:
 
     They come in pieces that are small enough to be in the processor's cache still when they are
     digested, and that several threads have under way at any time: with larger ones the threads
-    would wait for the disk together, and the disk for them.
+    would wait for the disk together, and the disk for them. Only with so many threads that some
+    wait for the disk at any time does it bring more at once.
 
     Args:
         reader: Of the pack.
@@ -34,6 +35,7 @@ class Stretch:
         plain: For what comes out of their codecs, ``plain_bytes`` of the batch; without it, what
             ``chunk`` yields of such chunks is good until the next is asked for.
         give_base: Gives what deltas are differences from; without it none can be read.
+        at_once: Whether what is on the disk comes in one piece.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Stretch:
         form: ChunkForm,
         plain: memoryview | None = None,
         give_base: GiveBase | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._give_base = give_base
         self._begin, length = extent(batch, form.trailer_bytes)
@@ -60,6 +64,7 @@ class Stretch:
         }
         self._padded = min(align(length, CHUNK_ALIGNMENT), reader.size - self._begin)
         self._is_cached = reader.is_cached(self._begin, length)
+        self._fill_bytes = CHUNK_BYTES if at_once and not self._is_cached else _PIECE_BYTES
         self._filled = 0
 
     def data(self, read: ChunkRead) -> memoryview:
@@ -139,7 +144,7 @@ class Stretch:
             begin = upto
 
     def _fill_piece(self) -> None:
-        piece = self._memory[self._filled : min(self._filled + _PIECE_BYTES, self._padded)]
+        piece = self._memory[self._filled : min(self._filled + self._fill_bytes, self._padded)]
         at = self._begin + self._filled
         if not (self._is_cached and self._reader.read_cached(piece, at)):
             self._reader.read_uncached(piece, at)

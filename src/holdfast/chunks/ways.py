@@ -1,4 +1,4 @@
-"""The ways to read a chunk, or a batch of them, to where it goes: all check, some can be undone."""
+"""The ways to read a chunk, or a batch of them, to where it goes: all check, some only stage."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import final
 
 from holdfast.chunks.batch import Batch, ChunkRead, batches, plain_bytes
 from holdfast.chunks.checked import STEP_BYTES, Checked
+from holdfast.chunks.staging import Staging
 from holdfast.chunks.targets import apart
-from holdfast.chunks.undo import Undo, copy_bytes
 from holdfast.store.contract import ObjectReader
+from holdfast.store.memory_copy import copy_bytes
 
 
 @final
@@ -18,12 +19,12 @@ class Ways:
 
     Args:
         checked: Brings chunks into memory.
-        undo: Keeps what stands where they go.
+        staging: Keeps what was checked until all is good.
         progress: Called with the bytes of each chunk that is where it goes.
     """
 
-    def __init__(self, checked: Checked, undo: Undo, progress: Callable[[int], None]) -> None:
-        self._checked, self._undo, self._progress = checked, undo, progress
+    def __init__(self, checked: Checked, staging: Staging, progress: Callable[[int], None]) -> None:
+        self._checked, self._staging, self._progress = checked, staging, progress
 
     def look_at(self, batch: Batch) -> None:
         """Check chunks that will be read to their places later."""
@@ -43,26 +44,31 @@ class Ways:
         self._checked.compare(read, hasher)
         return True
 
-    def read_with_undo(self, lent: memoryview, batch: Batch) -> None:
-        """Read chunks into lent memory, check them, and exchange them with what is there."""
+    def stage(self, lent: memoryview, batch: Batch) -> None:
+        """Read chunks into lent memory, check them, and keep them there until all is good."""
         # What comes out of a codec, or else what is stored, comes to be in lent memory.
         is_decoded = plain_bytes(batch) > 0
         memory, plain = (self._checked.scratch_for(batch), lent) if is_decoded else (lent, None)
-        for read, data in self._checked.load(batch, memory, plain):
+        for read, data in self._checked.load(batch, memory, plain, at_once=not is_decoded):
             own, shared = apart(read.targets)
             for target in shared:
-                self._undo.replace(target.into, target.of(data))
+                self._staging.hold(target.into, memoryview(bytearray(target.of(data))))
             for target in own:
-                self._undo.exchange(target.into, target.of(data))
+                self._staging.hold(target.into, target.of(data))
             self._progress(read.row.length)
 
-    def open_with_undo(self, lent: memoryview, read: ChunkRead) -> None:
-        """Open a sealed chunk to its place, whose old content is kept in lent memory, and check it.
+    def stage_from_disk(self, lent: memoryview, batch: Batch) -> None:
+        """Do the same, while more is expected from the disk."""
+        self.stage(lent, batch)
+        self._staging.arrived()
+
+    def open_staged(self, lent: memoryview, read: ChunkRead) -> None:
+        """Open a sealed chunk of the page cache into lent memory, and check it.
 
         It is opened step by step out of the processor's cache, so that its bytes take the way
         through memory once. That they are good is known when the last of them is there.
         """
-        reader, row, into = self._checked.reader(read.pack_key), read.row, read.targets[0].into
+        reader, row, plain = self._checked.reader(read.pack_key), read.row, lent[: read.row.length]
         hasher, scratch = self._checked.hasher(read), self._checked.scratch(STEP_BYTES)
         trailer = memoryview(bytearray(self._checked.form.trailer_bytes))
         if row.offset + row.length + trailer.nbytes > reader.size:
@@ -71,13 +77,13 @@ class Ways:
         with self._checked.refusing(read):
             opener = self._checked.form.opener(row.digest, trailer)
             for at, n in _steps(row.length):
-                piece = into[at : at + n]
+                piece = plain[at : at + n]
                 _read(reader, scratch[:n], row.offset + at)
-                self._undo.keep(piece, lent[at : at + n])
                 opener.add(scratch[:n], piece)
                 hasher.update(piece)
             opener.finish()
         self._checked.compare(read, hasher)
+        self._staging.hold(read.targets[0].into, plain)
         self._progress(row.length)
 
     def copy_cached(self, read: ChunkRead) -> None:

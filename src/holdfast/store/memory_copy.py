@@ -16,6 +16,8 @@ import platform
 import sys
 from collections.abc import Callable
 
+import numpy as np
+
 # Shorter copies may be read again from the cache, and gain nothing.
 LEAST_BYTES = 1 << 20
 
@@ -70,6 +72,17 @@ def copy(to: int, source: int, nbytes: int) -> None:
     _stream(to + head, source + head, body)
     if tail:
         _memcpy(to + head + body, source + head + body, tail)
+
+
+def copy_bytes(into: memoryview, data: memoryview) -> None:
+    """Copy bytes that do not overlap, without holding others up as a slice assignment would."""
+    to, source = np.frombuffer(into, np.uint8), np.frombuffer(data, np.uint8)
+    if to.nbytes != source.nbytes:
+        raise ValueError(f"{source.nbytes} bytes do not go into {to.nbytes}.")
+    if to.nbytes < LEAST_BYTES:
+        np.copyto(to, source)
+    else:
+        copy(to.ctypes.data, source.ctypes.data, to.nbytes)
 
 
 def _make() -> Callable[[int, int, int], None] | None:

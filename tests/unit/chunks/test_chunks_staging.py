@@ -1,4 +1,4 @@
-"""Memory that changes places with what was read, and is put back."""
+"""What was read waits in lent memory, or changes places with what stands and is put back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from played_disk import PlayedDisk
 
 from holdfast.chunks.batch import ChunkRead
 from holdfast.chunks.read import read_chunks
+from holdfast.chunks.staging import Staging, copy_held
 from holdfast.chunks.targets import Target
-from holdfast.chunks.undo import Undo
 from holdfast.errors import ChunkDamaged
 from holdfast.format.digests import check, digest
 from holdfast.format.part import ChunkRow
@@ -22,27 +22,58 @@ SIZES = [1, 4095, 4096, 256 << 10, (256 << 10) + 1, 3 << 20]
 @pytest.mark.parametrize("nbytes", SIZES)
 def test_what_was_exchanged_is_put_back(nbytes: int) -> None:
     new, old = random.Random(1).randbytes(nbytes), random.Random(2).randbytes(nbytes)
-    undo, standing = Undo(memoryview(bytearray(4 << 20))), bytearray(old)
-    lent = undo.lend(nbytes)
+    staging, standing = Staging(memoryview(bytearray(4 << 20))), bytearray(old)
+    lent = staging.lend(nbytes)
     lent[:nbytes] = new
-    undo.exchange(memoryview(standing), lent[:nbytes])
+    staging.expect(2)
+    staging.hold(memoryview(standing), lent[:nbytes])
+    staging.arrived()  # One more is to come: there is time.
     assert standing == new
-    undo.put_back()
+    assert staging.take() == []
+    staging.put_back()
     assert standing == old
 
 
+@pytest.mark.parametrize("nbytes", SIZES)
+def test_what_came_last_waits_until_it_is_copied(nbytes: int) -> None:
+    new, old = random.Random(1).randbytes(nbytes), random.Random(2).randbytes(nbytes)
+    staging, standing = Staging(memoryview(bytearray(4 << 20))), bytearray(old)
+    staging.expect(1)
+    staging.hold(memoryview(standing), memoryview(new))
+    staging.arrived()
+    assert standing == old
+    staging.put_back()
+    assert standing == old
+    (portion,) = staging.take()
+    copy_held(portion)
+    assert standing == new
+
+
+def test_what_is_held_is_taken_in_portions_that_lose_nothing() -> None:
+    staging = Staging(memoryview(b""))
+    new = [random.Random(n).randbytes(5 << 20) for n in range(5)]
+    standing = [bytearray(len(data)) for data in new]
+    for memory, data in zip(standing, new, strict=True):
+        staging.hold(memoryview(memory), memoryview(data))
+    portions = staging.take()
+    assert [len(portion) for portion in portions] == [2, 2, 1]
+    for portion in portions:
+        copy_held(portion)
+    assert standing == new
+
+
 def test_lent_memory_is_aligned_and_never_lent_twice() -> None:
-    undo = Undo(memoryview(bytearray(5 * 4096)))
-    first, second = undo.lend(1), undo.lend(4097)
-    assert (first.nbytes, second.nbytes, undo.room) == (4096, 8192, 2 * 4096)
+    staging = Staging(memoryview(bytearray(5 * 4096)))
+    first, second = staging.lend(1), staging.lend(4097)
+    assert (first.nbytes, second.nbytes, staging.room) == (4096, 8192, 2 * 4096)
     first[:], second[:] = b"a" * 4096, b"b" * 8192
     assert bytes(first) == b"a" * 4096
 
 
 def test_a_little_more_than_there_is_may_be_lent() -> None:
-    undo = Undo(memoryview(bytearray(2 * 4096)), more_bytes=3 * 4096)
-    held = [undo.lend(1), undo.lend(2 * 4096), undo.lend(4096)]
-    assert undo.room == 4096
+    staging = Staging(memoryview(bytearray(2 * 4096)), more_bytes=3 * 4096)
+    held = [staging.lend(1), staging.lend(2 * 4096), staging.lend(4096)]
+    assert staging.room == 4096
     for n, memory in enumerate(held):
         memory[:] = bytes([n]) * memory.nbytes
     assert [set(memory) for memory in held] == [{0}, {1}, {2}]
