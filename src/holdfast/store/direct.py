@@ -132,8 +132,8 @@ def _pread(fd: int, into: memoryview, offset: int) -> int:
 def read_if_cached(fd: int, into: memoryview, offset: int) -> bool:
     """Fill into if its bytes are in the page cache; never waits for a disk.
 
-    Only to be called for bytes that ``resident`` has found: the attempt alone would make the
-    kernel read ahead.
+    Only to be called for bytes that ``Residency`` takes to be there: the attempt alone would make
+    the kernel read ahead.
     """
     flag = getattr(os, "RWF_NOWAIT", 0)
     if not flag:

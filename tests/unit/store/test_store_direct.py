@@ -189,6 +189,27 @@ def test_what_is_cached_is_known_without_touching_it(tmp_path: Path, path: Path)
     os.close(fd)
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")
+def test_what_is_cached_only_in_part_is_found_out_by_the_read(tmp_path: Path, path: Path) -> None:
+    needs_disk(tmp_path)
+    data = random.Random(0).randbytes(3 << 20)
+    path.write_bytes(data)
+    drop(path)
+    fd = direct.open_for_reading(str(path), direct=False)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # Nothing is read ahead.
+    residency, into = Residency(fd, len(data)), memoryview(bytearray(len(data)))
+    for page in (0, 1 << 20, 2 << 20, (3 << 20) - BLOCK):
+        os.pread(fd, 1, page)
+    assert residency.covers(0, len(data))
+    assert not direct.read_if_cached(fd, into, 0)
+    os.pread(fd, len(data), 0)
+    assert residency.covers(0, len(data))
+    assert direct.read_if_cached(fd, into, 0)
+    assert into == data
+    residency.close()
+    os.close(fd)
+
+
 def test_an_empty_file_has_nothing_cached(path: Path) -> None:
     path.write_bytes(b"")
     fd = direct.open_for_reading(str(path), direct=False)
