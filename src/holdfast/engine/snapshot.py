@@ -21,7 +21,7 @@ from holdfast.engine.arena import Arena
 from holdfast.engine.filling import Filling
 from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, GROUP_BYTES, Layout, align
 from holdfast.state.flatten import Flat, Leaf
-from holdfast.store.memory_copy import copy
+from holdfast.store.memory_copy import QUICK_BYTES, copy
 
 _PIECE_BYTES = 16 << 20
 _SMALL_COPIES_PER_TASK = 2048
@@ -86,6 +86,8 @@ class Copier:
             for i in range(0, len(small), max(n_each, 1))
         ]
         try:
+            # One thread at a time could copy them: it is this one.
+            _copy_small(work.tiny)
             # On this thread: a device's stream belongs to the thread that trains on it.
             for leaf, offset in work.exported:
                 leaf.export(arena.view[offset : offset + leaf.spec.nbytes])
@@ -151,7 +153,7 @@ class _News:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be copied, by how: in pieces, now or later; small ones by the thousand; by export.
+    """What is to be copied, by how: in pieces, now or later; small and tiny ones; by export.
 
     A small one is its address in the arena, that of its source, and its length.
     """
@@ -159,6 +161,7 @@ class _Work:
     large: list[Piece] = field(default_factory=list)
     later: list[Piece] = field(default_factory=list)
     small: list[tuple[int, int, int]] = field(default_factory=list)
+    tiny: list[tuple[int, int, int]] = field(default_factory=list)
     exported: list[tuple[Leaf, int]] = field(default_factory=list)
 
 
@@ -181,7 +184,8 @@ def _split(leaves: Sequence[Leaf], layout: Layout, arena: Arena, later: Containe
                 piece = Piece(chunk + at // CHUNK_BYTES, base + start + at, leaf.address + at, n)
                 pieces.append(piece)
         else:
-            work.small.append((base + start, leaf.address, nbytes))
+            few = work.tiny if nbytes <= QUICK_BYTES else work.small
+            few.append((base + start, leaf.address, nbytes))
     return work
 
 

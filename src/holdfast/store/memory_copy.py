@@ -20,12 +20,18 @@ import numpy as np
 
 # Shorter copies may be read again from the cache, and gain nothing.
 LEAST_BYTES = 1 << 20
+# Up to here a copy takes a few microseconds.
+QUICK_BYTES = 64 << 10
 
 _libc = ctypes.CDLL(None)
 _Signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _memcpy = _libc.memcpy
 _memcpy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _memcpy.restype = ctypes.c_void_p
+# The same, for what takes less time than to let other threads in and to wait for them again.
+_quick_memcpy = ctypes.PyDLL(None).memcpy
+_quick_memcpy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_quick_memcpy.restype = ctypes.c_void_p
 
 # One turn of the loop copies a cache line. The arguments are in rdi, rsi, rdx (System V ABI).
 _LINE_BYTES = 64
@@ -60,6 +66,9 @@ def copy(to: int, source: int, nbytes: int) -> None:
         source: Address of the first byte that is read.
         nbytes: How many.
     """
+    if nbytes <= QUICK_BYTES:
+        _quick_memcpy(to, source, nbytes)
+        return
     if nbytes < LEAST_BYTES or _stream is None:
         _memcpy(to, source, nbytes)
         return
