@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 from holdfast.errors import UsageError
 from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo, LeafInfo
+from holdfast.history.known import require_run
 from holdfast.history.lineage import Branch
-from holdfast.history.log import RunLog, lineage, log, require_run, summarize, told
+from holdfast.history.log import (
+    RunLog,
+    judged_with_its_run,
+    lineage,
+    log,
+    summarize,
+    told,
+)
 from holdfast.history.refs import read_ref, resolve
 from holdfast.history.summary import RunSummary
 from holdfast.records import commits
@@ -172,7 +180,9 @@ class StoreReader:
             NotFound: There is no such run or checkpoint.
         """
         store = self.place.open()
-        return told(store, resolve(store, ref), self._trust)
+        return judged_with_its_run(
+            store, told(store, resolve(store, ref), self._trust), self._trust
+        )
 
     def leaves(self, ref: str) -> list[LeafInfo]:
         """Return the leaves of a checkpoint, in tree order, random generators included.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, final
 
 from holdfast.errors import UsageError
 from holdfast.history.info import CheckpointInfo
-from holdfast.history.log import require_run, told
+from holdfast.history.known import require_run
+from holdfast.history.log import told
 from holdfast.history.noting import write_note
 from holdfast.history.tagging import give_name, give_tag, take_tag
 from holdfast.reading import StoreReader

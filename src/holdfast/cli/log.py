@@ -64,6 +64,7 @@ def _log_runs(store: Store, as_json: bool) -> None:
     elif branches:
         _show_runs(store, branches, sizes)
         for branch in branches:
+            _show_set_back(branch.summary.set_back)
             _show_damaged(branch.run, branch.summary.damaged)
     else:
         output.say(f"No runs in {store.path} yet: the first save makes one.")
@@ -79,6 +80,7 @@ def _log_run(store: Store, run: str, as_json: bool) -> None:
                 "run": run,
                 "checkpoints": shown,
                 "damaged": history.damaged,
+                "set_back": history.set_back,
                 "given_back": store.given_back(run),
                 "notes": history.written.texts,
                 "values": history.written.values,
@@ -86,6 +88,7 @@ def _log_run(store: Store, run: str, as_json: bool) -> None:
         )
     else:
         _show_run(run, history, store.stored_bytes(run), store.given_back(run))
+        _show_set_back(history.set_back)
         _show_damaged(run, history.damaged)
 
 
@@ -137,6 +140,7 @@ def _run_json(branch: Branch, stored_bytes: int) -> dict[str, object]:
         "best": checkpoints.bests_json(summary),
         "latest": checkpoints.as_json(summary.latest) if summary.latest is not None else None,
         "damaged": summary.damaged,
+        "set_back": summary.set_back,
     }
 
 
@@ -171,6 +175,11 @@ def _show_about(history: RunLog, stored_bytes: int, given_back: GivenBack) -> No
     written = telling.notes_text(history.written.texts, history.written.values)
     if written:
         output.say(f"notes: {written}")
+
+
+def _show_set_back(problem: str | None) -> None:
+    if problem is not None:
+        output.say(Styled("set back", "bold red"), f"  {problem} Nothing of it is used")
 
 
 def _show_damaged(run: str, damaged: Sequence[str]) -> None:

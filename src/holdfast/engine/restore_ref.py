@@ -23,7 +23,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history import missing
 from holdfast.history.chain import objection, require_head
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.history.meaning import LATEST
 from holdfast.history.refs import ATTEMPTS, read_ref, removed_too_fast, split_ref
 from holdfast.records import commits

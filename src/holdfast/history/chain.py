@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from holdfast.errors import HoldfastError, NotFound, RolledBack, Untrusted
 from holdfast.format.commit import CommitRecord, Link
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.records import commits
 from holdfast.records.commits import DamagedCommit
 from holdfast.security.trust_policy import TrustPolicy, untrusted
@@ -62,18 +62,25 @@ def require_head(
     Raises:
         RolledBack: It does.
     """
-    head = trust.heads.get(run) if trust is not None else None
-    if trust is None or head is None:
-        return
-    problem = head_problem(run, linked(run, found, trust), head)
-    if problem is not None:
+    problem = contradiction(run, found, trust)
+    if trust is not None and problem is not None:
         raise RolledBack(
             f"{problem} Nothing was used of it, nothing was changed. Bring back a newer copy of "
             "the store. If the run is as you want it, note its head anew: 'holdfast trust pin "
             "--force'.",
             run=run,
-            head=head.seq,
+            head=trust.heads[run].seq,
         )
+
+
+def contradiction(
+    run: str, found: Iterable[CommitRecord | DamagedCommit], trust: TrustPolicy | None
+) -> str | None:
+    """Return how a run contradicts the head that a policy knows of it; None: it does not."""
+    head = trust.heads.get(run) if trust is not None else None
+    if trust is None or head is None:
+        return None
+    return head_problem(run, linked(run, found, trust), head)
 
 
 def head_of(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> Link:

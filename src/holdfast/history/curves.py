@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.history import catalog
 from holdfast.history.info import CheckpointInfo
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.history.metrics import MetricsLog, read_metrics
 from holdfast.policy.curve import Curve, curves_of
 from holdfast.store.contract import ObjectStore

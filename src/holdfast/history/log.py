@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.errors import NotFound
 from holdfast.format.commit import CommitRecord
-from holdfast.format.names import check_run
 from holdfast.history import catalog
+from holdfast.history.chain import contradiction
 from holdfast.history.info import CheckpointInfo, info_of
+from holdfast.history.known import require_run
 from holdfast.history.lineage import Branch, forest
 from holdfast.history.summary import RunSummary, summary_of
 from holdfast.records import commits, marker, notes, tags
@@ -21,11 +21,19 @@ from holdfast.store.contract import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """A run: its checkpoints, oldest first, and why some commits of it cannot be read."""
+    """What there is to tell of a run.
+
+    Attributes:
+        checkpoints: Those that can be read, oldest first.
+        damaged: Why commits that cannot be read cannot.
+        written: What was written about the run.
+        set_back: How it contradicts the head that the trust policy knows of it; None: it does not.
+    """
 
     checkpoints: Sequence[CheckpointInfo]
     damaged: Sequence[str]
     written: Annotations
+    set_back: str | None = None
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -37,18 +45,18 @@ class RunLog:
 def log(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> RunLog:
     """Return what there is to tell of a run; what the catalog knows is not read again.
 
-    With a policy each checkpoint says whether it is trusted.
+    With a policy each checkpoint says whether it is trusted, and the run whether it was set back.
 
     Raises:
         NotFound: There is no such run.
     """
     require_run(store, run)
     names, written = tags.tags_by_checkpoint(store, run), notes.of_run(store, run)
-    found = _found(store, run, trust)
+    found, set_back = _found(store, run, trust)
     damaged = [str(item.error) for item in found if isinstance(item, DamagedCommit)]
     infos = [item for item in found if isinstance(item, CheckpointInfo)]
     told = [_with_names(info, names.get(info.id, ()), written.get(info.id)) for info in infos]
-    return RunLog(told, damaged, written.get(None, Annotations()))
+    return RunLog(told, damaged, written.get(None, Annotations()), set_back)
 
 
 def summarize(store: ObjectStore, run: str, trust: TrustPolicy | None = None) -> RunSummary:
@@ -60,7 +68,8 @@ def summarize(store: ObjectStore, run: str, trust: TrustPolicy | None = None) ->
     require_run(store, run)
     if trust is not None:
         history = log(store, run, trust)
-        return summary_of(history.checkpoints, history.damaged)
+        made = summary_of(history.checkpoints, history.damaged)
+        return replace(made, set_back=history.set_back)
     found = catalog.summary(store, run)
     if found.latest is None:
         return found
@@ -77,14 +86,13 @@ def lineage(store: ObjectStore, trust: TrustPolicy | None = None) -> list[Branch
 
 def _found(
     store: ObjectStore, run: str, trust: TrustPolicy | None
-) -> list[CheckpointInfo | DamagedCommit]:
+) -> tuple[list[CheckpointInfo | DamagedCommit], str | None]:
     if trust is None:
-        return catalog.checkpoints(store, run)
+        return catalog.checkpoints(store, run), None
     # A policy judges signatures, which only the records have.
-    return [
-        c if isinstance(c, DamagedCommit) else info_of(c, trust=trust)
-        for c in commits.all_commits(store, run)
-    ]
+    records = list(commits.all_commits(store, run))
+    infos = [c if isinstance(c, DamagedCommit) else info_of(c, trust=trust) for c in records]
+    return infos, contradiction(run, records, trust)
 
 
 def read_log(
@@ -119,12 +127,15 @@ def told(
     return info_of(record, names, trust, notes.of_run(store, record.run).get(record.id))
 
 
-def require_run(store: ObjectStore, run: str) -> None:
-    """Raise NotFound, naming what there is, where the store has no such run."""
-    names = commits.runs(store)
-    if check_run(run) not in names:
-        there = ", ".join(map(repr, names[:10])) or "none"
-        raise NotFound(
-            f"There is no run {run!r} in the store at {store.location!r}. Runs there: {there}.",
-            run=run,
-        )
+def judged_with_its_run(
+    store: ObjectStore, info: CheckpointInfo, trust: TrustPolicy | None
+) -> CheckpointInfo:
+    """Return what is told of a checkpoint, not trusted where its run was set back."""
+    if info.trust is None or not info.trust.trusted or trust is None:
+        return info
+    if info.run not in trust.heads:
+        return info
+    problem = contradiction(info.run, list(commits.all_commits(store, info.run)), trust)
+    if problem is None:
+        return info
+    return replace(info, trust=replace(info.trust, trusted=False, why=problem))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from holdfast.errors import UsageError
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.history.refs import resolve
 from holdfast.records import notes
 from holdfast.records.notes import Note, Value

@@ -20,7 +20,7 @@ from holdfast.format.commit import CommitRecord
 from holdfast.format.names import check_run
 from holdfast.history import catalog
 from holdfast.history.chain import objection, require_head, trusted
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.history.meaning import LATEST, apart, meant
 from holdfast.history.missing import missing_commits
 from holdfast.records import commits, tags

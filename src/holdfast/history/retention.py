@@ -10,7 +10,8 @@ from holdfast.errors import ManifestDamaged, NotFound, UsageError
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.info import CheckpointInfo, info_of
-from holdfast.history.log import read_log, require_run
+from holdfast.history.known import require_run
+from holdfast.history.log import read_log
 from holdfast.history.measured import require_measured
 from holdfast.history.missing import missing_commits
 from holdfast.history.refs import resolve, split_ref

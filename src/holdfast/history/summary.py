@@ -28,6 +28,7 @@ class RunSummary:
             checkpoints with values that are not finite have none.
         highest: The highest value of each.
         damaged: Why commits that cannot be read cannot.
+        set_back: How the run contradicts the head that a trust policy knows of it, if it does.
     """
 
     n_checkpoints: int = 0
@@ -35,6 +36,7 @@ class RunSummary:
     lowest: Mapping[str, Extreme] = field(default_factory=dict)
     highest: Mapping[str, Extreme] = field(default_factory=dict)
     damaged: Sequence[str] = ()
+    set_back: str | None = None
 
 
 def summary_of(infos: Sequence[CheckpointInfo], damaged: Sequence[str] = ()) -> RunSummary:

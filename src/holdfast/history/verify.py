@@ -12,7 +12,7 @@ from holdfast.errors import HoldfastError, InvalidName, StoreTooNew, Untrusted
 from holdfast.format.commit import CommitRecord
 from holdfast.format.names import RunKeys
 from holdfast.history.chain import chain_problems, head_problem, linked, objection
-from holdfast.history.log import require_run
+from holdfast.history.known import require_run
 from holdfast.history.missing import missing_commits
 from holdfast.history.refs import ATTEMPTS, removed_too_fast, resolve, split_ref
 from holdfast.plan.reads import plan_reads

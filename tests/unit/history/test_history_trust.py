@@ -232,6 +232,15 @@ def test_a_head_shows_that_a_run_was_set_back(store_path: Path, tmp_path: Path) 
         ckpt.restore()
     assert not state["w"].any()
     assert not old.verify().ok and not old.verify("r@2").ok
+    # What is only looked at says so, too.
+    said = old.history("r").set_back
+    assert said is not None and "commit 3 was there before" in said
+    assert [branch.summary.set_back for branch in old.lineage()] == [said]
+    assert now.history("r").set_back is None and now.lineage()[0].summary.set_back is None
+    verdict, before = old.info("r@2").trust, now.info("r@2").trust
+    assert verdict is not None and not verdict.trusted and verdict.why == said
+    assert before is not None and before.trusted
+    assert "set back" in old.history("r")._repr_html_() and "set back" in old._repr_html_()
     shutil.rmtree(tmp_path / "old/runs/r")
     assert not old.verify().ok
 

@@ -25,6 +25,7 @@ def run_card(log: RunLog) -> str:
     return card(
         f"Run {infos[-1].run}" if infos else "A run without checkpoints",
         f"<p>{plural(len(infos), 'checkpoint')}{_curve(infos)}</p>",
+        f"<p>{html_of(log.set_back)}</p>" if log.set_back is not None else "",
         soft(f"notes: {short(written)}") if written else "",
         _table(infos),
         listed("Cannot be read:", log.damaged, "checkpoint"),

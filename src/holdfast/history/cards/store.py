@@ -47,8 +47,9 @@ def _row(branch: Branch, stored_bytes: int) -> list[Cell]:
     latest = summary.latest
     best = ", ".join(f"{b.metric} {metric_text(b.value)} @{b.step}" for b in judged_bests(summary))
     damaged = badge(f"{len(summary.damaged):,} damaged", "bad") if summary.damaged else ""
+    set_back = badge("set back", "bad") if summary.set_back is not None else ""
     return [
-        Made(f"{'&emsp;' * min(branch.depth, 8)}<b>{html_of(branch.run)}</b>{damaged}"),
+        Made(f"{'&emsp;' * min(branch.depth, 8)}<b>{html_of(branch.run)}</b>{set_back}{damaged}"),
         branch.forked_from.ref if branch.forked_from is not None else "",
         unbroken(moment(latest.created)) if latest is not None else "",
         best,
