@@ -12,7 +12,8 @@ def main() -> int:
 
     Returns:
         The exit status: 0 done and good, 1 something is wrong with the data, 2 wrong usage,
-        3 trouble with the environment, 130 interrupted, 141 the reader of stdout has gone.
+        3 trouble with the environment, 130 interrupted, 141 the reader of stdout has gone, 143
+        ended by SIGTERM.
     """
     # Integers of any size can be saved, so they can be shown.
     sys.set_int_max_str_digits(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from holdfast.cli import output
 from holdfast.errors import EnvironmentTrouble, HoldfastError, NoSpace, UsageError
 
 INTERRUPTED = 130
+TERMINATED = 143  # 128 + SIGTERM
 STDOUT_CLOSED = 141  # 128 + SIGPIPE, as a shell reports a command that the signal ended.
 
 _NO_SPACE_ERRNOS = {"ENOSPC", "EDQUOT"}
@@ -46,6 +48,7 @@ def guarded(app: Callable[..., object]) -> int:
     arguments = _before_separator(sys.argv[1:])
     debug, as_json = "--debug" in arguments, "--json" in arguments
     _log_to_stderr(debug)
+    _end_in_order()
     try:
         status = app(prog_name="holdfast", standalone_mode=False)
         sys.stdout.flush()
@@ -118,9 +121,24 @@ def _status(returned: object) -> int:
     return returned if isinstance(returned, int) else 0
 
 
+def _end_in_order() -> None:
+    """Let SIGTERM end a command as Ctrl-C does, so that it clears away what it has not finished."""
+
+    def stop(number: int, frame: object) -> None:
+        # Whoever asks twice does not mean that the clearing away shall stop half-way.
+        signal.signal(signal.SIGTERM, _ask_again)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _ask_again(number: int, frame: object) -> None:
+    """Stand for SIGTERM once it was asked for; a command is on its way out."""
+
+
 def _interrupted() -> int:
     output.notice("Interrupted. Checkpoints that were reported durable are not affected.")
-    return INTERRUPTED
+    return TERMINATED if signal.getsignal(signal.SIGTERM) is _ask_again else INTERRUPTED
 
 
 def _leave_quietly() -> int:

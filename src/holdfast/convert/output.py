@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from holdfast.errors import AlreadyExists, NoSpace, StoreUnavailable
+from holdfast.store.scratch_folder import REPLACED, scratch_beside
 
 
 @contextmanager
@@ -20,7 +19,8 @@ def appearing(
 ) -> Iterator[Path]:
     """Lend a path beside the wanted one; what is made there takes its place at the end.
 
-    Nothing is left where the block raises.
+    Nothing is left where the block raises; what is left where the process is killed goes when the
+    same path is made again.
 
     Args:
         path: What shall appear.
@@ -45,16 +45,14 @@ def appearing(
             "does not remove. Nothing was written. Choose another path, or remove it yourself.",
             path=str(path),
         )
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
-    try:
-        with _translated(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with _translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_beside(os.fspath(path)) as scratch:
+            made = Path(scratch, "new")
             if is_folder:
-                temporary.mkdir()
-            yield temporary
-            _replace(path, temporary)
-    finally:
-        _forget(temporary)
+                made.mkdir()
+            yield made
+            _replace(path, made)
 
 
 def _other_in(folder: Path, members: Sequence[str]) -> str | None:
@@ -63,31 +61,23 @@ def _other_in(folder: Path, members: Sequence[str]) -> str | None:
     return next((name for name in names if not any(fnmatchcase(name, p) for p in members)), None)
 
 
-def _replace(path: Path, temporary: Path) -> None:
+def _replace(path: Path, made: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         # A folder cannot be replaced in one step; the old one goes aside first.
-        aside = temporary.with_name(f"{temporary.name}-old")
+        aside = made.with_name(REPLACED)
         os.rename(path, aside)
         try:
-            os.rename(temporary, path)
+            os.rename(made, path)
         except BaseException:
             os.rename(aside, path)
             raise
-        _forget(aside)
     else:
-        os.replace(temporary, path)
+        os.replace(made, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _forget(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import os
 import zipfile
 
 from holdfast.store.contract import ObjectInfo, ObjectStore
-from holdfast.store.folders import forget, sync_folder
+from holdfast.store.folders import sync_folder
 from holdfast.store.os_errors import translated
+from holdfast.store.scratch_folder import scratch_beside
 
 SUFFIX = ".holdfast"
 _PIECE_BYTES = 4 << 20
@@ -30,21 +31,17 @@ def write_bundle(objects: ObjectStore, path: str) -> None:
     Raises:
         NoSpace, StoreUnavailable: It cannot be written; nothing is left of it.
     """
-    temporary = f"{path}.tmp-{os.getpid()}"
-    with translated("write", path):
-        try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(fd, "wb") as file:
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                    for info in objects.list(""):
-                        if "/" in info.key or info.key.endswith(".json"):
-                            _add(archive, objects, info)
-                file.flush()
-                os.fsync(fd)
-            os.rename(temporary, path)
-        except BaseException:
-            forget(temporary)
-            raise
+    with translated("write", path), scratch_beside(path) as scratch:
+        made = os.path.join(scratch, "new")
+        fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for info in objects.list(""):
+                    if "/" in info.key or info.key.endswith(".json"):
+                        _add(archive, objects, info)
+            file.flush()
+            os.fsync(fd)
+        os.rename(made, path)
         sync_folder(os.path.dirname(path) or ".")
 
 

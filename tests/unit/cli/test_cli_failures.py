@@ -128,10 +128,16 @@ def test_what_exceptions_become():
     assert "--debug" in bug.message
 
 
-def test_an_interrupt_is_no_traceback():
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_ends_a_command_is_no_traceback(number, status):
     code = (
         "import sys, time, holdfast.cli, holdfast.cli.app as app\n"
-        "app.options.named_store = lambda context: (print('ready', flush=True), time.sleep(60))\n"
+        "def work(context):\n"
+        "    try:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n"
+        "        print('cleared away', flush=True)\n"
+        "app.options.named_store = work\n"
         "sys.argv = ['holdfast', 'doctor']\n"
         "sys.exit(holdfast.cli.main())\n"
     )
@@ -143,9 +149,10 @@ def test_an_interrupt_is_no_traceback():
         text=True,
     )
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert out == "cleared away\n"
     assert err.startswith("Interrupted.")
     assert "Traceback" not in err
 
