@@ -12,6 +12,8 @@ from holdfast.errors import NotFound
 from holdfast.format.names import check_run
 from holdfast.history.info import CheckpointInfo
 from holdfast.integrations.arguments import check_options
+from holdfast.policy.keep_policy import KeepPolicy
+from holdfast.policy.retention import plan_retention
 from holdfast.records.opening import Location
 from holdfast.repository import Store
 
@@ -62,6 +64,17 @@ class RunManager:
         except NotFound:
             return []
 
+    def _kept(self) -> list[CheckpointInfo]:
+        """Return the checkpoints that stay, oldest first; saves under way are waited for.
+
+        The persister removes the others when nobody waits for it: right after a save they may be
+        there yet, and must not be counted on.
+        """
+        log, policy = self._log(), self._options.get("keep")
+        if not isinstance(policy, KeepPolicy):
+            return log
+        return sorted((info for info, _ in plan_retention(log, policy).kept), key=_by_commit)
+
     def close(self) -> None:
         """Wait for the saves under way, and end."""
         if self._opened is not None:
@@ -78,3 +91,7 @@ class RunManager:
     ) -> None:
         if self._opened is not None:
             self._opened.__exit__(kind, error, traceback)
+
+
+def _by_commit(info: CheckpointInfo) -> int:
+    return info.seq

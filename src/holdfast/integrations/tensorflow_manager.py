@@ -105,7 +105,7 @@ class CheckpointManager(RunManager):
     @property
     def checkpoints(self) -> list[str]:
         """Refs of all checkpoints, oldest first; saves under way are waited for."""
-        return [info.ref for info in self._log()]
+        return [info.ref for info in self._kept()]
 
     # --- saving and restoring ---
 

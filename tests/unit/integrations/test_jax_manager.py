@@ -109,3 +109,56 @@ def test_wrong_use_is_told_before_there_is_something_to_save(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         CheckpointManager(tmp_path, **options)
+
+
+def test_a_script_of_orbax_runs_with_its_options(tmp_path: Path) -> None:
+    ocp = required("orbax.checkpoint")
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, save_interval_steps=2, save_on_steps=[3])
+    with CheckpointManager(tmp_path, options=options) as manager:
+        saved = [s for s in range(8) if manager.save(s, args=ocp.args.StandardSave(tree(s)))]
+        assert saved == [0, 2, 3, 4, 6]
+        manager.wait_until_finished()
+        assert manager.all_steps(read=True) == [4, 6] and manager.directory == tmp_path
+        assert not manager.is_saving_in_progress()
+        manager.check_for_errors()
+        manager.reload()
+        manager.delete(4)
+        assert manager.all_steps() == [6] and manager.latest_step() == 6
+    frozen = ocp.CheckpointManagerOptions(read_only=True)
+    with CheckpointManager(tmp_path, options=frozen) as manager:
+        assert not manager.save(8, args=ocp.args.StandardSave(tree(8)))
+        assert float(manager.restore(6)["params"]["w"][0, 0]) == 6
+
+
+def test_a_function_says_which_is_best(tmp_path: Path) -> None:
+    ocp = required("orbax.checkpoint")
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, best_fn=lambda m: m["a"] + m["b"])
+    with CheckpointManager(tmp_path, options=options) as manager:
+        for step, (a, b) in enumerate([(1.0, 1.0), (5.0, 5.0), (9.0, 0.0), (0.0, 0.0)]):
+            manager.save(step, args=ocp.args.StandardSave(tree(step)), metrics={"a": a, "b": b})
+        assert manager.best_step() == 1 and manager.metrics(1) == {"a": 5.0, "b": 5.0}
+        # Two of the best, and the newest, which always stays.
+        assert manager.all_steps() == [1, 2, 3]
+
+
+def test_several_items_of_orbax(tmp_path: Path) -> None:
+    ocp = required("orbax.checkpoint")
+    args = ocp.args
+    both = args.Composite(state=args.StandardSave(tree(7)), extra=args.JsonSave({"epoch": 3}))
+    with CheckpointManager(tmp_path, item_names=("state", "extra")) as manager:
+        manager.save(0, args=both)
+        like = args.StandardRestore(jax.eval_shape(lambda: tree(0) | {"note": 0}) | {"note": ""})
+        found = manager.restore(0, args=args.Composite(state=like, extra=args.JsonRestore()))
+        assert float(found.state["params"]["w"][0, 0]) == 7 and found.extra == {"epoch": 3}
+        assert manager.restore(0)["extra"] == {"epoch": 3}
+
+
+def test_options_that_a_store_cannot_follow_are_refused(tmp_path: Path) -> None:
+    ocp = required("orbax.checkpoint")
+    policy = ocp.checkpoint_managers.LatestN(2)
+    with pytest.raises(UsageError, match="preservation_policy is Orbax's own"):
+        CheckpointManager(
+            tmp_path, options=ocp.CheckpointManagerOptions(preservation_policy=policy)
+        )
+    with pytest.raises(UsageError, match="not both"):
+        CheckpointManager(tmp_path, max_to_keep=1, options=ocp.CheckpointManagerOptions())

@@ -32,6 +32,8 @@ def test_the_manager_does_what_its_users_know(tmp_path: Path) -> None:
         for i in range(4):
             weights.assign_add(1.0)
             assert manager.save() == f"ckpt@{i + 1}"
+            # What the persister has still to remove does not count.
+            assert manager.checkpoints == [f"ckpt@{n}" for n in range(max(i, 1), i + 2)]
         assert manager.latest_checkpoint == "ckpt@4"
         assert manager.directory == str(tmp_path) and manager.checkpoint is checkpoint
     other, its_weights = tracked(9.0)
