@@ -1,17 +1,34 @@
-"""Arrays that are still in a foreign file as leaves of a state: saved as they are read."""
+"""What is still in a foreign file as leaves of a state: arrays, saved as they are read.
+
+What no checkpoint can hold is a leaf as well, so that it can be left out; it is refused where it
+is not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from math import prod
 from typing import Any, final
 
-from holdfast.errors import ForeignDamaged
+from holdfast.errors import CannotConvert, ForeignDamaged
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.state.arrays import ArraySpec, register_adapter
 
 # What libraries count strides with, in bytes, of elements of up to 16.
 _MOST_ELEMENTS = 2**59
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A value of a foreign file that no checkpoint can hold.
+
+    Attributes:
+        what: What it is, and why not: the beginning of the message.
+    """
+
+    what: str
 
 
 @final
@@ -22,9 +39,13 @@ class LazyAdapter:
     mutable = False
 
     def is_array(self, value: object) -> bool:
-        return isinstance(value, ForeignArray)
+        return isinstance(value, ForeignArray | Unheld)
 
     def describe(self, value: Any, path: str) -> tuple[ArraySpec, Hashable | None, int | None]:
+        if isinstance(value, Unheld):
+            raise CannotConvert(
+                f"{value.what}. Nothing was saved. To leave it out: --skip {path!r}.", name=path
+            )
         # Of one that has no elements, so that the size of the file does not tell.
         if prod(length for length in value.shape if length) > _MOST_ELEMENTS:
             raise ForeignDamaged(

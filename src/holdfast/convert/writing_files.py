@@ -49,10 +49,17 @@ def write_files(
         files = [stack.enter_context(closing(_new_file(place, plan))) for plan in plans]
         writer = ArrayWriter(store, selection, plans, files, full=full)
         writer.run(report)
+        arrays = _nbytes(writer.spans)
         for number, file in enumerate(files):
             _write_rest(number, file, plans, writer)
             file.sync()
+        # What is no array, and the zeros between arrays and behind them, which are not read back.
+        report(max(0, total - arrays - _nbytes(writer.spans)))
         read_back(writer.spans, files, report)
+
+
+def _nbytes(spans: Sequence[WrittenSpan]) -> int:
+    return sum(span.nbytes for span in spans)
 
 
 def _new_file(place: Path, plan: FilePlan) -> OutFile:

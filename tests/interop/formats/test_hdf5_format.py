@@ -287,3 +287,13 @@ def test_without_h5py_the_way_to_get_it_is_told(
         with pytest.raises(MissingDependency, match=r"pip install 'holdfast\[hdf5\]'"):
             import_checkpoint(store, tmp_path / "t.h5", run="b", format=format)
     assert not (tmp_path / "o.h5").exists()
+
+
+def test_a_dataset_that_no_checkpoint_can_hold_can_be_left_out(store: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("g/lengths", (2,), dtype=h5py.vlen_dtype("i4"))
+        file["g/w"] = np.arange(3.0)
+    with pytest.raises(CannotConvert, match=r"/g/lengths.*elements of object.*--skip 'g/lengths'"):
+        import_checkpoint(store, tmp_path / "t.h5", run="b")
+    import_checkpoint(store, tmp_path / "t.h5", run="b", skip="g/lengths")
+    assert holdfast.load(store, "b@0")["g"]["w"].tolist() == [0.0, 1.0, 2.0]

@@ -279,3 +279,16 @@ def test_what_tensorflow_cannot_hold_is_refused(
     with pytest.raises(error):
         export(store, "r@0", tmp_path / "o", format="tensorflow", options=options)
     assert not (tmp_path / "o").exists()
+
+
+def test_what_no_checkpoint_can_hold_can_be_left_out(store: Path, tmp_path: Path) -> None:
+    weights, batches = tf.Variable([1.0, 2.0]), iter(tf.data.Dataset.range(9).shuffle(3))
+    prefix = tf.train.Checkpoint(weights=weights, batches=batches).save(str(tmp_path / "ck"))
+    with pytest.raises(CannotConvert, match=r"variant.*--skip '(?P<path>[^']+)'") as refused:
+        import_checkpoint(store, prefix, run="r")
+    import_checkpoint(store, prefix, run="r", skip=str(refused.value).rpartition("--skip ")[2][1:-2])
+    export(store, "r@0", tmp_path / "back", format="tensorflow")
+    weights.assign([0.0, 0.0])
+    latest = tf.train.latest_checkpoint(str(tmp_path / "back"))
+    tf.train.Checkpoint(weights=weights).restore(latest).assert_existing_objects_matched()
+    assert weights.numpy().tolist() == [1.0, 2.0]

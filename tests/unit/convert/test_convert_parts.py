@@ -217,17 +217,19 @@ def test_the_formats_are_known_by_name() -> None:
     assert "safetensors" in format_names()
 
 
-def test_progress_ends_with_everything_done(store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["safetensors", "torch", "dcp", "npz", "orbax"])
+def test_progress_ends_with_everything_done(store: Path, tmp_path: Path, format: str) -> None:
     told: list[tuple[int, int]] = []
     export(
         store,
         "r@1",
         tmp_path / "o",
-        format="safetensors",
+        format=format,
         progress=lambda done, total: told.append((done, total)),
     )
     done, total = told[-1]
-    assert 0 < done <= total
+    assert 0 < done == total
+    assert told == sorted(told)
 
 
 @pytest.mark.parametrize("format", [f for f in format_names() if f != "pickle"])

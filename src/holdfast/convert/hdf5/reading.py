@@ -19,9 +19,10 @@ from holdfast.convert.hdf5.attributes import NotPlain, from_attribute
 from holdfast.convert.hdf5.element_types import DTYPE_ATTRIBUTE, found_type, named_type
 from holdfast.convert.hdf5.library import damage_told, h5py_library
 from holdfast.convert.hdf5.texts import read_texts
+from holdfast.convert.lazy import Unheld
 from holdfast.convert.selection import LONG_TEXTS
 from holdfast.convert.slabs import Slab, slab_reader
-from holdfast.errors import CannotConvert, ForeignDamaged, ForeignRefused
+from holdfast.errors import ForeignDamaged, ForeignRefused
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.state.nodes import MAX_DEPTH
 
@@ -56,7 +57,6 @@ class Hdf5Reader:
         Raises:
             ForeignDamaged: It is no whole HDF5 file.
             ForeignRefused: It leads out of itself, or around in circles.
-            CannotConvert: It holds something that no checkpoint can.
         """
         with damage_told(self._path):
             return self._group(self._h5, "", 0)
@@ -144,10 +144,8 @@ class Hdf5Reader:
             return read_texts(dataset, path, self._file)
         name, inner = (None, ()) if dtype.hasobject else found_type(dtype)
         if name is None:
-            raise CannotConvert(
-                f"{path!r} of {self._path!r} has elements of {dtype}, which no checkpoint can "
-                "hold. Nothing was saved.",
-                path=path,
+            return Unheld(
+                f"{path!r} of {self._path!r} has elements of {dtype}, which no checkpoint can hold"
             )
         return self._array(dataset, attributes, name, (*dataset.shape, *inner), path)
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.convert.lazy import Unheld
 from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.metadata import Leaf, TreeMetadata
 from holdfast.convert.orbax.ocdbt import MANIFEST
 from holdfast.convert.slabs import Slab, slab_reader
-from holdfast.errors import CannotConvert, ForeignDamaged, MissingDependency
+from holdfast.errors import ForeignDamaged, MissingDependency
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.format import dtypes
 
@@ -96,20 +97,15 @@ class ArrayStore:
                 raise damaged(self._path, f"{name!r} has {present[name]} of {wanted} chunks")
 
     def value(self, leaf: Leaf, array: Any) -> Any:
-        """Return what is at a leaf: a lazy array, or a plain number.
-
-        Raises:
-            CannotConvert: It has an element type that no checkpoint of ours can have.
-        """
+        """Return what is at a leaf: a lazy array, or a plain number."""
         dtype, shape = array.dtype.name, tuple(array.shape)
         try:
             itemsize = dtypes.itemsize(dtype)
         except ValueError:
-            raise CannotConvert(
+            return Unheld(
                 f"{leaf.name!r} of {self._path!r} has elements of {dtype}, which no checkpoint "
-                "here can hold. Nothing was saved.",
-                name=leaf.name,
-            ) from None
+                "here can hold"
+            )
         if leaf.value_type == metadata.SCALAR and not shape:
             return self._number(leaf, array)
 

@@ -34,7 +34,6 @@ class ItemReader:
         Raises:
             ForeignDamaged: Something of it is not there, or makes no sense.
             ForeignRefused: It leads out of its folder.
-            CannotConvert: An array has an element type that no checkpoint of ours can have.
             MissingDependency: TensorStore is not installed.
         """
         self._refuse_links()

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from holdfast.convert.lazy import Unheld
 from holdfast.convert.tensorflow import strings
 from holdfast.convert.tensorflow.element_types import DTYPES, OTHERS, STRING
 from holdfast.convert.tensorflow.index import read_index
@@ -13,7 +14,7 @@ from holdfast.convert.tensorflow.late_check import LateCheck
 from holdfast.convert.tensorflow.names import GRAPH, name_of
 from holdfast.convert.tensorflow.parts import joined
 from holdfast.convert.text_tensors import as_lists, has_room
-from holdfast.errors import CannotConvert, ForeignRefused
+from holdfast.errors import ForeignRefused
 from holdfast.foreign.arrays import ForeignArray
 from holdfast.foreign.checksums import masked_checksum
 from holdfast.format import dtypes
@@ -36,7 +37,6 @@ class BundleReader:
         Raises:
             ForeignDamaged: Index and data files disagree, or something is damaged.
             ForeignRefused: A shape says more than has a place in memory.
-            CannotConvert: A variable has an element type that no checkpoint of ours can have.
         """
         tree: dict[str, Any] = {}
         for key, entry in self._index.entries.items():
@@ -55,17 +55,16 @@ class BundleReader:
         if entry.dtype == STRING and not entry.slices:
             return self._text_tensor(name, entry, shape)
         if entry.dtype not in DTYPES:
-            raise self._unknown(name, entry.dtype)
+            return self._unheld(name, entry.dtype)
         if entry.slices:
             return joined(self._index, name, entry)
         return self._array(name, entry, shape)
 
-    def _unknown(self, name: str, dtype: int) -> CannotConvert:
+    def _unheld(self, name: str, dtype: int) -> Unheld:
         kind = OTHERS.get(dtype, f"number {dtype}")
-        return CannotConvert(
+        return Unheld(
             f"{name!r} of {self._index.prefix!r} has elements of TensorFlow's type {kind}, which "
-            "no checkpoint here can hold. Nothing was saved.",
-            name=name,
+            "no checkpoint here can hold"
         )
 
     def _array(self, name: str, entry: Any, shape: tuple[int, ...]) -> ForeignArray:
