@@ -305,3 +305,39 @@ def test_without_tensorstore_the_way_to_get_it_is_told(
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     with pytest.raises(MissingDependency, match=r"pip install 'holdfast\[orbax\]'"):
         import_checkpoint(store, whole, run="r")
+
+
+def test_typed_keys_are_keys_again(store: Path, tmp_path: Path) -> None:
+    key, keys = jax.random.key(3), jax.random.split(jax.random.key(1, impl="rbg"), 4)
+    path = write(tmp_path / "theirs", {"a": {"key": key}, "many": [keys], "raw": np.ones(2, "u4")})
+    import_checkpoint(store, path, run="b")
+    found = holdfast.load(store, "b@0")
+    assert found["a"]["key"] == key and jax.random.key_impl(found["many"][0]) == "rbg"
+    assert (jax.random.key_data(found["many"][0]) == jax.random.key_data(keys)).all()
+    assert type(found["raw"]) is np.ndarray
+    state = {"a": {"key": jax.random.key(9)}}
+    holdfast.load(store, "b@0", into=state, only="a/**")
+    assert state["a"]["key"] == key
+
+
+def test_keys_without_jax_are_their_numbers_and_said_to_be(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "theirs", {"key": jax.random.key(3)})
+    notes: list[str] = []
+    monkeypatch.setitem(sys.modules, "jax", None)
+    import_checkpoint(store, path, run="b", on_note=notes.append)
+    monkeypatch.undo()
+    assert holdfast.load(store, "b@0")["key"].tolist() == [0, 3]
+    assert notes == ["key: keys of the generator threefry2x32 became their numbers"]
+
+
+def test_what_is_no_key_of_its_generator_is_damage(store: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "theirs", {"key": jax.random.key(3)})
+    (about,) = (path / "array_metadatas").iterdir()
+    about.write_text(about.read_text().replace("threefry2x32", "rbg"))
+    with pytest.raises(ForeignDamaged, match="no key of the generator 'rbg'"):
+        import_checkpoint(store, path, run="b")
+    about.write_text("[]")
+    with pytest.raises(ForeignDamaged, match="array_metadatas"):
+        import_checkpoint(store, path, run="b")

@@ -55,8 +55,9 @@ class Orbax:
         if not path.is_dir():
             raise ForeignDamaged(f"{str(path)!r} is no folder. Nothing was saved.", path=str(path))
         if _is_item(path):
-            return Imported(ItemReader(path).read())
-        return Imported(_read_items(path))
+            item = ItemReader(path)
+            return Imported(item.read(), notes=item.notes)
+        return _read_items(path)
 
     def plan(self, selection: Selection, options: Mapping[str, object]) -> Sequence[FilePlan]:
         return plan_checkpoint(selection)
@@ -70,7 +71,7 @@ def _items(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and _is_item(child))
 
 
-def _read_items(path: Path) -> dict[str, Any]:
+def _read_items(path: Path) -> Imported:
     items = _items(path)
     if not items:
         raise ForeignDamaged(
@@ -87,6 +88,8 @@ def _read_items(path: Path) -> dict[str, Any]:
     for other in sorted(path.iterdir()):
         if other.is_dir() and other not in items:
             log.warning("%s: the item %s is no tree of arrays; it is left out", path, other.name)
-    if len(items) == 1 and items[0].name in _ONLY_ITEMS:
-        return ItemReader(items[0]).read()
-    return {item.name: ItemReader(item).read() for item in items}
+    readers = {item.name: ItemReader(item) for item in items}
+    trees: dict[str, Any] = {name: reader.read() for name, reader in readers.items()}
+    notes = [note for reader in readers.values() for note in reader.notes]
+    is_alone = len(items) == 1 and items[0].name in _ONLY_ITEMS
+    return Imported(trees[items[0].name] if is_alone else trees, notes=notes)

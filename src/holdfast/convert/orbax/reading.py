@@ -10,8 +10,10 @@ from typing import Any
 
 from holdfast.convert.orbax import metadata
 from holdfast.convert.orbax.arrays import ArrayStore, damaged
+from holdfast.convert.orbax.keys import as_key, generators_of_keys
 from holdfast.convert.orbax.metadata import Leaf, TreeMetadata
 from holdfast.errors import ForeignDamaged, ForeignRefused
+from holdfast.foreign.arrays import ForeignArray
 
 _TEXTS_FILE = "_strings.json"
 _MAX_FILE_BYTES = 1 << 30
@@ -22,11 +24,15 @@ class ItemReader:
 
     Args:
         folder: The item.
+
+    Attributes:
+        notes: What became another kind of value, a line each.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._path = str(folder)
+        self.notes: list[str] = []
 
     def read(self) -> dict[str, Any]:
         """Return the tree.
@@ -44,10 +50,15 @@ class ItemReader:
         arrays = store.opened([leaf.name for leaf in about.leaves if _has_array(leaf)])
         if about.is_complete:
             store.require_chunks(arrays)
+        generators = generators_of_keys(self._folder, self._path)
         values: list[tuple[Leaf, Any]] = []
         for leaf in about.leaves:
             if leaf.name in arrays:
-                values.append((leaf, store.value(leaf, arrays[leaf.name])))
+                value = store.value(leaf, arrays[leaf.name])
+                if leaf.name in generators and isinstance(value, ForeignArray):
+                    of = generators[leaf.name]
+                    value = as_key(value, of, leaf.name, self._path, self.notes.append)
+                values.append((leaf, value))
             else:
                 values.append((leaf, self._plain(leaf, texts)))
         return metadata.nested(values, self._path)
