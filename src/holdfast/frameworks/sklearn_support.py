@@ -28,7 +28,7 @@ def take(estimator: Any) -> dict[Any, Any]:
         FITTED: {
             name: sklearn_values.encode(value, take)
             for name, value in vars(estimator).items()
-            if name not in params and not sklearn_values.is_made_anew(value)
+            if name not in params and not sklearn_values.is_made_anew(estimator, name, value)
         },
         PARAMS: {
             name: sklearn_values.encode_learning(value, take)

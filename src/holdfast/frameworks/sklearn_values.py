@@ -139,8 +139,10 @@ _MADE_OF: dict[str, Callable[[dict[str, Any], Put], Any]] = {
 }
 
 
-def is_made_anew(value: Any) -> bool:
+def is_made_anew(estimator: Any, name: str, value: Any) -> bool:
     """Say whether an attribute is code that each fit makes anew from the parameters: a loss."""
+    if name == "scorer_" and _own(estimator, "_get_scorers"):
+        return True  # Of several metrics, or a function of the script.
     module = type(value).__module__
     return _is_helper(value) and (
         module.startswith(("sklearn._loss", "sklearn.linear_model._sgd_fast", "sklearn.metrics"))
@@ -148,14 +150,27 @@ def is_made_anew(value: Any) -> bool:
 
 
 def make_anew(estimator: Any) -> None:
-    """Give a fitted estimator the loss that its fit has made, where predictions need it."""
-    find = getattr(estimator, "_get_loss", None)
-    if find is None or not getattr(find, "__module__", "").startswith("sklearn."):
-        return
-    if "sample_weight" in inspect.signature(find).parameters:
-        estimator._loss = find(sample_weight=None)
-    else:
-        estimator._base_loss = find()
+    """Give a fitted estimator what its fit has made of its parameters, where others call it.
+
+    A loss or the scorer of a threshold, which predictions need; the scorer of a search, for
+    ``score``.
+    """
+    if find := _own(estimator, "_get_loss"):
+        if "sample_weight" in inspect.signature(find).parameters:
+            estimator._loss = find(sample_weight=None)
+        else:
+            estimator._base_loss = find()
+    if find := _own(estimator, "_get_curve_scorer"):
+        estimator._curve_scorer = find()
+    if find := _own(estimator, "_get_scorers"):
+        # With which of several scorers refits go by.
+        estimator.scorer_ = find()[0]
+
+
+def _own(estimator: Any, name: str) -> Any:
+    """Return a method of scikit-learn's own, or None."""
+    found = getattr(estimator, name, None)
+    return found if getattr(found, "__module__", "").startswith("sklearn.") else None
 
 
 # --- parameters that learn ---

@@ -21,6 +21,7 @@ from sklearn import (  # noqa: E402
     feature_selection,
     impute,
     linear_model,
+    metrics,
     model_selection,
     multioutput,
     naive_bayes,
@@ -352,3 +353,30 @@ def test_what_predicts_by_its_loss_predicts_the_same(
     other = kind(**model.get_params())
     holdfast.load(tmp_path, "r@0", into={"m": other})
     assert np.array_equal(getattr(other, method)(x), getattr(model, method)(x))
+
+
+def _own_score(estimator: Any, x: Any, y: Any) -> float:
+    return float(np.mean(estimator.predict(x) == y)) / 2
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    ["f1", ["f1", "accuracy"], metrics.make_scorer(metrics.f1_score), _own_score],
+    ids=["name", "names", "made", "own"],
+)
+def test_a_search_scores_as_before(tmp_path: Path, scoring: Any) -> None:
+    search = model_selection.GridSearchCV(
+        naive_bayes.BernoulliNB(), {"alpha": [0.1, 1.0]}, cv=2, scoring=scoring, refit="f1"
+    )
+    fitted, fresh = clone(search).fit(X, Y), clone(search)
+    holdfast.save(tmp_path, {"e": fitted}, run="r", step=0)
+    holdfast.load(tmp_path, "r@0", into={"e": fresh})
+    assert fresh.score(X, Y) == fitted.score(X, Y)
+
+
+def test_a_tuned_threshold_predicts_as_before(tmp_path: Path) -> None:
+    tuned = model_selection.TunedThresholdClassifierCV(naive_bayes.GaussianNB(), cv=2)
+    fitted, fresh = clone(tuned).fit(X, Y), clone(tuned)
+    holdfast.save(tmp_path, {"e": fitted}, run="r", step=0)
+    holdfast.load(tmp_path, "r@0", into={"e": fresh})
+    assert fresh.predict(X).tolist() == fitted.predict(X).tolist()
