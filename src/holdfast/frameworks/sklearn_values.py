@@ -12,17 +12,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
-from holdfast.errors import UnsupportedLeaf
+from holdfast.errors import DataError, UnsupportedLeaf
 from holdfast.frameworks import sklearn_trees
 from holdfast.frameworks.sklearn_layouts import laid, strides_of
 from holdfast.state.values import known_class, type_name
 
 ESTIMATOR, GIVEN = "@estimator", "given"
 OBJECT, ARRAY, SLICE, DTYPE, SCALAR = "@object", "@objects", "@slice", "@dtype", "@scalar"
-PAIRS, LAID, BUNCH, MASKED = "@pairs", "@laid", "@bunch", "@masked"
+PAIRS, LAID, BUNCH, MASKED, SPARSE = "@pairs", "@laid", "@bunch", "@masked", "@sparse"
+_COMPRESSED = ("csr", "csc")
+_COMPRESSED_CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        *(scipy.sparse.csr_matrix, scipy.sparse.csc_matrix),
+        *(scipy.sparse.csr_array, scipy.sparse.csc_array),
+    )
+}
 _KEYS = (bool, int, float, str, type(None))
 _GENERATORS = (np.random.RandomState, np.random.Generator)
 # Classes that encoders are given as dtype=, besides those of NumPy's scalars.
@@ -55,6 +64,9 @@ def encode(value: Any, take: Take) -> Any:
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         children = [encode(child, take) for child in value]
         return tuple(children) if isinstance(value, tuple) else children
+    if scipy.sparse.issparse(value) and value.format in _COMPRESSED:
+        parts = value.data, value.indices, value.indptr
+        return {SPARSE: type(value).__name__, "parts": parts, "shape": value.shape}
     if isinstance(value, slice):
         return {SLICE: [value.start, value.stop, value.step]}
     if isinstance(value, np.dtype) and value.fields is None:
@@ -124,12 +136,26 @@ def _made_masked(value: dict[str, Any], put: Put) -> np.ma.MaskedArray[Any, Any]
     return np.ma.MaskedArray(data, mask, fill_value=fill_value)
 
 
+def _made_sparse(value: dict[str, Any], put: Put) -> Any:
+    cls = _COMPRESSED_CLASSES.get(value[SPARSE])
+    if cls is None:
+        raise UnsupportedLeaf(f"{value[SPARSE]} is no class of SciPy.", type_name=value[SPARSE])
+    try:
+        made = cls(tuple(value["parts"]), shape=tuple(value["shape"]))
+        # What multiplies it goes where its indices lead.
+        made.check_format(full_check=True)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"A {value[SPARSE]} that was saved is none: {error}.") from error
+    return made
+
+
 _MADE_OF: dict[str, Callable[[dict[str, Any], Put], Any]] = {
     ESTIMATOR: _made_estimator,
     OBJECT: _made_helper,
     ARRAY: _made_array,
     BUNCH: lambda value, put: Bunch(**decode(value[BUNCH], put)),
     MASKED: _made_masked,
+    SPARSE: _made_sparse,
     sklearn_trees.TREE: lambda value, put: sklearn_trees.decode(value),
     LAID: lambda value, put: laid(value[LAID], value["strides"]),
     SLICE: lambda value, put: slice(*value[SLICE]),
@@ -143,6 +169,8 @@ def is_made_anew(estimator: Any, name: str, value: Any) -> bool:
     """Say whether an attribute is code that each fit makes anew from the parameters: a loss."""
     if name == "scorer_" and _own(estimator, "_get_scorers"):
         return True  # Of several metrics, or a function of the script.
+    if name == "f_" and _own(estimator, "_build_f"):
+        return True
     module = type(value).__module__
     return _is_helper(value) and (
         module.startswith(("sklearn._loss", "sklearn.linear_model._sgd_fast", "sklearn.metrics"))
@@ -152,8 +180,8 @@ def is_made_anew(estimator: Any, name: str, value: Any) -> bool:
 def make_anew(estimator: Any) -> None:
     """Give a fitted estimator what its fit has made of its parameters, where others call it.
 
-    A loss or the scorer of a threshold, which predictions need; the scorer of a search, for
-    ``score``.
+    A loss, the scorer of a threshold, a function between thresholds, which predictions need; the
+    scorer of a search, for ``score``.
     """
     if find := _own(estimator, "_get_loss"):
         if "sample_weight" in inspect.signature(find).parameters:
@@ -162,6 +190,8 @@ def make_anew(estimator: Any) -> None:
             estimator._base_loss = find()
     if find := _own(estimator, "_get_curve_scorer"):
         estimator._curve_scorer = find()
+    if (build := _own(estimator, "_build_f")) and hasattr(estimator, "X_thresholds_"):
+        build(estimator.X_thresholds_, estimator.y_thresholds_)
     if find := _own(estimator, "_get_scorers"):
         # With which of several scorers refits go by.
         estimator.scorer_ = find()[0]

@@ -286,7 +286,9 @@ def test_what_no_checkpoint_can_hold_can_be_left_out(store: Path, tmp_path: Path
     prefix = tf.train.Checkpoint(weights=weights, batches=batches).save(str(tmp_path / "ck"))
     with pytest.raises(CannotConvert, match=r"variant.*--skip '(?P<path>[^']+)'") as refused:
         import_checkpoint(store, prefix, run="r")
-    import_checkpoint(store, prefix, run="r", skip=str(refused.value).rpartition("--skip ")[2][1:-2])
+    import_checkpoint(
+        store, prefix, run="r", skip=str(refused.value).rpartition("--skip ")[2][1:-2]
+    )
     export(store, "r@0", tmp_path / "back", format="tensorflow")
     weights.assign([0.0, 0.0])
     latest = tf.train.latest_checkpoint(str(tmp_path / "back"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from absent import required
 
@@ -20,6 +21,7 @@ from sklearn import (  # noqa: E402
     ensemble,
     feature_selection,
     impute,
+    isotonic,
     linear_model,
     metrics,
     model_selection,
@@ -29,14 +31,16 @@ from sklearn import (  # noqa: E402
     neural_network,
     pipeline,
     preprocessing,
+    svm,
     tree,
 )
 from sklearn.base import clone  # noqa: E402
+from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.multiclass import OneVsRestClassifier  # noqa: E402
 
 import holdfast  # noqa: E402
 from holdfast.errors import DataError, Mismatch, UnsupportedLeaf  # noqa: E402
-from holdfast.frameworks import sklearn_trees  # noqa: E402
+from holdfast.frameworks import sklearn_trees, sklearn_values  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = np.abs(RNG.normal(size=(240, 6)))
@@ -380,3 +384,39 @@ def test_a_tuned_threshold_predicts_as_before(tmp_path: Path) -> None:
     holdfast.save(tmp_path, {"e": fitted}, run="r", step=0)
     holdfast.load(tmp_path, "r@0", into={"e": fresh})
     assert fresh.predict(X).tolist() == fitted.predict(X).tolist()
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_array"])
+def test_what_learnt_of_sparse_rows_predicts_as_before(tmp_path: Path, kind: str) -> None:
+    rows = getattr(scipy.sparse, kind)(X * (X > 0.5))
+    for name, estimator in {
+        "svc": svm.SVC(),
+        "neighbours": neighbors.KNeighborsClassifier(algorithm="brute"),
+        "sparse weights": linear_model.SGDClassifier(penalty="l1", random_state=1),
+    }.items():
+        fitted, fresh = clone(estimator).fit(rows, Y), clone(estimator)
+        if name == "sparse weights":
+            fitted.sparsify()
+        holdfast.save(tmp_path, {"e": fitted}, run=f"r {name}", step=0)
+        holdfast.load(tmp_path, f"r {name}@0", into={"e": fresh})
+        assert fresh.predict(rows).tolist() == fitted.predict(rows).tolist()
+
+
+def test_isotonic_calibration_predicts_as_before(tmp_path: Path) -> None:
+    calibrated = CalibratedClassifierCV(naive_bayes.GaussianNB(), method="isotonic", cv=2)
+    for number, estimator in enumerate([calibrated, isotonic.IsotonicRegression()]):
+        x = X if number == 0 else X[:, 0]
+        fitted, fresh = clone(estimator).fit(x, Y), clone(estimator)
+        holdfast.save(tmp_path, {"e": fitted}, run="r", step=number)
+        holdfast.load(tmp_path, f"r@{number}", into={"e": fresh})
+        assert np.array_equal(fresh.predict(x), fitted.predict(x))
+
+
+def test_a_sparse_matrix_that_leads_out_of_itself_is_refused() -> None:
+    good = sklearn_values.encode(scipy.sparse.csr_matrix(np.eye(3)), dict)
+    assert (sklearn_values.decode(good, dict) != scipy.sparse.csr_matrix(np.eye(3))).nnz == 0
+    data, indices, pointers = good["parts"]
+    with pytest.raises(DataError, match="csr_matrix that was saved is none"):
+        sklearn_values.decode(good | {"parts": (data, indices + 7, pointers)}, dict)
+    with pytest.raises(UnsupportedLeaf, match="no class of SciPy"):
+        sklearn_values.decode(good | {"@sparse": "dok_matrix"}, dict)

@@ -1,4 +1,4 @@
-"""Typed random keys of JAX in Orbax checkpoints: numbers, and beside them whose numbers they are."""
+"""Typed random keys of JAX in Orbax checkpoints: numbers, and beside them whose they are."""
 
 from __future__ import annotations
 
