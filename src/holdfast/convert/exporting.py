@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holdfast.convert.byte_order import KeepsByteOrder, in_native_order
 from holdfast.convert.contract import FilePlan, Format, HoldsSome, KeepsTree
 from holdfast.convert.naming import parse_renames
 from holdfast.convert.output import appearing
@@ -97,6 +98,9 @@ def export(
         selection = select(
             store, record, root=root, only=only, skip=skip, rename=rules, texts=texts
         )
+        turned: tuple[str, ...] = ()
+        if not isinstance(wanted, KeepsByteOrder):
+            selection, turned = in_native_order(selection)
         left_out = _left_out(wanted, selection)
         _require_exportable(wanted, selection, left_out)
         plans = wanted.plan(selection, options or {})
@@ -106,7 +110,8 @@ def export(
         ) as place:
             # A checksum can be made to fit: where it matters who wrote, digests are compared.
             write_files(store, selection, plans, place, progress, full=trust is not None)
-        return _report(os.fspath(path), wanted, selection, plans, left_out)
+        report = _report(os.fspath(path), wanted, selection, plans, left_out)
+        return replace(report, notes=(*turned, *report.notes))
 
     return read_ref(store, ref, run, trust)
 

@@ -43,6 +43,7 @@ class Npz:
 
     name = "npz"
     holds_values = False
+    keeps_byte_order = True
     options: Sequence[str] = ("low_precision",)
     members: Sequence[str] = ()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from holdfast.chunks.array_bytes import read_array_bytes
 from holdfast.convert.naming import Rename, renamed, require_distinct
@@ -56,6 +56,8 @@ class Selection:
         rename: The rules that names went through.
         left_out: Names of long texts, where they were not wanted.
         text_of: Reads a long text, by its row.
+        turned: Rows of arrays that are stored in the other byte order than they shall get, with
+            the bytes that are turned together.
     """
 
     ref: str
@@ -67,6 +69,7 @@ class Selection:
     rename: Sequence[Rename] = ()
     left_out: Sequence[str] = ()
     text_of: Callable[[int], str | bytes] = _no_text
+    turned: Mapping[int, int] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return the names of all leaves."""

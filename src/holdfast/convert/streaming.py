@@ -10,6 +10,7 @@ import xxhash
 
 from holdfast.chunks.batch import ChunkRead, read_of
 from holdfast.chunks.visit import visit_chunks
+from holdfast.convert.byte_order import turned_bytes
 from holdfast.convert.contract import FilePlan
 from holdfast.convert.out_file import OutFile
 from holdfast.convert.selection import Selection
@@ -98,6 +99,9 @@ class ArrayWriter:
 
     def _write(self, span: Span, data: memoryview) -> None:
         file, array = self._wants[span.want]
+        if (unit_bytes := self._selection.turned.get(array.row)) is not None:
+            # Chunks end where elements do.
+            data = turned_bytes(data, unit_bytes)
         offset = array.offset + span.at
         self._files[file].write(data, offset)
         written = WrittenSpan(file, offset, span.nbytes, xxhash.xxh3_64_intdigest(data))

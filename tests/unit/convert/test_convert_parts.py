@@ -326,3 +326,32 @@ def test_names_that_are_our_own_need_a_root(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
     import_checkpoint(tmp_path / "s", tmp_path / "x.safetensors", run="r", root="theirs")
     assert list(holdfast.load(tmp_path / "s", "r@0")["theirs"]) == ["@x"]
+
+
+# --- byte order ---
+
+BIG = {
+    "f8": np.linspace(0, 1, 7).astype(">f8"),
+    "i2": np.arange(-3, 3).astype(">i2").reshape(2, 3),
+    "c8": (np.arange(4) * (1 + 2j)).astype(">c8"),
+    "large": np.arange(10_000_000).astype(">u4"),
+}
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torch", "dcp", "tensorflow", "orbax"])
+def test_big_endian_arrays_are_turned_and_told(tmp_path: Path, format: str) -> None:
+    holdfast.save(tmp_path / "s", BIG, run="r", step=0, rng=False)
+    report = export(tmp_path / "s", "r@0", tmp_path / "o", format=format)
+    assert [note for note in report.notes if note.startswith("large: big-endian")]
+    import_checkpoint(tmp_path / "s", tmp_path / "o", run="b")
+    found = holdfast.load(tmp_path / "s", "b@0")
+    for name, array in BIG.items():
+        back = np.asarray(found[name])
+        assert back.dtype == array.dtype.newbyteorder("=") and np.array_equal(back, array)
+
+
+def test_formats_that_know_byte_orders_keep_them(tmp_path: Path) -> None:
+    holdfast.save(tmp_path / "s", BIG, run="r", step=0, rng=False)
+    export(tmp_path / "s", "r@0", tmp_path / "o.npz", format="npz")
+    with np.load(tmp_path / "o.npz") as file:
+        assert file["f8"].dtype == np.dtype(">f8") and np.array_equal(file["f8"], BIG["f8"])

@@ -27,6 +27,7 @@ class Hdf5:
 
     name = "hdf5"
     holds_values = True
+    keeps_byte_order = True
     options: Sequence[str] = ()
     members: Sequence[str] = ()
 

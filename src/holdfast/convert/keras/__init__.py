@@ -37,6 +37,7 @@ class Keras:
 
     name = "keras"
     holds_values = True
+    keeps_byte_order = True
     options: Sequence[str] = ("like",)
     members: Sequence[str] = ()
 
