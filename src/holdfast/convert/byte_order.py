@@ -60,4 +60,4 @@ def turned_bytes(data: memoryview, unit_bytes: int) -> memoryview:
     b'badcfe'
     """
     units = np.frombuffer(data, np.dtype(f"u{unit_bytes}"))
-    return memoryview(units.byteswap()).cast("B")
+    return units.byteswap().data.cast("B")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from holdfast import frameworks
 from holdfast.data.seeded_dataset import SeededDataset
 from holdfast.integrations.lightning_io import HoldfastCheckpointIO
+from holdfast.integrations.lightning_names import Callback, LightningModule, Trainer
 from holdfast.integrations.lightning_progress import (
     begin_next_epoch,
     finish_batch,

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from lightning.fabric.plugins import TorchCheckpointIO
-
 from holdfast import actions
 from holdfast.engine.handle import SaveHandle
 from holdfast.errors import HoldfastError, ManifestDamaged, NotFound
 from holdfast.history.info import CheckpointInfo
 from holdfast.integrations import pointer_files, pointer_promises
+from holdfast.integrations.lightning_names import TorchCheckpointIO
 from holdfast.integrations.pointer_files import Pointer
 from holdfast.integrations.pointer_promises import Promise
 from holdfast.policy.keep_policy import KeepPolicy

@@ -11,15 +11,13 @@ import re
 from pathlib import Path
 from typing import Any, final
 
-from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
-
 from holdfast.checkpointer import Checkpointer
 from holdfast.errors import ChunkMissing, NotFound, UsageError
 from holdfast.format.names import check_run
 from holdfast.integrations import pointer_files
 from holdfast.integrations.arguments import check_options
 from holdfast.integrations.lightning_files import LightningFiles
+from holdfast.integrations.lightning_names import CheckpointIO, ModelCheckpoint, TorchCheckpointIO
 from holdfast.oneshot import load
 from holdfast.policy.keep import keep
 from holdfast.records.opening import Location

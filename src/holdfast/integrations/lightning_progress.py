@@ -12,9 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import Trainer
-
 from holdfast.data import DataLoader
+from holdfast.integrations.lightning_names import Trainer
 
 _BATCHES = "epoch_loop.batch_progress"
 _VALIDATION = "epoch_loop.val_loop.batch_progress"

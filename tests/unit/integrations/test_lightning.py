@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,43 @@ def test_the_file_appears_when_the_checkpoint_is_durable(tmp_path: Path) -> None
     own.teardown()
     assert not (tmp_path / "first.ckpt").exists()
     assert own.load_checkpoint(tmp_path / "second.ckpt")["global_step"] == 2
+
+
+_SECOND = """
+import sys
+import torch
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from holdfast.data import DataLoader
+from holdfast.lightning import HoldfastCallback, HoldfastCheckpointIO
+
+class Line(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+    def training_step(self, batch, index):
+        return self.linear(batch).square().mean()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+for steps in (4, 8):
+    trainer = pl.Trainer(
+        max_steps=steps, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, plugins=[HoldfastCheckpointIO("ckpts", run="line")],
+        callbacks=[
+            HoldfastCallback(), ModelCheckpoint("files", every_n_train_steps=4, save_last=True)
+        ],
+    )
+    trainer.fit(Line(), DataLoader(torch.ones(32, 1), batch_size=4, seed=0), ckpt_path="last")
+    print("steps", trainer.global_step)
+print("lightning" in sys.modules)
+"""
+
+
+def test_a_script_of_the_other_package_of_lightning(tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_lightning")
+    ended = subprocess.run(
+        [sys.executable, "-c", _SECOND], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.split("\n")[:3] == ["steps 4", "steps 8", "False"], ended.stderr
+    assert holdfast.Store(tmp_path / "ckpts").info("line@last").step == 8
