@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import typer
 
 from holdfast.cli import output
+from holdfast.cli.termination import ended_in_order
 from holdfast.errors import EnvironmentTrouble, HoldfastError, NoSpace, UsageError
 
 INTERRUPTED = 130
@@ -48,18 +48,18 @@ def guarded(app: Callable[..., object]) -> int:
     arguments = _before_separator(sys.argv[1:])
     debug, as_json = "--debug" in arguments, "--json" in arguments
     _log_to_stderr(debug)
-    _end_in_order()
-    try:
-        status = app(prog_name="holdfast", standalone_mode=False)
-        sys.stdout.flush()
-        # The parser itself turns an interrupt into this status.
-        return _interrupted() if status == INTERRUPTED else _status(status)
-    except (output.StdoutClosed, BrokenPipeError):
-        return _leave_quietly()
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except Exception as error:
-        return _report(error, debug=debug, as_json=as_json)
+    with ended_in_order() as was_terminated:
+        try:
+            status = app(prog_name="holdfast", standalone_mode=False)
+            sys.stdout.flush()
+            # The parser itself turns an interrupt into this status.
+            return _interrupted(was_terminated()) if status == INTERRUPTED else _status(status)
+        except (output.StdoutClosed, BrokenPipeError):
+            return _leave_quietly()
+        except (KeyboardInterrupt, typer.Abort):
+            return _interrupted(was_terminated())
+        except Exception as error:
+            return _report(error, debug=debug, as_json=as_json)
 
 
 def failure_of(error: Exception) -> Failure:
@@ -121,24 +121,9 @@ def _status(returned: object) -> int:
     return returned if isinstance(returned, int) else 0
 
 
-def _end_in_order() -> None:
-    """Let SIGTERM end a command as Ctrl-C does, so that it clears away what it has not finished."""
-
-    def stop(number: int, frame: object) -> None:
-        # Whoever asks twice does not mean that the clearing away shall stop half-way.
-        signal.signal(signal.SIGTERM, _ask_again)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-
-
-def _ask_again(number: int, frame: object) -> None:
-    """Stand for SIGTERM once it was asked for; a command is on its way out."""
-
-
-def _interrupted() -> int:
+def _interrupted(was_terminated: bool) -> int:
     output.notice("Interrupted. Checkpoints that were reported durable are not affected.")
-    return TERMINATED if signal.getsignal(signal.SIGTERM) is _ask_again else INTERRUPTED
+    return TERMINATED if was_terminated else INTERRUPTED
 
 
 def _leave_quietly() -> int:
