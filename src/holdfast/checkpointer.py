@@ -358,7 +358,7 @@ class Checkpointer:
         Args:
             step: Name of the checkpoint.
             tag: A name to give it; tagged checkpoints stay until they are removed by hand.
-            metrics: Numbers that go with it.
+            metrics: Numbers that go with it, besides those that ``step`` got for the same step.
 
         Returns:
             A handle; ``.wait()`` returns once the checkpoint is durable.

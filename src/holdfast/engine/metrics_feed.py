@@ -43,6 +43,7 @@ class MetricsFeed:
         self._waiting: deque[bytes] = deque()
         self._n_lost = 0
         self._is_putting = False
+        self._newest: tuple[int, Mapping[str, float | Later]] = (-1, {})
         # A signal's handler may save, and so log, in the middle of a step's own logging.
         self._lock = threading.RLock()
 
@@ -50,6 +51,7 @@ class MetricsFeed:
         """Note that training goes on from a step: what was logged above it does not count."""
         self.flush()
         self._begun = after_step
+        self._newest = (-1, {})
 
     def log(
         self, step: int, metrics: Mapping[str, Any] | None
@@ -64,7 +66,13 @@ class MetricsFeed:
         values = read_now_or_later(metrics)
         with self._lock:
             self._log(step, time.time_ns(), values)
+            self._newest = (step, {**self.of_step(step), **values})
         return values
+
+    def of_step(self, step: int) -> Mapping[str, float | Later]:
+        """Return all that was logged of a step, if no other was logged since."""
+        newest, values = self._newest
+        return values if newest == step else {}
 
     def _log(self, step: int, time_ns: int, values: Mapping[str, float | Later]) -> None:
         if not values:

@@ -99,7 +99,7 @@ class Saving:
 
         Args:
             step: Name of the checkpoint.
-            metrics: Numbers that go with it.
+            metrics: Numbers that go with it, besides those that were logged of that step.
             due: Why it is saved.
             tag: A name to give it.
             must: It is not left out, whatever is under way, and goes to every tier.
@@ -126,7 +126,9 @@ class Saving:
                 skip=self._what.skip,
                 casts=self._what.casts,
                 check_finite=self._what.check_finite,
-                metrics=clean_metrics(metrics),
+                # A step that is saved again is no worse known than before: its earlier checkpoint
+                # is superseded, and might have been the best.
+                metrics=clean_metrics({**self._feed.of_step(step), **(metrics or {})}),
                 reason=due.reason,
                 tag=tag,
                 parent=self._ledger.newest(),

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import holdfast
-from holdfast import Checkpointer, every, on
+from holdfast import Checkpointer, every, keep, on
 from holdfast.engine import metrics_feed
 from holdfast.engine.metrics_drain import SMALL_SEGMENTS, MetricsDrain
 from holdfast.engine.metrics_feed import MetricsFeed
@@ -37,6 +37,44 @@ def state() -> dict[str, Any]:
 def logged(path: Path, name: str = "loss") -> list[tuple[int, float]]:
     steps, values = holdfast.Store(path).metrics("r").series(name)
     return list(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+def test_a_step_that_is_saved_once_more_keeps_what_was_logged_of_it(store_path: Path) -> None:
+    keep_best = keep.last(1) | keep.best("val_loss")
+    with Checkpointer(
+        store_path, state(), run="r", save=on.best("val_loss"), keep=keep_best
+    ) as ckpt:
+        for step in range(3):
+            ckpt.step(step, metrics={"val_loss": 3.0 - step})
+        ckpt.save(2, tag="final", metrics={"test": 7.0})
+    store = holdfast.Store(store_path)
+    # The last checkpoint supersedes the one that was the best.
+    best = store.info("r@best:val_loss")
+    assert (best.tags, best.metrics) == (("final",), {"val_loss": 1.0, "test": 7.0})
+    with Checkpointer(store_path, state(), run="r", save=on.best("val_loss")) as ckpt:
+        ckpt.restore()
+        assert ckpt.step(3, metrics={"val_loss": 1.5}) is None
+
+
+def test_what_is_saved_of_another_step_has_only_its_own_metrics(store_path: Path) -> None:
+    with Checkpointer(store_path, state(), run="r") as ckpt:
+        ckpt.step(0, metrics={"loss": 1.0})
+        ckpt.save(1)
+        ckpt.step(1, metrics={"loss": 2.0})
+        ckpt.restore("r@1")
+        ckpt.save(1, tag="again")
+    assert [info.metrics for info in holdfast.Store(store_path).log("r")] == [{}, {}]
+
+
+def test_what_an_exception_saves_has_the_metrics_of_its_step(store_path: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        Checkpointer(store_path, state(), run="r", save=on.exception()) as ckpt,
+    ):
+        for step in range(3):
+            ckpt.step(step, metrics={"loss": float(step)})
+        raise ZeroDivisionError
+    assert holdfast.Store(store_path).info("r@best:loss").step == 2
 
 
 def test_every_step_is_kept_saved_or_not(store_path: Path) -> None:
