@@ -32,9 +32,17 @@ def mapping_into(binder: Binder, node: Node, target: dict[Any, Any], path: str) 
             value = thunk()
             if value is not target[key]:
                 target[key] = value
+        _put_in_order(target, slots)
         return target
 
     return put
+
+
+def _put_in_order(target: dict[Any, Any], keys: Mapping[Any, object]) -> None:
+    """Give a dict the order that it had, which loops and samplers go by."""
+    if len(keys) == len(target) and list(keys) != list(target):
+        for key in keys:
+            target[key] = target.pop(key)
 
 
 def fields_into(binder: Binder, node: Node, target: Any, path: str) -> Thunk:

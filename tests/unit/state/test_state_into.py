@@ -178,6 +178,20 @@ def test_an_ordered_dict_and_a_dict_serve_for_one_another(store_path: Path) -> N
     assert_same(target, {"d": {"a": np.ones(2)}, "e": OrderedDict(b=1)})
 
 
+def test_a_dict_gets_the_order_that_it_had(store_path: Path) -> None:
+    recent = OrderedDict(a=np.ones(2), b=np.ones(2), c=np.ones(2))
+    recent.move_to_end("a")
+    save(store_path, {"recent": recent, "weights": {"x": 1, "y": 2}, "part": {"k": 1, "l": 2}})
+    standing = OrderedDict(a=np.zeros(2), b=np.zeros(2), c=np.zeros(2))
+    first = standing["a"]
+    state = {"recent": standing, "weights": {"y": 0, "x": 0}, "part": {"l": 0, "m": 3, "k": 0}}
+    load(store_path, state, strict=False)
+    assert state["recent"] is standing and standing["a"] is first
+    assert list(standing) == ["b", "c", "a"] and list(state["weights"]) == ["x", "y"]
+    # Where one side has more, nobody knows.
+    assert list(state["part"]) == ["l", "m", "k"]
+
+
 def test_empty_containers_take_what_was_saved(store_path: Path) -> None:
     state = {"d": {"a": [1, np.ones(2)]}, "l": [1, {"b": 2}]}
     save(store_path, state)
