@@ -15,10 +15,13 @@ def check_together(save: SavePolicy | None, zero_stall: bool, ranks: Ranks | Non
     """Refuse what several ranks cannot do together; None is a process that trains alone.
 
     Raises:
-        UsageError: A policy goes by what only one of them sees, and too late to tell the others.
+        UsageError: They are no ranks; or a policy goes by what only one of them sees, and too late
+            to tell the others.
     """
     if ranks is None:
         return
+    if not isinstance(ranks, Ranks):
+        raise UsageError(f"ranks= takes 'auto', None or a Ranks, not {ranks!r}.")
     if save is not None and save.wants_exception:
         raise UsageError(
             "Several ranks save together, and on.exception() cannot: when one of them raises, the "

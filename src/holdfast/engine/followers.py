@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from holdfast.distributed.ranks import Ranks
@@ -41,12 +41,13 @@ class Followers:
     def __init__(
         self, given: Follower | Sequence[Follower], store: object, ranks: Ranks | None = None
     ) -> None:
-        followers = (given,) if callable(given) else tuple(given)
+        is_one = callable(given) or not isinstance(given, Iterable)
+        followers = (given,) if is_one else tuple(given)
         for follower in followers:
             if not callable(follower):
                 raise UsageError(
-                    "on_saved= takes what can be called with a CheckpointInfo and a Store, or "
-                    f"several of such, not a {type(follower).__name__}."
+                    "on_saved= takes what can be called with a CheckpointInfo and a Store, or a "
+                    f"list of such, not a {type(follower).__name__}."
                 )
         self._followers = followers if ranks is None or not ranks.rank else ()
         self._store = store

@@ -85,6 +85,15 @@ def test_a_save_that_failed_is_told_to_nobody(tmp_path: Path) -> None:
     assert told == [0]
 
 
-def test_what_cannot_be_called_is_refused_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["print", ["print"], 3, None])
+def test_what_cannot_be_called_is_refused_at_once(tmp_path: Path, given: Any) -> None:
     with pytest.raises(UsageError, match="on_saved"):
-        Checkpointer(tmp_path, {"w": 1}, run="r", on_saved=["print"])  # type: ignore[list-item]
+        Checkpointer(tmp_path, {"w": 1}, run="r", on_saved=given)
+
+
+@pytest.mark.parametrize("name", ["ranks", "peers"])
+def test_what_is_no_group_of_processes_is_refused(tmp_path: Path, name: str) -> None:
+    wrong: dict[str, Any] = {name: "all"}
+    with pytest.raises(UsageError, match=f"{name}= takes"):
+        Checkpointer(tmp_path, {"w": 1}, run="r", **wrong)
+    assert not (tmp_path / "runs").exists()

@@ -34,6 +34,8 @@ def with_peers(
     """
     if peers is None:
         return local, lambda: None
+    if not isinstance(peers, Peers):
+        raise UsageError(f"peers= takes Peers(copies=1), say, not {peers!r}.")
     if tiers:
         raise UsageError(
             "peers= and tiers= do not go together yet: each host's store has only a part of a "
