@@ -34,7 +34,7 @@ class Shield:
     def raise_up(self) -> None:
         """Hold back every signal that has a handler of Python's, since handlers may raise."""
         for number in _NUMBERS:
-            handler = _true_handler(number)
+            handler = true_handler(number)
             if callable(handler):
                 # Noted before it is replaced: a handler that raises here is put back too.
                 self._previous[number] = handler
@@ -78,7 +78,7 @@ class Shield:
         return self._previous[number]
 
 
-def _true_handler(number: int) -> Any:
+def true_handler(number: int) -> Any:
     """Return the handler of a signal; not a shield's that was left in its place."""
     handler = signal.getsignal(number)
     while isinstance(owner := getattr(handler, "__self__", None), Shield):

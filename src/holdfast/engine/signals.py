@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import Any
 
+from holdfast.engine.shield import true_handler
+
 _log = logging.getLogger("holdfast")
 
 
@@ -28,6 +30,7 @@ class SignalWatch:
         self._previous: dict[int, Any] = {}
         self._came: list[int] = []
         self._pid = os.getpid()
+        self._is_over = False
         self.answered: tuple[int, ...] = ()
 
     @property
@@ -60,33 +63,49 @@ class SignalWatch:
             _log.warning("on.signal() needs the main thread; signals are not watched.")
             return
         for number in numbers:
-            self._previous[number] = signal.signal(number, self._note)
+            # Not that of a shield, which is up while a run begins and has no say afterwards.
+            self._previous[number] = true_handler(number)
+            signal.signal(number, self._note)
 
     def end(self) -> None:
-        """Put the former handlers back."""
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._previous.items():
+        """Put the former handlers back, but where another has come upon this one meanwhile."""
+        self._is_over = True
+        for number, previous in self._previous.items():
+            handler = self._previous[number] = _lasting(number, previous)
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and true_handler(number) == self._note:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        self._previous = {}
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether nobody looks at what is noted: it is over, or this is a forked child."""
+        return self._is_over or os.getpid() != self._pid
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:
+        if self._is_gone:
             self._pass_on(number, frame)
             return
         if number not in self._came:
             self._came.append(number)
-        previous = self._previous.get(number)
+        previous = _lasting(number, self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:
             previous(number, frame)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Let a signal do in a forked child what it would have done without the watch.
+        """Let a signal do what it would do without the watch.
 
-        A child that only noted it could not be ended: nobody there ever looks.
+        A process that only noted it could not be ended: nobody there ever looks.
         """
-        previous = self._previous.get(number)
+        previous = _lasting(number, self._previous.get(number))
         if callable(previous):
             previous(number, frame)
-        elif previous is not signal.SIG_IGN:
+        elif previous is not signal.SIG_IGN and true_handler(number) == self._note:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _lasting(number: int, handler: Any) -> Any:
+    """Return a handler, or what stood before it if it is that of a watch that is gone."""
+    while isinstance(owner := getattr(handler, "__self__", None), SignalWatch) and owner._is_gone:
+        handler = owner._previous.get(number)
+    return handler
