@@ -41,8 +41,9 @@ class Followers:
     def __init__(
         self, given: Follower | Sequence[Follower], store: object, ranks: Ranks | None = None
     ) -> None:
-        is_one = callable(given) or not isinstance(given, Iterable)
-        followers = (given,) if is_one else tuple(given)
+        # What is neither is refused like one of several.
+        several: object = (given,) if callable(given) else given
+        followers = tuple(several) if isinstance(several, Iterable) else (several,)
         for follower in followers:
             if not callable(follower):
                 raise UsageError(
