@@ -97,7 +97,8 @@ class DataLoader(Position):
             collate_fn=_as_it_is,
             num_workers=num_workers,
             # Its own, so that making an iterator draws nothing from the global one.
-            generator=torch.Generator().manual_seed(seed),
+            # PyTorch takes no whole number of NumPy's for a seed.
+            generator=torch.Generator().manual_seed(int(seed)),
             **torch_kwargs,
         )
 

@@ -290,3 +290,11 @@ def test_arguments_that_would_take_the_order_away_are_refused(name):
 
 def test_tells_that_its_state_is_cheap():
     assert make().cheap_state is True
+
+
+def test_a_seed_may_be_a_whole_number_of_numpys() -> None:
+    batches = [
+        [batch.tolist() for batch in DataLoader(list(range(9)), batch_size=2, seed=seed)]
+        for seed in (3, np.int64(3))
+    ]
+    assert batches[0] == batches[1]
