@@ -16,8 +16,14 @@ from web.training import make_store
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("web") / "ckpts")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that nobody shows or changes: what tests have are copies, made in no time."""
+    return make_store(tmp_path_factory.mktemp("made") / "ckpts")
+
+
+@pytest.fixture(scope="session")
+def store(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("web") / "ckpts"))
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +34,10 @@ def site(store: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def changing(tmp_path: Path) -> Iterator[Served]:
+def changing(made: Path, tmp_path: Path) -> Iterator[Served]:
     """A store of its own, which may be changed."""
-    with served(make_store(tmp_path / "ckpts"), "--allow-changes") as found:
+    own = Path(shutil.copytree(made, tmp_path / "ckpts"))
+    with served(own, "--allow-changes") as found:
         yield found
 
 
