@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from holdfast.plan.layout import CHUNK_ALIGNMENT, CHUNK_BYTES, align
+from holdfast.plan.layout import CHUNK_ALIGNMENT, align
 from holdfast.store.memory_copy import copy_bytes
 from holdfast.store.memory_pages import private_memory
 from holdfast.store.scratch import Scratch
 
 _PIECE_BYTES = 256 << 10
+# What one thread copies at a time, at least.
+_PORTION_BYTES = 8 << 20
 
 
 class Held(NamedTuple):
@@ -90,9 +92,9 @@ class Staging:
     def take(self) -> list[list[Held]]:
         """Return what is still held, in portions that can be copied at the same time."""
         portions: list[list[Held]] = []
-        nbytes = CHUNK_BYTES
+        nbytes = 0
         for held in self._held:
-            if nbytes >= CHUNK_BYTES // 4:
+            if not portions or nbytes >= _PORTION_BYTES:
                 portions.append([])
                 nbytes = 0
             portions[-1].append(held)

@@ -131,11 +131,7 @@ def judged_with_its_run(
     store: ObjectStore, info: CheckpointInfo, trust: TrustPolicy | None
 ) -> CheckpointInfo:
     """Return what is told of a checkpoint, not trusted where its run was set back."""
-    if info.trust is None or not info.trust.trusted or trust is None:
-        return info
-    if info.run not in trust.heads:
-        return info
-    problem = contradiction(info.run, list(commits.all_commits(store, info.run)), trust)
-    if problem is None:
+    problem = contradiction(info.run, commits.all_commits(store, info.run), trust)
+    if problem is None or info.trust is None or not info.trust.trusted:
         return info
     return replace(info, trust=replace(info.trust, trusted=False, why=problem))

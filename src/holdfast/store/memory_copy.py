@@ -1,4 +1,4 @@
-"""Large pieces of memory copied past the processor's caches.
+"""Memory copied between addresses: large pieces past the processor's caches, small ones at once.
 
 A store to memory first reads the cache line that it is about to overwrite, and what is written
 pushes everything else out of the caches. Instructions that store past them do neither. The C
@@ -59,7 +59,9 @@ _made: list[mmap.mmap] = []
 
 
 def copy(to: int, source: int, nbytes: int) -> None:
-    """Copy bytes between addresses that do not overlap, without holding other threads up.
+    """Copy bytes between addresses that do not overlap.
+
+    Other threads of Python's go on meanwhile, but where the copy takes a few microseconds.
 
     Args:
         to: Address of the first byte that is written.
