@@ -184,8 +184,8 @@ def _split(leaves: Sequence[Leaf], layout: Layout, arena: Arena, later: Containe
                 piece = Piece(chunk + at // CHUNK_BYTES, base + start + at, leaf.address + at, n)
                 pieces.append(piece)
         else:
-            few = work.tiny if nbytes <= QUICK_BYTES else work.small
-            few.append((base + start, leaf.address, nbytes))
+            copies = work.tiny if nbytes <= QUICK_BYTES else work.small
+            copies.append((base + start, leaf.address, nbytes))
     return work
 
 
